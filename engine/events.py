@@ -1,0 +1,349 @@
+"""What may be written to a journal: typed records, one line of JSON each.
+
+Three files, one writer each: the trainer's `steps-NNN.jsonl`, the supervisor's `events.jsonl`, the sampler's
+`machine.jsonl`. A trainer not written here can write the first: docs/journal.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+
+FORMAT = 1
+
+SPANS = ("data", "h2d", "forward", "loss", "backward", "optimizer")
+Stop: TypeAlias = Literal["after_run", "now", "force"]
+Outcome: TypeAlias = Literal["finished", "stopped", "failed", "lost"]
+Level: TypeAlias = Literal["info", "good", "warn", "bad"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="k"):
+    """Every line: `n` counts up by one within a file, `t` is the wall clock (s since 1970), `m` the monotonic clock (s)."""
+
+    n: int = 0
+    t: float = 0.0
+    m: float = 0.0
+
+
+# ---------------------------------------------------------------- written by the trainer
+
+
+class Begin(Record, frozen=True, tag="begin"):
+    """First line of an attempt."""
+
+    v: int = FORMAT
+    attempt: int = 1
+    fold: int = 0
+    restart: int = 0
+    seed: int = 0
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int = 1
+    voxels_per_sample: int = 0
+    device: str = "cpu"
+    device_name: str = ""
+    num_workers: int = 0
+    parameters: int = 0
+    config_hash: str = ""
+    resumed_from_step: int = 0
+    resumed_from: str = ""
+    pid: int = 0
+    boot_id: str = ""
+
+
+class Spans(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Seconds in each part of a step, summed over the record's steps."""
+
+    data: float = 0.0
+    h2d: float = 0.0
+    forward: float = 0.0
+    loss: float = 0.0
+    backward: float = 0.0
+    optimizer: float = 0.0
+
+
+class Steps(Record, frozen=True, tag="steps"):
+    """`steps` optimizer steps that ended with number `step` (counted over the whole run, from 1)."""
+
+    epoch: int
+    step: int
+    steps: int
+    seconds: float
+    low: float
+    high: float
+    samples: int = 0
+    spans: Spans = Spans()
+    load_seconds: float = 0.0
+    loads: int = 0
+    loss: float | None = None
+    lr: float | None = None
+    losses: dict[str, float] | None = None
+
+
+class SpanEnded(Record, frozen=True, tag="span"):
+    """Something beside the steps took `seconds`: startup, validate, reconstruct, checkpoint, evaluate, prepare."""
+
+    name: str
+    seconds: float
+    epoch: int = 0
+    step: int = 0
+    items: int = 0
+
+
+class Progress(Record, frozen=True, tag="progress"):
+    """How far a long span has come; the first one marks its beginning (`done` = 0)."""
+
+    name: str
+    done: int
+    total: int
+    text: str = ""
+
+
+class EpochEnded(Record, frozen=True, tag="epoch"):
+    """`seconds` is the whole epoch's wall time, validation and checkpoints included."""
+
+    epoch: int
+    step: int
+    steps: int
+    seconds: float
+    loss: float | None = None
+
+
+class Metrics(Record, frozen=True, tag="metrics"):
+    """Validation or test figures by the field's names: dice, avd, mcc, loss."""
+
+    split: str
+    values: dict[str, float]
+    epoch: int = 0
+    step: int = 0
+
+
+class CheckpointWritten(Record, frozen=True, tag="checkpoint"):
+    """`error` non-empty: it could not be written; training goes on and tries again."""
+
+    file: str
+    step: int
+    epoch: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    verified: bool = False
+    error: str = ""
+
+
+class PrecisionActive(Record, frozen=True, tag="precision"):
+    """What the hidden layers really computed in, seen from their outputs, not from the request."""
+
+    requested: str
+    active: str
+    evidence: str = ""
+
+
+class Memory(Record, frozen=True, tag="memory"):
+    """The trainer's own view of its device, bytes."""
+
+    allocated: int
+    reserved: int
+    peak_allocated: int
+    peak_reserved: int
+
+
+class Note(Record, frozen=True, tag="note"):
+    """A plain sentence for the list of events."""
+
+    text: str
+    level: Level = "info"
+
+
+class Gap(Record, frozen=True, tag="gap"):
+    """Lines that could not be written (a full disk, say)."""
+
+    dropped: int
+    reason: str
+
+
+class End(Record, frozen=True, tag="end"):
+    """Last line of an attempt that could say how it ended."""
+
+    outcome: Outcome
+    step: int = 0
+    epoch: int = 0
+    error: str = ""
+
+
+# ---------------------------------------------------------------- written by the supervisor
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why something ended: `kind` from engine.verdict, said in words, with what shows it and what to do."""
+
+    kind: str
+    text: str
+    evidence: tuple[str, ...] = ()
+    advice: str = ""
+    sure: bool = True
+
+
+class SupervisorStarted(Record, frozen=True, tag="supervisor"):
+    """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order."""
+
+    pid: int
+    host: str
+    boot_id: str
+    runs: tuple[tuple[int, int], ...] = ()
+    stop_after_runs: int = 0
+    adopted: int = 0
+
+
+class PrepareStarted(Record, frozen=True, tag="prepare_started"):
+    pid: int
+
+
+class PrepareEnded(Record, frozen=True, tag="prepare_ended"):
+    seconds: float
+    ok: bool
+    verdict: Verdict | None = None
+
+
+class RunStarted(Record, frozen=True, tag="run_started"):
+    fold: int
+    restart: int
+    attempt: int
+    pid: int
+    device: str = "cpu"
+
+
+class RunEnded(Record, frozen=True, tag="run_ended"):
+    """`swept` descendants were left after the trainer's end and ended; `survivors` could not be."""
+
+    fold: int
+    restart: int
+    attempt: int
+    outcome: Outcome
+    verdict: Verdict
+    seconds: float = 0.0
+    rc: int | None = None
+    swept: int = 0
+    survivors: tuple[int, ...] = ()
+
+
+class RunSkipped(Record, frozen=True, tag="run_skipped"):
+    """Already complete with this configuration's hash."""
+
+    fold: int
+    restart: int
+    dice: float | None = None
+
+
+class StopChanged(Record, frozen=True, tag="stop"):
+    """A stop request's life: acknowledged, then done or cancelled."""
+
+    id: str
+    mode: Stop
+    phase: Literal["acknowledged", "cancelled", "done"]
+    by: str = ""
+
+
+class ExperimentEnded(Record, frozen=True, tag="experiment_ended"):
+    """The supervisor's last line. `survivors`: processes of the tree that would not go, by id."""
+
+    outcome: Outcome
+    text: str
+    verdict: Verdict | None = None
+    survivors: tuple[int, ...] = ()
+
+
+# ---------------------------------------------------------------- written by the sampler
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One device as NVML sees it; None where it does not say. Bytes, percent, °C, watts."""
+
+    index: int
+    name: str = ""
+    util: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    own_memory: int | None = None
+    temperature: float | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    clock: float | None = None
+    error: str = ""
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A process of the run's tree. Bytes; `cpu` in cores. PSS shares pages out, USS counts only its own."""
+
+    pid: int
+    role: Literal["trainer", "worker", "other"] = "worker"
+    rss: int = 0
+    pss: int | None = None
+    uss: int | None = None
+    cpu: float = 0.0
+
+
+class Sample(Record, frozen=True, tag="sample"):
+    """One reading of the machine. Bytes; `cpu` and `own_cpu` in cores; rates per second."""
+
+    cores: int
+    cpu: float
+    own_cpu: float = 0.0
+    ram_total: int = 0
+    ram_available: int = 0
+    shm_total: int = 0
+    shm_used: int = 0
+    disk_total: int = 0
+    disk_free: int = 0
+    disk_read: float | None = None
+    disk_write: float | None = None
+    gpus: tuple[Gpu, ...] = ()
+    gpu_reason: str = ""
+    workers: tuple[Worker, ...] = ()
+
+
+TrainerRecord: TypeAlias = (
+    Begin | Steps | SpanEnded | Progress | EpochEnded | Metrics | CheckpointWritten | PrecisionActive
+    | Memory | Note | Gap | End
+)
+SupervisorRecord: TypeAlias = (
+    SupervisorStarted | PrepareStarted | PrepareEnded | RunStarted | RunEnded | RunSkipped | StopChanged
+    | ExperimentEnded | Note | Gap
+)
+AnyRecord: TypeAlias = (
+    Begin | Steps | SpanEnded | Progress | EpochEnded | Metrics | CheckpointWritten | PrecisionActive
+    | Memory | Note | Gap | End
+    | SupervisorStarted | PrepareStarted | PrepareEnded | RunStarted | RunEnded | RunSkipped | StopChanged
+    | ExperimentEnded | Sample
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+
+
+def encode(record: Record) -> bytes:
+    """One line, newline included."""
+    return _encoder.encode(record) + b"\n"
+
+
+def decode(line: bytes) -> AnyRecord | None:
+    """The record, or None for a damaged line or a kind this version does not know."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def decode_many(block: bytes) -> tuple[list[AnyRecord], int]:
+    """All records of a block of whole lines, and how many lines were passed over."""
+    try:
+        return _decoder.decode_lines(block), 0
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        lines = [line for line in block.split(b"\n") if line.strip()]
+        records = [record for line in lines if (record := decode(line)) is not None]
+        return records, len(lines) - len(records)
+
+
+def of_kind(records: Iterable[AnyRecord], kind: type[Record]) -> Iterator[AnyRecord]:
+    return (record for record in records if isinstance(record, kind))

@@ -30,7 +30,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 # ---------------------------------------------------------------- written by the trainer
 
 
-class Begin(Record, frozen=True, tag="begin"):
+class Begin(Record, frozen=True, kw_only=True, tag="begin"):
     """First line of an attempt."""
 
     v: int = FORMAT
@@ -64,7 +64,7 @@ class Spans(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     optimizer: float = 0.0
 
 
-class Steps(Record, frozen=True, tag="steps"):
+class Steps(Record, frozen=True, kw_only=True, tag="steps"):
     """`steps` optimizer steps that ended with number `step` (counted over the whole run, from 1)."""
 
     epoch: int
@@ -82,7 +82,7 @@ class Steps(Record, frozen=True, tag="steps"):
     losses: dict[str, float] | None = None
 
 
-class SpanEnded(Record, frozen=True, tag="span"):
+class SpanEnded(Record, frozen=True, kw_only=True, tag="span"):
     """Something beside the steps took `seconds`: startup, validate, reconstruct, checkpoint, evaluate, prepare."""
 
     name: str
@@ -92,7 +92,7 @@ class SpanEnded(Record, frozen=True, tag="span"):
     items: int = 0
 
 
-class Progress(Record, frozen=True, tag="progress"):
+class Progress(Record, frozen=True, kw_only=True, tag="progress"):
     """How far a long span has come; the first one marks its beginning (`done` = 0)."""
 
     name: str
@@ -101,7 +101,7 @@ class Progress(Record, frozen=True, tag="progress"):
     text: str = ""
 
 
-class EpochEnded(Record, frozen=True, tag="epoch"):
+class EpochEnded(Record, frozen=True, kw_only=True, tag="epoch"):
     """`seconds` is the whole epoch's wall time, validation and checkpoints included."""
 
     epoch: int
@@ -111,7 +111,7 @@ class EpochEnded(Record, frozen=True, tag="epoch"):
     loss: float | None = None
 
 
-class Metrics(Record, frozen=True, tag="metrics"):
+class Metrics(Record, frozen=True, kw_only=True, tag="metrics"):
     """Validation or test figures by the field's names: dice, avd, mcc, loss."""
 
     split: str
@@ -120,7 +120,7 @@ class Metrics(Record, frozen=True, tag="metrics"):
     step: int = 0
 
 
-class CheckpointWritten(Record, frozen=True, tag="checkpoint"):
+class CheckpointWritten(Record, frozen=True, kw_only=True, tag="checkpoint"):
     """`error` non-empty: it could not be written; training goes on and tries again."""
 
     file: str
@@ -132,7 +132,7 @@ class CheckpointWritten(Record, frozen=True, tag="checkpoint"):
     error: str = ""
 
 
-class PrecisionActive(Record, frozen=True, tag="precision"):
+class PrecisionActive(Record, frozen=True, kw_only=True, tag="precision"):
     """What the hidden layers really computed in, seen from their outputs, not from the request."""
 
     requested: str
@@ -140,7 +140,7 @@ class PrecisionActive(Record, frozen=True, tag="precision"):
     evidence: str = ""
 
 
-class Memory(Record, frozen=True, tag="memory"):
+class Memory(Record, frozen=True, kw_only=True, tag="memory"):
     """The trainer's own view of its device, bytes."""
 
     allocated: int
@@ -149,21 +149,21 @@ class Memory(Record, frozen=True, tag="memory"):
     peak_reserved: int
 
 
-class Note(Record, frozen=True, tag="note"):
+class Note(Record, frozen=True, kw_only=True, tag="note"):
     """A plain sentence for the list of events."""
 
     text: str
     level: Level = "info"
 
 
-class Gap(Record, frozen=True, tag="gap"):
+class Gap(Record, frozen=True, kw_only=True, tag="gap"):
     """Lines that could not be written (a full disk, say)."""
 
     dropped: int
     reason: str
 
 
-class End(Record, frozen=True, tag="end"):
+class End(Record, frozen=True, kw_only=True, tag="end"):
     """Last line of an attempt that could say how it ended."""
 
     outcome: Outcome
@@ -185,7 +185,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sure: bool = True
 
 
-class SupervisorStarted(Record, frozen=True, tag="supervisor"):
+class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
     """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order."""
 
     pid: int
@@ -196,17 +196,17 @@ class SupervisorStarted(Record, frozen=True, tag="supervisor"):
     adopted: int = 0
 
 
-class PrepareStarted(Record, frozen=True, tag="prepare_started"):
+class PrepareStarted(Record, frozen=True, kw_only=True, tag="prepare_started"):
     pid: int
 
 
-class PrepareEnded(Record, frozen=True, tag="prepare_ended"):
+class PrepareEnded(Record, frozen=True, kw_only=True, tag="prepare_ended"):
     seconds: float
     ok: bool
     verdict: Verdict | None = None
 
 
-class RunStarted(Record, frozen=True, tag="run_started"):
+class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
     fold: int
     restart: int
     attempt: int
@@ -214,7 +214,7 @@ class RunStarted(Record, frozen=True, tag="run_started"):
     device: str = "cpu"
 
 
-class RunEnded(Record, frozen=True, tag="run_ended"):
+class RunEnded(Record, frozen=True, kw_only=True, tag="run_ended"):
     """`swept` descendants were left after the trainer's end and ended; `survivors` could not be."""
 
     fold: int
@@ -228,7 +228,7 @@ class RunEnded(Record, frozen=True, tag="run_ended"):
     survivors: tuple[int, ...] = ()
 
 
-class RunSkipped(Record, frozen=True, tag="run_skipped"):
+class RunSkipped(Record, frozen=True, kw_only=True, tag="run_skipped"):
     """Already complete with this configuration's hash."""
 
     fold: int
@@ -236,7 +236,7 @@ class RunSkipped(Record, frozen=True, tag="run_skipped"):
     dice: float | None = None
 
 
-class StopChanged(Record, frozen=True, tag="stop"):
+class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):
     """A stop request's life: acknowledged, then done or cancelled."""
 
     id: str
@@ -245,7 +245,7 @@ class StopChanged(Record, frozen=True, tag="stop"):
     by: str = ""
 
 
-class ExperimentEnded(Record, frozen=True, tag="experiment_ended"):
+class ExperimentEnded(Record, frozen=True, kw_only=True, tag="experiment_ended"):
     """The supervisor's last line. `survivors`: processes of the tree that would not go, by id."""
 
     outcome: Outcome
@@ -284,7 +284,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu: float = 0.0
 
 
-class Sample(Record, frozen=True, tag="sample"):
+class Sample(Record, frozen=True, kw_only=True, tag="sample"):
     """One reading of the machine. Bytes; `cpu` and `own_cpu` in cores; rates per second."""
 
     cores: int
@@ -323,8 +323,23 @@ _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def encode(record: Record) -> bytes:
-    """One line, newline included."""
-    return _encoder.encode(record) + b"\n"
+    """One line, newline included. Characters that are no Unicode (undecodable file names) become '?'."""
+    try:
+        return _encoder.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        return _encoder.encode(_readable(msgspec.to_builtins(record))) + b"\n"
+
+
+def _readable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {_readable(key): _readable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_readable(item) for item in value]
+        case _:
+            return value
 
 
 def decode(line: bytes) -> AnyRecord | None:

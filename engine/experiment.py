@@ -17,7 +17,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One [table] of an experiment file."""
 
 
-class Data(Table, frozen=True):
+class Data(Table, frozen=True, kw_only=True):
     """Where volumes come from. phantom: written on first use; bids: a tree like ds004884; pairs: image/label by pattern."""
 
     source: Literal["phantom", "bids", "pairs"] = "pairs"
@@ -28,7 +28,7 @@ class Data(Table, frozen=True):
     label: str = ""
 
 
-class Prepare(Table, frozen=True):
+class Prepare(Table, frozen=True, kw_only=True):
     """What every volume becomes before training: orientation, spacing (mm), shape (voxels), intensities."""
 
     orientation: str = "RAS"
@@ -37,27 +37,27 @@ class Prepare(Table, frozen=True):
     intensity: Literal["minmax", "none"] = "minmax"
 
 
-class Model(Table, frozen=True):
+class Model(Table, frozen=True, kw_only=True):
     name: str = "meshnet"
     channels: int = 26
     classes: int = 2
     dropout: float = 0.0
 
 
-class Loss(Table, frozen=True):
+class Loss(Table, frozen=True, kw_only=True):
     name: str = "cross_entropy"
     class_weights: tuple[float, ...] = (0.5, 1.0)
     label_smoothing: float = 0.01
 
 
-class Optimizer(Table, frozen=True):
+class Optimizer(Table, frozen=True, kw_only=True):
     name: Literal["adamw"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 3e-5
     eps: float = 1e-4
 
 
-class Schedule(Table, frozen=True):
+class Schedule(Table, frozen=True, kw_only=True):
     """OneCycle per step: total steps = epochs × steps per epoch."""
 
     name: Literal["onecycle", "constant"] = "onecycle"
@@ -65,7 +65,7 @@ class Schedule(Table, frozen=True):
     div_factor: float = 100.0
 
 
-class Runs(Table, frozen=True):
+class Runs(Table, frozen=True, kw_only=True):
     """folds × restarts trainings; the seed of a run is base_seed + restart, the same in every fold."""
 
     folds: int = 3
@@ -75,7 +75,7 @@ class Runs(Table, frozen=True):
     stratify: tuple[str, ...] = ("lesion_size", "acquisition")
 
 
-class Target(Table, frozen=True):
+class Target(Table, frozen=True, kw_only=True):
     """A published figure to compare with: mean and standard deviation of the test Dice."""
 
     dice: float
@@ -83,12 +83,14 @@ class Target(Table, frozen=True):
     source: str = ""
 
 
-class Lock(Table, frozen=True):
+class Lock(Table, frozen=True, kw_only=True):
+    """A knob's value that the experiment depends on, and why."""
+
     value: bool | int | float | str
     reason: str
 
 
-class Checkpoints(Table, frozen=True):
+class Checkpoints(Table, frozen=True, kw_only=True):
     """A checkpoint at every `epochs` epochs and whenever `minutes` have passed; `keep` newest ones stay."""
 
     epochs: int = 1
@@ -96,8 +98,11 @@ class Checkpoints(Table, frozen=True):
     keep: int = 2
 
 
-class Experiment(Table, frozen=True):
+class Experiment(Table, frozen=True, kw_only=True):
+    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal itself."""
+
     title: str = ""
+    command: tuple[str, ...] = ()
     epochs: int = 50
     profile: str = "conservative"
     data: Data = Data()
@@ -221,7 +226,7 @@ def check_ranges(experiment: Experiment, where: str) -> None:
         (experiment.runs.folds >= 2, "runs.folds", "2 or more (one part is held out)"),
         (experiment.runs.restarts >= 1, "runs.restarts", "1 or more"),
         (experiment.prepare.spacing_mm > 0, "prepare.spacing_mm", "more than 0"),
-        (min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),
+        (experiment.command or min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),
         (experiment.model.channels >= 1, "model.channels", "1 or more"),
         (len(experiment.loss.class_weights) == experiment.model.classes, "loss.class_weights", "one weight per class"),
         (experiment.checkpoints.keep >= 2, "checkpoints.keep", "2 or more (the last one may be damaged)"),

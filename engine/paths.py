@@ -74,6 +74,7 @@ class ExperimentPaths:
         self.prepare = folder / "prepare.jsonl"
         self.prepare_log = folder / "prepare.log"
         self.prepare_result = folder / "prepare-result.json"
+        self.prepare_process = folder / "prepare-process.json"
         self.prepare_exit = folder / "prepare-exit.json"
         self.results = folder / "experiment_results.json"
         self.control = folder / "control"

@@ -1,3 +1,214 @@
-"""Follow one experiment's journals: what a screen, `status` and `replay` all look through."""
+"""Follow one experiment: fold its journals and look who is alive. What a screen and `status` both look through."""
 
 from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine import control
+from engine.errors import UsageError
+from engine.events import AnyRecord, Verdict
+from engine.experiment import Plan, Prepared
+from engine.journal import Reader, read_ends
+from engine.paths import ExperimentPaths, read_json
+from engine.process import alive, boot_id
+from engine.records import ProcessInfo, ResultInfo, SupervisorInfo
+from engine.state import (
+    ExperimentState,
+    RunState,
+    StopState,
+    fold_prepare,
+    fold_run,
+    fold_samples,
+    fold_supervisor,
+    new_experiment,
+)
+
+# machine.jsonl grows by about 0.7 kB every 2 s; this is the last half hour of it.
+SAMPLES_TAIL = 1 << 19
+STARTING_SECONDS = 15.0
+STALLED_SECONDS = 60.0
+STALLED_STEPS = 10
+
+STOPS = {"stop_after_run": "after_run", "stop_now": "now", "stop_force": "force"}
+
+
+class Watch:
+    """Reads what is new at each `poll`. Use it from one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = ExperimentPaths(folder)
+        self._events = Reader(self.paths.events)
+        self._prepare = Reader(self.paths.prepare)
+        size = self.paths.machine.stat().st_size if self.paths.machine.exists() else 0
+        self._machine = Reader(self.paths.machine, max(0, size - SAMPLES_TAIL))
+        self._runs: dict[Path, Reader] = {}
+        self._plan_stamp = 0
+        self._data_stamp = 0
+        self._state = new_experiment(str(folder), self._read_plan())
+
+    def _read_plan(self) -> Plan:
+        plan = read_json(self.paths.plan, Plan)
+        if plan is None:
+            raise UsageError(f"{self.paths.folder} is not an experiment: it has no readable plan.json")
+        return plan
+
+    def quick(self) -> ExperimentState:
+        """The present state from the ends of the journals alone, however long they are; curves are partial."""
+        state = new_experiment(str(self.paths.folder), self._read_plan())
+        state = fold_supervisor(state, read_ends(self.paths.events, head=1 << 16, tail=1 << 16)[0])
+        state = fold_samples(state, read_ends(self.paths.machine, head=0, tail=1 << 15)[0])
+        state = fold_prepare(state, read_ends(self.paths.prepare)[0])
+        if state.run is not None and state.current is not None:
+            segments = self.paths.run(state.run.key.fold, state.run.key.restart).segments()
+            ends = [record for path in segments[-1:] for record in read_ends(path)[0]]
+            state = _with_run(state, state.current, _as_supervised(fold_run(_forgotten(state.run), ends), state.run))
+        prepared = read_json(self.paths.data, Prepared)
+        return self._seen(msgspec.structs.replace(state, prepared=prepared, partial=True))
+
+    def poll(self) -> ExperimentState:
+        """Everything written since the last poll folded in."""
+        self._refresh_plan()
+        state = self._state
+        for records in self._events.read_all():
+            state = fold_supervisor(state, records)
+        for records in self._prepare.read_all():
+            state = fold_prepare(state, records)
+        for records in self._machine.read_all():
+            state = fold_samples(state, records)
+        for index, run in enumerate(state.runs):
+            if run.phase != "waiting" or index == state.current:
+                state = self._poll_run(state, index)
+        damaged = sum(r.damaged for r in (self._events, self._prepare, *self._runs.values()))
+        self._state = msgspec.structs.replace(state, damaged=damaged)
+        return self._seen(self._state)
+
+    def _poll_run(self, state: ExperimentState, index: int) -> ExperimentState:
+        run = state.runs[index]
+        folded = run
+        for path in self.paths.run(run.key.fold, run.key.restart).segments():
+            reader = self._runs.setdefault(path, Reader(path))
+            for records in reader.read_all():
+                folded = fold_run(folded, records)
+        return state if folded is run else _with_run(state, index, _as_supervised(folded, run))
+
+    def _refresh_plan(self) -> None:
+        stamp = _stamp(self.paths.plan)
+        if stamp != self._plan_stamp:
+            plan = self._read_plan()
+            if self._plan_stamp and plan != self._state.plan:
+                kept = {(run.key.fold, run.key.restart): run for run in self._state.runs}
+                fresh = new_experiment(str(self.paths.folder), plan)
+                runs = tuple(kept.get((run.key.fold, run.key.restart), run) for run in fresh.runs)
+                current = self._state.run
+                index = next((i for i, run in enumerate(runs) if current and run.key == current.key), None)
+                self._state = msgspec.structs.replace(self._state, plan=plan, runs=runs, current=index)
+            else:
+                self._state = msgspec.structs.replace(self._state, plan=plan)
+            self._plan_stamp = stamp
+        stamp = _stamp(self.paths.data)
+        if stamp != self._data_stamp:
+            self._data_stamp = stamp
+            self._state = msgspec.structs.replace(self._state, prepared=read_json(self.paths.data, Prepared))
+
+    def _seen(self, state: ExperimentState) -> ExperimentState:
+        """`state` with what the machine says now: who lives, what was asked for, how long nothing has come."""
+        info = read_json(self.paths.supervisor, SupervisorInfo)
+        supervised = info is not None and alive(info.who)
+        process = self._process(state)
+        training = process is not None and alive(process.who)
+        now, mono = time.time(), time.monotonic()
+        state = msgspec.structs.replace(
+            state, supervisor_alive=supervised, trainer_alive=training, now=now, now_monotonic=mono,
+            stop=self._asked(state) or state.stop,
+        )
+        state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
+        if supervised or state.ended is not None:
+            return state
+        if training:
+            return msgspec.structs.replace(state, phase="running")
+        if info is None and now - state.plan.created < STARTING_SECONDS:
+            return state
+        return self._lost(state, process)
+
+    def _process(self, state: ExperimentState) -> ProcessInfo | None:
+        if state.run is None:
+            return None
+        return read_json(self.paths.run(state.run.key.fold, state.run.key.restart).process, ProcessInfo)
+
+    def _asked(self, state: ExperimentState) -> StopState | None:
+        """A stop that lies there and is not acknowledged yet."""
+        stop = None
+        for asked in control.pending(self.paths):
+            if asked.verb in STOPS:
+                stop = StopState(id=asked.id, mode=STOPS[asked.verb], phase="requested", since=asked.at)  # type: ignore[arg-type]
+        return stop
+
+    def _lost(self, state: ExperimentState, process: ProcessInfo | None) -> ExperimentState:
+        """Supervisor and trainer are gone and no last line was written."""
+        run, current = state.run, state.current
+        if run is not None and current is not None and run.phase == "running":
+            folder = self.paths.run(run.key.fold, run.key.restart)
+            result = read_json(folder.result, ResultInfo)
+            said = result is not None and result.attempt == run.attempt
+            phase = result.outcome if said and result is not None else "lost"
+            state = _with_run(state, current, msgspec.structs.replace(run, phase=phase, activity=""))
+        rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
+        why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
+        verdict = Verdict(
+            kind="lost", text=why, advice="resume goes on from the last checkpoint (r, or `steptop resume`)", sure=rebooted
+        )
+        return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None)
+
+
+def stalled(state: ExperimentState, now_monotonic: float) -> float:
+    """Seconds without a record from the trainer, once that is more than a minute and ten steps; else 0.
+
+    Records of another boot or host have another monotonic clock and say nothing.
+    """
+    run = state.run
+    if run is None or run.begin is None or run.begin.boot_id != boot_id() or run.phase != "running":
+        return 0.0
+    quiet = now_monotonic - run.last_monotonic
+    recent = run.recent[-8:]
+    step = sum(r.seconds for r in recent) / max(1, sum(r.steps for r in recent)) if recent else 0.0
+    return quiet if quiet > max(STALLED_SECONDS, STALLED_STEPS * step) else 0.0
+
+
+def _with_run(state: ExperimentState, index: int, run: RunState) -> ExperimentState:
+    return msgspec.structs.replace(state, runs=(*state.runs[:index], run, *state.runs[index + 1 :]))
+
+
+def _as_supervised(folded: RunState, run: RunState) -> RunState:
+    """`folded` with what only the supervisor knows: an old attempt's last line neither ends nor revives a run."""
+    ended = run.phase in ("finished", "stopped", "failed", "lost")
+    return msgspec.structs.replace(
+        folded, phase=run.phase, attempt=run.attempt, verdict=run.verdict, started=run.started or folded.started,
+        ended=run.ended, activity="" if ended else folded.activity,
+    )
+
+
+def _forgotten(run: RunState) -> RunState:
+    """A run as the supervisor knows it, its own journal still to be read."""
+    return RunState(key=run.key, phase=run.phase, attempt=run.attempt, started=run.started, ended=run.ended,
+                    elapsed=run.elapsed, verdict=run.verdict, survivors=run.survivors)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def records_of(folder: Path) -> dict[str, list[AnyRecord]]:
+    """All journals of an experiment, whole: file name relative to the folder -> records."""
+    paths = ExperimentPaths(folder)
+    files = [paths.events, paths.prepare, paths.machine, *sorted(folder.glob("fold_*/steps-*.jsonl"))]
+    return {
+        str(file.relative_to(folder)): [record for block in Reader(file).read_all() for record in block]
+        for file in files if file.exists()
+    }

@@ -1,0 +1,212 @@
+"""One try at a run (or at preparing volumes): started or taken over, asked to stop, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.events import Outcome, Stop, Verdict
+from engine.experiment import Plan, RunKey
+from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
+from engine.process import TOKEN, alive, boot_id, end_all, ident, signal_safely
+from engine.records import ExitInfo, ProcessInfo, ResultInfo
+from engine.verdict import Evidence, classify
+
+# A trainer finishes its step and writes a checkpoint when asked to stop; steps of half a minute are normal.
+GRACE_SECONDS = 300.0
+TAIL_BYTES = 1 << 16
+# The trainer goes before the supervisor when memory runs out, so that somebody is left to say why.
+OOM_SCORE = 400
+
+
+class Files(NamedTuple):
+    """Where a child writes and is written about."""
+
+    process: Path
+    exit: Path
+    result: Path
+    log: Path
+
+
+class Ended(NamedTuple):
+    outcome: Outcome
+    verdict: Verdict
+    seconds: float
+    rc: int | None
+    swept: int
+    survivors: tuple[int, ...]
+
+
+class Attempt:
+    """A child that runs, or a trainer of a former supervisor that still does (`child` None: its exit code is unknowable)."""
+
+    def __init__(self, files: Files, info: ProcessInfo, child: subprocess.Popen[bytes] | None) -> None:
+        self.files = files
+        self.info = info
+        self.who = info.who
+        self.number = info.attempt
+        self.child = child
+        self.asked: Stop | None = None
+        self._asked_at = 0.0
+        self._escalated = False
+        self._pidfd: int | None = None
+        try:
+            self._pidfd = os.pidfd_open(self.who.pid)
+        except OSError:
+            pass
+
+    def ended(self) -> bool:
+        return self.child.poll() is not None if self.child else not alive(self.who)
+
+    def wait(self, seconds: float) -> None:
+        """Until it ends, at most `seconds`."""
+        if self._pidfd is None:
+            time.sleep(seconds)
+            return
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.poll(seconds * 1000)
+
+    def ask_to_stop(self, mode: Stop) -> None:
+        """Repeated calls are one request. Only the leader is signalled: SIGTERM to the group would end the loader's
+        workers first and turn the stop into a crash."""
+        if self.asked == mode:
+            grace = float(os.environ.get("STEPTOP_GRACE_SECONDS", GRACE_SECONDS))
+            if mode == "now" and not self._escalated and time.monotonic() - self._asked_at > grace:
+                self._escalated = True
+                signal_safely(self.who, signal.SIGKILL)
+            return
+        self.asked, self._asked_at = mode, time.monotonic()
+        signal_safely(self.who, signal.SIGKILL if mode == "force" else signal.SIGTERM)
+
+    def close(self, keep: set[int]) -> Ended:
+        """After its end: end what it left behind, write exit.json, say what happened."""
+        swept, survivors = end_all(None, self.info.token, keep)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        code = self.child.returncode if self.child else None
+        rc = code if code is not None and code >= 0 else None
+        number = -code if code is not None and code < 0 else None
+        oom_kills = max(0, oom_kill_count() - self.info.oom_kills)
+        result = read_json(self.files.result, ResultInfo)
+        if result is not None and result.attempt != self.number:
+            result = None
+        outcome, verdict = classify(
+            Evidence(
+                result=result, rc=rc, signal=number, stop=self.asked, escalated=self._escalated, oom_kills=oom_kills,
+                tail=log_tail(self.files.log, self.info.log_offset), rebooted=self.who.boot_id != boot_id(),
+            )
+        )
+        write_json(
+            self.files.exit,
+            ExitInfo(attempt=self.number, rc=rc, signal=number, stop=self.asked, swept=swept, survivors=survivors,
+                     oom_kills=oom_kills, at=time.time()),
+        )
+        return Ended(outcome, verdict, time.monotonic() - self.info.started_monotonic, code, swept, survivors)
+
+
+def run_files(run: RunPaths) -> Files:
+    return Files(run.process, run.exit, run.result, run.console)
+
+
+def prepare_files(paths: ExperimentPaths) -> Files:
+    return Files(paths.prepare_process, paths.prepare_exit, paths.prepare_result, paths.prepare_log)
+
+
+def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
+    """Start the trainer of a run; its attempt's number is one more than the journals that are there."""
+    run = paths.run(key.fold, key.restart)
+    run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = read_json(run.process, ProcessInfo)
+    number = max(before.attempt if before else 0, len(run.segments())) + 1
+    command = plan.experiment.command or (sys.executable, "-P", "-m", "engine.training")
+    environ = {"CUDA_VISIBLE_DEVICES": plan.device} if plan.device.isdigit() else {}
+    return _start((*command, str(run.folder)), run_files(run), number, environ, run.folder)
+
+
+def begin_prepare(paths: ExperimentPaths, plan: Plan) -> Attempt:
+    """Start preparing volumes; one that a former supervisor left running is ended first (it resumes where it was)."""
+    before = read_json(paths.prepare_process, ProcessInfo)
+    if before is not None and alive(before.who):
+        signal_safely(before.who, signal.SIGTERM)
+    number = before.attempt + 1 if before else 1
+    command = (sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder))
+    return _start(command, prepare_files(paths), number, {}, paths.folder)
+
+
+def _start(
+    argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path
+) -> Attempt:
+    token = uuid.uuid4().hex
+    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        offset = os.fstat(log).st_size
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
+            env=os.environ | environ | {TOKEN: token, "STEPTOP_ATTEMPT": str(number), "PYTHONUNBUFFERED": "1"},
+        )
+    finally:
+        os.close(log)
+    try:
+        Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(OOM_SCORE))
+    except OSError:
+        pass
+    who, supervisor = ident(child.pid), ident(os.getpid())
+    assert supervisor is not None
+    if who is None:  # it ended at once; its pid is still ours until it is waited for
+        who = type(supervisor)(pid=child.pid, start=-1, boot_id=supervisor.boot_id, host=supervisor.host)
+    info = ProcessInfo(
+        who=who, supervisor=supervisor, token=token, argv=argv, attempt=number, started=time.time(),
+        started_monotonic=time.monotonic(), oom_kills=oom_kill_count(), log_offset=offset,
+    )
+    write_json(files.process, info)
+    return Attempt(files, info, child)
+
+
+def adopt(paths: ExperimentPaths, plan: Plan) -> tuple[RunKey, Attempt] | None:
+    """A trainer that a former supervisor started and that still runs."""
+    for key in plan.runs:
+        files = run_files(paths.run(key.fold, key.restart))
+        info = read_json(files.process, ProcessInfo)
+        if info is not None and alive(info.who):
+            return key, Attempt(files, info, None)
+    return None
+
+
+def unfinished(paths: ExperimentPaths, plan: Plan) -> list[tuple[RunKey, Attempt]]:
+    """Attempts whose end nobody has written down: their supervisor was killed, and by now so are they."""
+    found = []
+    for key in plan.runs:
+        files = run_files(paths.run(key.fold, key.restart))
+        info, ended = read_json(files.process, ProcessInfo), read_json(files.exit, ExitInfo)
+        if info is not None and not alive(info.who) and (ended is None or ended.attempt != info.attempt):
+            found.append((key, Attempt(files, info, None)))
+    return found
+
+
+def log_tail(path: Path, offset: int) -> str:
+    """The end of this attempt's part of the log."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(offset, size - TAIL_BYTES))
+            return file.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def oom_kill_count() -> int:
+    """Out-of-memory kills on this machine since boot (readable by anybody, unlike dmesg)."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

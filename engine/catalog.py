@@ -1,0 +1,82 @@
+"""Which experiments and profiles there are: the user's own folders first, then those that ship with steptop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engine import experiment, profile
+from engine.errors import UsageError, unknown
+from engine.experiment import Experiment
+
+HERE = Path(__file__).parent
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that can be chosen by name. `problem`: why it cannot be used."""
+
+    name: str
+    path: Path
+    title: str = ""
+    own: bool = False
+    problem: str = ""
+
+
+def _shipped(kind: str) -> Path:
+    """Inside the package in a wheel; beside it in a checkout."""
+    inside = HERE / kind
+    return inside if inside.is_dir() else HERE.parent / kind
+
+
+def _files(kind: str, own: Path | None) -> dict[str, tuple[Path, bool]]:
+    mine = own if own is not None else Path.cwd() / kind
+    shipped = _shipped(kind)
+    found = {path.stem: (path, False) for path in sorted(shipped.glob("*.toml"))}
+    if mine.is_dir() and mine.resolve() != shipped.resolve():
+        found |= {path.stem: (path, True) for path in sorted(mine.glob("*.toml"))}
+    return found
+
+
+def experiments(own: Path | None = None) -> dict[str, Entry]:
+    """Name -> entry; `own` (default ./experiments) wins over the built-in ones."""
+    entries = {}
+    for name, (path, mine) in _files("experiments", own).items():
+        try:
+            title, problem = experiment.load(path).title, ""
+        except UsageError as error:
+            title, problem = "", str(error)
+        entries[name] = Entry(name=name, path=path, title=title, own=mine, problem=problem)
+    return entries
+
+
+def profiles(own: Path | None = None) -> dict[str, Entry]:
+    """Name -> entry; `own` (default ./profiles) wins over those that ship."""
+    entries = {}
+    for name, (path, mine) in _files("profiles", own).items():
+        try:
+            title, problem = profile.load(path)[0], ""
+        except UsageError as error:
+            title, problem = "", str(error)
+        entries[name] = Entry(name=name, path=path, title=title, own=mine, problem=problem)
+    return entries
+
+
+def experiment_named(name: str, own: Path | None = None) -> Experiment:
+    """An experiment by name or by the path of its file; raises UsageError with the nearest right name."""
+    if name.endswith(".toml"):
+        return experiment.load(Path(name))
+    entry = experiments(own).get(name)
+    if entry is None:
+        raise unknown("experiment", name, experiments(own))
+    return experiment.load(entry.path)
+
+
+def profile_named(name: str, own: Path | None = None) -> tuple[str, dict[str, profile.Value]]:
+    """A profile's title and knobs by name or path; raises UsageError with the nearest right name."""
+    if name.endswith(".toml"):
+        return profile.load(Path(name))
+    entry = profiles(own).get(name)
+    if entry is None:
+        raise unknown("profile", name, profiles(own))
+    return profile.load(entry.path)

@@ -1,0 +1,71 @@
+"""Requests to a running experiment, and its acknowledgements: one small file each.
+
+A request persists until somebody reads it, so it survives the end of the terminal that made it, works over NFS and
+leaves a trace. `control/<id>.json` is the request, `control/ack/<id>.json` the answer; ids sort by time.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from engine.paths import ExperimentPaths, read_json, write_json
+
+Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    verb: Verb
+    by: str = ""
+    at: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    accepted: bool
+    text: str = ""
+    at: float = 0.0
+
+
+def request(paths: ExperimentPaths, verb: Verb, by: str = "") -> str:
+    """Leave a request; returns its id. Raises OSError if the folder cannot be written."""
+    paths.acknowledged.mkdir(parents=True, exist_ok=True)
+    name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
+    write_json(paths.control / f"{name}.json", Request(id=name, verb=verb, by=by, at=time.time()))
+    return name
+
+
+def pending(paths: ExperimentPaths) -> list[Request]:
+    """Requests nobody has answered, oldest first. Files of another user or shape are passed over."""
+    found = []
+    try:
+        entries = sorted(os.scandir(paths.control), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    for entry in entries:
+        if not entry.name.endswith(".json") or not entry.is_file(follow_symlinks=False):
+            continue
+        if entry.stat(follow_symlinks=False).st_uid != os.getuid():
+            continue
+        asked = read_json(paths.control / entry.name, Request)
+        if asked is not None and f"{asked.id}.json" == entry.name:
+            found.append(asked)
+    return found
+
+
+def answer(paths: ExperimentPaths, asked: Request, accepted: bool, text: str = "") -> None:
+    """Write the acknowledgement, then take the request away."""
+    paths.acknowledged.mkdir(parents=True, exist_ok=True)
+    write_json(
+        paths.acknowledged / f"{asked.id}.json", Answer(id=asked.id, accepted=accepted, text=text, at=time.time())
+    )
+    (paths.control / f"{asked.id}.json").unlink(missing_ok=True)
+
+
+def answer_to(paths: ExperimentPaths, name: str) -> Answer | None:
+    return read_json(paths.acknowledged / f"{name}.json", Answer)

@@ -1,0 +1,92 @@
+"""What NVML says about the GPUs, or why it says nothing. A missing reading is None, never an exception."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from engine.events import Gpu
+
+
+class Gpus:
+    """Holds NVML open. `nvml` is the module (`pynvml`, of the distribution nvidia-ml-py); a stand-in may be passed."""
+
+    def __init__(self, nvml: Any = None) -> None:
+        self.reason = ""
+        self._nvml: Any = None
+        self._handles: list[tuple[int, Any]] = []
+        try:
+            self._nvml = nvml if nvml is not None else importlib.import_module("pynvml")
+            self._nvml.nvmlInit()
+            self._handles = [(i, self._nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(self._nvml.nvmlDeviceGetCount())]
+        except Exception as error:  # NVML's own error classes exist only once its library is loaded
+            self.reason = _reason(error)
+            self._nvml = None
+        if self._nvml is not None and not self._handles:
+            self.reason = "NVML sees no device"
+
+    def read(self, own: set[int]) -> tuple[Gpu, ...]:
+        """Every device now; `own` are the pids whose memory counts as this experiment's."""
+        return tuple(self._one(index, handle, own) for index, handle in self._handles)
+
+    def names(self) -> list[str]:
+        return [gpu.name for gpu in self.read(set())]
+
+    def _one(self, index: int, handle: Any, own: set[int]) -> Gpu:
+        nvml = self._nvml
+
+        def ask(read: Callable[[], Any]) -> Any:
+            try:
+                return read()
+            except Exception as error:
+                failed.append(error)
+                return None
+
+        failed: list[Exception] = []
+        name = ask(lambda: nvml.nvmlDeviceGetName(handle))
+        util = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        watts = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        limit = ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        temperature = ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
+        clock = ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        processes = ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        mine = [p.usedGpuMemory for p in processes or () if p.pid in own and p.usedGpuMemory is not None]
+        lost = memory is None and util is None and bool(failed)
+        return Gpu(
+            index=index,
+            name=name.decode() if isinstance(name, bytes) else str(name or ""),
+            util=None if util is None else float(util),
+            memory_used=None if memory is None else int(memory.used),
+            memory_total=None if memory is None else int(memory.total),
+            own_memory=sum(mine) if mine else None,
+            temperature=None if temperature is None else float(temperature),
+            power=None if watts is None else watts / 1000,
+            power_limit=None if limit is None else limit / 1000,
+            clock=None if clock is None else float(clock),
+            error=_reason(failed[0]) if lost else "",
+        )
+
+    def close(self) -> None:
+        if self._nvml is not None:
+            with contextlib.suppress(Exception):
+                self._nvml.nvmlShutdown()
+
+
+def _reason(error: Exception) -> str:
+    """NVML's message in a user's words."""
+    text = str(error)
+    if "Shared Library Not Found" in text or "LibraryNotFound" in type(error).__name__:
+        return "no NVIDIA driver on this machine"
+    if isinstance(error, ImportError):
+        return "nvidia-ml-py is not installed"
+    return f"NVML: {text or type(error).__name__}"
+
+
+def visible(index: int, environ: dict[str, str] | None = None) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES lets device `index` be used."""
+    names = (environ if environ is not None else os.environ).get("CUDA_VISIBLE_DEVICES")
+    return names is None or str(index) in [word.strip() for word in names.split(",")]

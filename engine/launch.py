@@ -1,0 +1,322 @@
+"""Start an experiment: decide everything, make every folder and the manifest, then let a detached supervisor go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine import catalog
+from engine.errors import DataError, UsageError
+from engine.experiment import Plan, resolve_profile, runs_of, training_hash
+from engine.forecast import Forecast, KeyTiming, before_launch, benchmark_key, timing_of
+from engine.manifest import manifest
+from engine.paths import (
+    ExperimentPaths,
+    cache_folder,
+    checked_name,
+    experiments_in,
+    read_json,
+    write_atomic,
+    write_json,
+)
+from engine.process import alive
+from engine.profile import Value
+from engine.records import ProcessInfo, SupervisorInfo
+from engine.state import ExperimentState
+from engine.watch import Watch
+
+START_SECONDS = 15.0
+CHECK_SECONDS = 600.0
+LOCKED = 75
+
+# Supervisors this process started. They are not waited for; keeping them spares a warning at exit.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks to be launched; None where the experiment decides."""
+
+    experiment: str
+    logs: Path
+    name: str | None = None
+    profile: str | None = None
+    data: Path | None = None
+    folds: tuple[int, ...] | None = None
+    restarts: int | None = None
+    epochs: int | None = None
+    device: str | None = None
+    settings: dict[str, Value] = {}
+    stop_after_runs: int = 0
+    override_locks: bool = False
+    command: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What the preflight found; the other keys of its JSON are for people."""
+
+    ok: bool
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    folds: tuple[dict[str, int], ...] = ()
+    device: dict[str, str] = {}
+
+
+def plan_for(request: Request) -> Plan:
+    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range."""
+    stem = Path(request.experiment).stem if request.experiment.endswith(".toml") else request.experiment
+    experiment = catalog.experiment_named(request.experiment)
+    if request.epochs is not None:
+        if request.epochs < 1:
+            raise UsageError(f"--epochs {request.epochs}: it must be 1 or more")
+        experiment = msgspec.structs.replace(experiment, epochs=request.epochs)
+    name = request.profile or experiment.profile
+    title, chosen = catalog.profile_named(name)
+    profile, overridden = resolve_profile(
+        experiment, Path(name).stem, title, chosen, request.settings, request.override_locks
+    )
+    data = request.data.expanduser().resolve() if request.data else None
+    if experiment.data.source != "phantom" and not experiment.command:
+        if data is None:
+            raise UsageError(f"{stem} trains on your volumes: say where they are with --data DIR (`steptop check` explains)")
+        if not data.is_dir():
+            raise DataError(f"--data {data}: there is no such folder")
+    if request.stop_after_runs < 0:
+        raise UsageError("--stop-after-run must be 1 or more")
+    return Plan(
+        name=checked_name(request.name or stem), experiment_name=stem, experiment=experiment, profile=profile,
+        runs=runs_of(experiment, request.folds, request.restarts), data_dir=str(data or ""),
+        cache_dir=str(cache_folder(request.logs.resolve())), device=checked_device(request.device or "auto"),
+        stop_after_runs=request.stop_after_runs, training_hash=training_hash(experiment, profile),
+        overridden=overridden, command=request.command or ("steptop", "run", request.experiment), created=time.time(),
+    )
+
+
+def checked_device(text: str) -> str:
+    """auto, cpu, mps, cuda, cuda:N or N. Raises UsageError; several devices at once cannot be used yet."""
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    if len(names) > 1:
+        raise UsageError(f"--devices {text}: one run at a time on one device so far; name one of them")
+    word = names[0] if names else ""
+    if word in ("auto", "cpu", "mps", "cuda") or word.isdigit() or (word.startswith("cuda:") and word[5:].isdigit()):
+        return word.removeprefix("cuda:") if word != "cuda" else "0"
+    raise UsageError(f"--devices {text!r}: it is auto, cpu, mps, or a CUDA device's number")
+
+
+def check(plan: Plan, quick: bool = False) -> tuple[Check, bytes]:
+    """The preflight in a process of its own (it reads volumes); its verdict and its whole JSON.
+
+    Raises DataError if it could not look at all. Nothing of it stays on disk.
+    """
+    command = [sys.executable, "-P", "-m", "engine.training.check", *(["--quick"] if quick else []), "-"]
+    done = subprocess.run(
+        command, input=msgspec.json.encode(plan), capture_output=True, timeout=CHECK_SECONDS, check=False
+    )
+    try:
+        return msgspec.json.decode(done.stdout, type=Check), done.stdout
+    except msgspec.MsgspecError:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise DataError(f"the preflight check failed: {last[0] if last else f'exit code {done.returncode}'}") from None
+
+
+def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
+    """The experiment's folder, and a sentence if it is another one than asked for or goes on from before.
+
+    A folder keeps one configuration: another one under the same name goes to NAME-2. Raises UsageError if that very
+    experiment is running, or finished.
+    """
+    for number in range(1, 100):
+        folder = request.logs.resolve() / (plan.name if number == 1 else f"{plan.name}-{number}")
+        held = read_json(ExperimentPaths(folder).plan, Plan)
+        if held is None:
+            if folder.exists() and any(folder.iterdir()):
+                raise UsageError(f"{folder} exists and is not an experiment of steptop's; choose another --name")
+            first = request.logs / plan.name
+            return folder, "" if number == 1 else f"{first} holds another configuration; this one is {folder.name}"
+        if held.training_hash == plan.training_hash and held.data_dir == plan.data_dir:
+            state = Watch(folder).quick()
+            if state.supervisor_alive or state.trainer_alive:
+                raise Running(folder)
+            if state.phase == "finished" and set(plan.runs) <= set(held.runs):
+                raise Finished(folder)
+            return folder, "goes on where it was: finished runs are kept"
+        if request.name is not None:
+            raise UsageError(
+                f"{folder} holds another configuration ({difference(held, plan)}); choose another --name, or move it away"
+            )
+    raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
+
+
+class Running(UsageError):
+    """The very experiment is running already."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder.name} is already running in {folder}; `steptop` shows it, `steptop stop` ends it")
+        self.folder = folder
+
+
+class Finished(UsageError):
+    """The very experiment is finished already."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder.name} is finished already: `steptop results {folder.name}` shows it; to train again choose another --name"
+        )
+        self.folder = folder
+
+
+def difference(held: Plan, wanted: Plan) -> str:
+    """What two plans train differently, in words."""
+    said = []
+    if held.data_dir != wanted.data_dir:
+        said.append(f"data {held.data_dir or 'built-in'}")
+    for field in msgspec.structs.fields(type(held.experiment)):
+        a, b = getattr(held.experiment, field.name), getattr(wanted.experiment, field.name)
+        if a != b and field.name not in ("title", "target", "knobs", "locks", "profile"):
+            said.append(f"{field.name} {a}" if not isinstance(a, msgspec.Struct) else f"another [{field.name}]")
+    said += [f"{k} {v}" for k, v in held.profile.knobs.items() if wanted.profile.knobs.get(k) != v]
+    return ", ".join(said[:4]) or "other settings"
+
+
+def start(request: Request, plan: Plan | None = None) -> Path:
+    """Launch, detached; returns the experiment's folder once its supervisor has the lock.
+
+    Raises UsageError/DataError before anything is written if it cannot be trained.
+    """
+    plan = plan or plan_for(request)
+    writable(request.logs)
+    folder, _ = folder_for(request, plan)
+    plan = msgspec.structs.replace(plan, name=folder.name)
+    if not plan.experiment.command:
+        found, _ = check(plan, quick=True)
+        if not found.ok:
+            raise DataError("\n".join(found.errors))
+    lay_out(folder, plan)
+    supervise(folder)
+    return folder
+
+
+def writable(logs: Path) -> None:
+    """Raises UsageError unless folders can be made under `logs` and something fits on its disk."""
+    try:
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = logs / f".probe-{os.getpid()}"
+        write_atomic(probe, b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{logs} cannot be written ({error.strerror}): choose another folder with --logs DIR") from None
+    if shutil.disk_usage(logs).free < 50e6:
+        raise UsageError(f"{logs}: less than 50 MB free on its disk; free some, or choose another folder with --logs DIR")
+
+
+def lay_out(folder: Path, plan: Plan) -> None:
+    """Every folder, an empty log for every run, plan and manifest: there from the first second."""
+    paths = ExperimentPaths(folder)
+    for needed in (folder, paths.control, paths.acknowledged):
+        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in plan.runs:
+        run = paths.run(key.fold, key.restart)
+        run.folder.mkdir(mode=0o700, exist_ok=True)
+        run.console.touch(mode=0o600)
+    for left in paths.control.glob("*.json"):
+        left.unlink()
+    write_json(paths.manifest, manifest(plan))
+    write_json(paths.plan, plan)
+
+
+def supervise(folder: Path) -> None:
+    """Start a supervisor for a laid-out experiment, in a session of its own, and wait until it has the lock.
+
+    Raises UsageError if another one has it, or if it ends at once (with the end of its log).
+    """
+    paths = ExperimentPaths(folder)
+    log = os.open(paths.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine.supervisor", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
+        )
+    finally:
+        os.close(log)
+    _started.append(child)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        info = read_json(paths.supervisor, SupervisorInfo)
+        if info is not None and info.who.pid == child.pid:
+            return
+        if child.poll() is not None:
+            if child.returncode == LOCKED:
+                raise Running(folder)
+            tail = paths.supervisor_log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise UsageError(f"the supervisor ended at once ({tail[0] if tail else child.returncode}); see {paths.supervisor_log}")
+        time.sleep(0.02)
+    raise UsageError(f"the supervisor did not start within {START_SECONDS:.0f} s; see {paths.supervisor_log}")
+
+
+def resume(folder: Path, stop_after_runs: int = 0) -> None:
+    """Go on with an experiment that was stopped, failed or lost. Raises UsageError if it runs or has nothing left."""
+    paths = ExperimentPaths(folder)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        raise UsageError(f"{folder} is not an experiment: it has no readable plan.json")
+    state = Watch(folder).quick()
+    if state.supervisor_alive:
+        raise Running(folder)
+    if state.phase == "finished":
+        raise Finished(folder)
+    if plan.stop_after_runs != stop_after_runs:
+        write_json(paths.plan, msgspec.structs.replace(plan, stop_after_runs=stop_after_runs))
+    for left in paths.control.glob("*.json"):
+        left.unlink()
+    supervise(folder)
+
+
+def take_over(folder: Path) -> bool:
+    """A supervisor for a trainer that lost its own; False if there is no such trainer."""
+    paths = ExperimentPaths(folder)
+    info = read_json(paths.supervisor, SupervisorInfo)
+    if info is not None and alive(info.who):
+        return False
+    orphans = (read_json(file, ProcessInfo) for file in folder.glob("fold_*/process.json"))
+    if not any(orphan is not None and alive(orphan.who) for orphan in orphans):
+        return False
+    try:
+        supervise(folder)
+    except Running:
+        return False
+    return True
+
+
+def history(logs: Path) -> list[KeyTiming]:
+    """Step times of earlier experiments in this logs folder, newest first."""
+    timings = []
+    for folder in experiments_in(logs)[:20]:
+        try:
+            state: ExperimentState = Watch(folder).poll()
+        except UsageError:
+            continue
+        timing = timing_of(state)
+        if timing is not None:
+            timings.append(timing)
+    return timings
+
+
+def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
+    """When it would end if launched now, from earlier runs of the same kind; None when there are none."""
+    plan = plan or plan_for(request)
+    timings = history(request.logs)
+    if not timings:
+        return None
+    found, _ = check(plan, quick=True)
+    if not found.ok or not found.folds:
+        return None
+    steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
+    tests = {fold["fold"]: fold["test"] for fold in found.folds}
+    name = next((t.key for t in timings if t.key == benchmark_key(plan, found.device.get("name", ""))), None)
+    return before_launch(plan, steps, tests, timings) if name is not None else None
+

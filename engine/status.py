@@ -1,0 +1,179 @@
+"""The experiment's status as a documented contract (`steptop status --json`); docs/status.md describes every field."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.bottleneck import Bottleneck, bottleneck
+from engine.events import Gpu, Verdict
+from engine.forecast import Estimate, Forecast, forecast
+from engine.state import ExperimentPhase, ExperimentState, RunState
+from engine.trend import memory_trend
+
+VERSION = 1
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`index` from 1; `step` within the epoch; `activity` names a span other than training."""
+
+    index: int
+    total: int
+    fold: int
+    restart: int
+    seed: int
+    attempt: int
+    state: str
+    epoch: int
+    epochs: int
+    step: int
+    steps_per_epoch: int
+    steps_done: int
+    steps_total: int
+    activity: str
+    loss: float | None
+    dice: float | None
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """Remaining seconds with a 90 % range, the wall clock of the end (s since 1970), and what it rests on."""
+
+    seconds: float | None
+    low: float | None
+    high: float | None
+    at: float | None
+    basis: str
+
+
+class ForecastStatus(msgspec.Struct, frozen=True, kw_only=True):
+    epoch: Moment
+    run: Moment
+    stop_here: Moment
+    experiment: Moment
+    warming: bool
+
+
+class StopStatus(msgspec.Struct, frozen=True, kw_only=True):
+    mode: str
+    phase: str
+    since: float
+    at: float | None
+
+
+class MachineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes; `cpu` in cores; None where there is no reading."""
+
+    cores: int | None = None
+    cpu: float | None = None
+    own_cpu: float | None = None
+    ram_total: int | None = None
+    ram_available: int | None = None
+    shm_total: int | None = None
+    shm_used: int | None = None
+    disk_total: int | None = None
+    disk_free: int | None = None
+    workers: int | None = None
+    worker_bytes: float | None = None
+    bytes_per_hour: float | None = None
+    full_in_seconds: float | None = None
+    gpus: tuple[Gpu, ...] = ()
+    gpu_reason: str = ""
+
+
+class BottleneckStatus(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    headline: str
+    advice: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    version: int
+    experiment: str
+    folder: str
+    state: ExperimentPhase
+    profile: str
+    device: str
+    run: RunStatus | None
+    runs_finished: int
+    step_seconds: float | None
+    samples_per_second: float | None
+    voxels_per_second: float | None
+    spans: dict[str, float]
+    load_seconds: float | None
+    bottleneck: BottleneckStatus
+    forecast: ForecastStatus
+    stop: StopStatus | None
+    machine: MachineStatus
+    precision: str | None
+    checkpoint: str | None
+    stalled_seconds: float
+    supervisor_alive: bool
+    trainer_alive: bool
+    survivors: tuple[int, ...]
+    verdict: Verdict | None
+
+
+def status(state: ExperimentState) -> Status:
+    """`state` as the contract says it."""
+    expected, limit, run = forecast(state), bottleneck(state), state.run
+    shares = {share.name: share.seconds for share in limit.shares}
+    return Status(
+        version=VERSION, experiment=state.plan.name, folder=state.folder, state=state.phase,
+        profile=state.plan.profile.name, device=(run.begin.device if run and run.begin else state.plan.device),
+        run=run_status(state, run) if run is not None else None, runs_finished=state.runs_finished,
+        step_seconds=limit.step_seconds, samples_per_second=limit.samples_per_second,
+        voxels_per_second=limit.voxels_per_second, spans=shares, load_seconds=limit.load_seconds,
+        bottleneck=_bottleneck(limit), forecast=_forecast(expected), stop=_stop(state, expected), machine=machine(state),
+        precision=run.precision.active if run and run.precision else None,
+        checkpoint=run.checkpoint.file if run and run.checkpoint and not run.checkpoint.error else None,
+        stalled_seconds=state.stalled_seconds, supervisor_alive=state.supervisor_alive, trainer_alive=state.trainer_alive,
+        survivors=state.ended.survivors if state.ended else (), verdict=state.verdict,
+    )
+
+
+def run_status(state: ExperimentState, run: RunState) -> RunStatus:
+    seen = run.test or run.validation
+    return RunStatus(
+        index=(state.current or 0) + 1, total=len(state.runs), fold=run.key.fold, restart=run.key.restart,
+        seed=run.key.seed, attempt=run.attempt, state=run.phase, epoch=run.epoch, epochs=run.epochs,
+        step=run.step_in_epoch, steps_per_epoch=run.steps_per_epoch, steps_done=run.step, steps_total=run.steps_total,
+        activity=run.activity, loss=run.loss, dice=seen.values.get("dice") if seen else None,
+    )
+
+
+def machine(state: ExperimentState) -> MachineStatus:
+    """The newest reading, and where memory is going."""
+    if not state.samples:
+        return MachineStatus()
+    sample, trend = state.samples[-1], memory_trend(state.samples)
+    return MachineStatus(
+        cores=sample.cores, cpu=sample.cpu, own_cpu=sample.own_cpu, ram_total=sample.ram_total,
+        ram_available=sample.ram_available, shm_total=sample.shm_total, shm_used=sample.shm_used,
+        disk_total=sample.disk_total, disk_free=sample.disk_free,
+        workers=sum(worker.role == "worker" for worker in sample.workers), worker_bytes=trend.per_worker_bytes,
+        bytes_per_hour=trend.bytes_per_hour, full_in_seconds=trend.full_in_seconds, gpus=sample.gpus,
+        gpu_reason=sample.gpu_reason,
+    )
+
+
+def _moment(estimate: Estimate) -> Moment:
+    return Moment(
+        seconds=estimate.seconds, low=estimate.low, high=estimate.high, at=estimate.at, basis=estimate.basis
+    )
+
+
+def _forecast(expected: Forecast) -> ForecastStatus:
+    return ForecastStatus(
+        epoch=_moment(expected.epoch), run=_moment(expected.run), stop_here=_moment(expected.stop_here),
+        experiment=_moment(expected.experiment), warming=expected.warming,
+    )
+
+
+def _stop(state: ExperimentState, expected: Forecast) -> StopStatus | None:
+    if state.stop is None:
+        return None
+    at = expected.stop_here.at if state.stop.mode == "after_run" and state.stop.phase != "done" else None
+    return StopStatus(mode=state.stop.mode, phase=state.stop.phase, since=state.stop.since, at=at)
+
+
+def _bottleneck(limit: Bottleneck) -> BottleneckStatus:
+    return BottleneckStatus(kind=limit.kind, headline=limit.headline, advice=limit.advice)

@@ -1,0 +1,308 @@
+"""One per experiment: `python -m engine.supervisor FOLDER`. Queues runs, starts trainers, obeys control files, says how each ended.
+
+It holds the experiment's lock for as long as it lives, adopts every orphan of its trainers (subreaper) and ends what a
+trainer leaves behind. It is detached: no terminal, no pipe to anybody. If it is killed its trainer goes on, and the next
+supervisor takes that trainer over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine import control
+from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, unfinished
+from engine.events import (
+    ExperimentEnded,
+    Note,
+    Outcome,
+    PrepareEnded,
+    PrepareStarted,
+    RunEnded,
+    RunSkipped,
+    RunStarted,
+    Stop,
+    StopChanged,
+    SupervisorStarted,
+    Verdict,
+)
+from engine.experiment import Plan, Prepared, RunKey, run_hash
+from engine.journal import Writer
+from engine.paths import ExperimentPaths, read_json, write_json
+from engine.process import boot_id, ident
+from engine.records import Completion, SupervisorInfo
+
+LOCKED = 75
+POLL_SECONDS = 0.2
+PR_SET_CHILD_SUBREAPER = 36
+# Two trainings that fail one after the other fail for one reason, and the next would too.
+FAILURES_IN_A_ROW = 2
+VERBS: dict[str, Stop] = {"stop_after_run": "after_run", "stop_now": "now", "stop_force": "force"}
+RANK: dict[Stop, int] = {"after_run": 1, "now": 2, "force": 3}
+
+
+class Supervisor:
+    """The queue of one experiment. `run` returns how it all ended."""
+
+    def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer) -> None:
+        self.paths = paths
+        self.plan = plan
+        self.journal = journal
+        self.stop: Stop | None = None
+        self.stop_id = ""
+        self.finished_here = 0
+        self.failed: list[RunKey] = []
+        self.survivors: tuple[int, ...] = ()
+        self.sampler: subprocess.Popen[bytes] | None = None
+        self._sampler_due = 0.0
+        self.cancelled = False
+        self._terminated = False
+
+    # ------------------------------------------------------------ the order of things
+
+    def run(self) -> Outcome:
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        adopted = adopt(self.paths, self.plan)
+        self.journal.write(
+            SupervisorStarted(
+                pid=os.getpid(), host=socket.gethostname(), boot_id=boot_id(),
+                runs=tuple((key.fold, key.restart) for key in self.plan.runs),
+                stop_after_runs=self.plan.stop_after_runs, adopted=adopted[1].who.pid if adopted else 0,
+            ),
+            sync=True,
+        )
+        for key, attempt in unfinished(self.paths, self.plan):
+            self._see_through(key, attempt)
+        if adopted is not None:
+            self._see_through(*adopted)
+            if self._stop_due():
+                return self._end()
+        if not self.plan.experiment.command and not self._prepare():
+            return "stopped" if self.stop else "failed"
+        in_a_row = 0
+        for key in self.plan.runs:
+            if self._stop_due():
+                break
+            if self._complete(key):
+                continue
+            outcome = self._train(key)
+            in_a_row = in_a_row + 1 if outcome == "failed" else 0
+            if in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2:
+                self._note(f"{in_a_row} runs failed one after the other: the rest is not started", "bad")
+                break
+        return self._end()
+
+    def _prepare(self) -> bool:
+        """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
+        attempt = begin_prepare(self.paths, self.plan)
+        self.journal.write(PrepareStarted(pid=attempt.who.pid))
+        ended = self._follow(attempt)
+        ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
+        self.journal.write(PrepareEnded(seconds=ended.seconds, ok=ok, verdict=None if ok else ended.verdict), sync=True)
+        if not ok:
+            self.survivors = ended.survivors
+            if ended.outcome == "stopped":
+                self._say_end("stopped", "stopped while volumes were being prepared; what is prepared is kept", None)
+            else:
+                self._say_end("failed", ended.verdict.text, ended.verdict)
+        return ok
+
+    def _train(self, key: RunKey) -> Outcome:
+        """Train to the end. A stop that was cancelled too late for the trainer is undone by going on from its checkpoint."""
+        while True:
+            outcome = self._see_through(key, begin_run(self.paths, self.plan, key), started=True)
+            if outcome != "stopped" or self.stop is not None:
+                return outcome
+            if not self.cancelled:
+                self._set_stop("now", "", "a signal to the trainer")
+                return outcome
+            self.cancelled = False
+
+    def _see_through(self, key: RunKey, attempt: Attempt, started: bool = False) -> Outcome:
+        """Follow a trainer to its end and write down how it ended."""
+        if started:
+            self.journal.write(
+                RunStarted(fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
+                           device=self.plan.device),
+                sync=True,
+            )
+        ended = self._follow(attempt)
+        self.journal.write(
+            RunEnded(
+                fold=key.fold, restart=key.restart, attempt=attempt.number, outcome=ended.outcome, verdict=ended.verdict,
+                seconds=ended.seconds, rc=ended.rc, swept=ended.swept, survivors=ended.survivors,
+            ),
+            sync=True,
+        )
+        self.survivors = ended.survivors
+        if ended.outcome == "finished":
+            self.finished_here += 1
+        elif ended.outcome == "failed":
+            self.failed.append(key)
+        return ended.outcome
+
+    # ------------------------------------------------------------ while a child runs
+
+    def _follow(self, attempt: Attempt) -> Ended:
+        """Wait for the attempt's end, obeying requests meanwhile."""
+        while not attempt.ended():
+            self._obey()
+            if self.stop in ("now", "force"):
+                attempt.ask_to_stop(self.stop)
+            self._keep_sampling()
+            attempt.wait(POLL_SECONDS)
+        self._obey()
+        keep = {self.sampler.pid} if self.sampler else set()
+        return attempt.close(keep)
+
+    def _obey(self) -> None:
+        """Take up what was asked for since the last look."""
+        for asked in control.pending(self.paths):
+            if asked.verb == "stop_cancel":
+                self._cancel(asked)
+            elif (mode := VERBS.get(asked.verb)) is None:
+                control.answer(self.paths, asked, False, f"unknown request {asked.verb!r}")
+            elif self.stop is not None and RANK[mode] <= RANK[self.stop]:
+                control.answer(self.paths, asked, True, "already asked for")
+            else:
+                self._set_stop(mode, asked.id, asked.by)
+                control.answer(self.paths, asked, True, "acknowledged")
+        if self._terminated and self.stop not in ("now", "force"):
+            self._set_stop("now", "", "SIGTERM")
+
+    def _set_stop(self, mode: Stop, name: str, by: str) -> None:
+        self.stop, self.stop_id = mode, name
+        self.journal.write(StopChanged(id=name, mode=mode, phase="acknowledged", by=by), sync=True)
+
+    def _cancel(self, asked: control.Request) -> None:
+        if self.stop is None:
+            control.answer(self.paths, asked, True, "nothing was pending")
+        elif self.stop == "force":
+            control.answer(self.paths, asked, False, "already ended by force; `steptop resume` goes on from the last checkpoint")
+        else:
+            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="cancelled", by=asked.by), sync=True)
+            self.cancelled = self.stop == "now"
+            self.stop = None
+            control.answer(self.paths, asked, True, "cancelled")
+
+    def _stop_due(self) -> bool:
+        self._obey()
+        enough = 0 < self.plan.stop_after_runs <= self.finished_here
+        return self.stop is not None or enough
+
+    def _keep_sampling(self) -> None:
+        """A sampler that died is started again, but not more often than every ten seconds."""
+        if self.sampler is not None and self.sampler.poll() is None:
+            return
+        if time.monotonic() >= self._sampler_due:
+            self._sampler_due = time.monotonic() + 10
+            self.sampler = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.sampler", str(self.paths.folder)],
+                stdin=subprocess.DEVNULL, cwd=self.paths.folder,
+            )
+
+    def _on_sigterm(self, *_: object) -> None:
+        self._terminated = True
+
+    # ------------------------------------------------------------ what is done, and the end
+
+    def _complete(self, key: RunKey) -> bool:
+        """Whether results.json holds this very configuration's result; another's is moved aside, not overwritten."""
+        run = self.paths.run(key.fold, key.restart)
+        done = read_json(run.results, Completion)
+        if done is None:
+            return False
+        if self.plan.experiment.command:
+            wanted = self.plan.training_hash
+        else:
+            prepared = read_json(self.paths.data, Prepared)
+            wanted = run_hash(self.plan, key, prepared.data_hash if prepared else "")
+        if done.config_hash == wanted:
+            self.journal.write(RunSkipped(fold=key.fold, restart=key.restart, dice=done.test_dice))
+            return True
+        aside = run.results.with_name(f"results.{done.config_hash or 'unknown'}.json")
+        run.results.replace(aside)
+        self._note(f"{key.name}: results.json belongs to another configuration; kept as {aside.name}", "warn")
+        return False
+
+    def _end(self) -> Outcome:
+        done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
+        total = len(self.plan.runs)
+        left = "" if self.survivors else "; nothing of it is left running"
+        if self.stop is not None:
+            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
+            return self._say_end("stopped", f"stopped as asked: {done} of {total} runs finished{left}", None)
+        if self.failed:
+            names = ", ".join(key.name for key in self.failed[:3])
+            return self._say_end("failed", f"{len(self.failed)} of {total} runs failed ({names}); {done} finished{left}", None)
+        if done < total and 0 < self.plan.stop_after_runs <= self.finished_here:
+            ran = f"{self.finished_here} run{'s' if self.finished_here != 1 else ''}"
+            return self._say_end("stopped", f"stopped after {ran} as asked at launch: {done} of {total} finished{left}", None)
+        if done < total:
+            return self._say_end("stopped", f"{done} of {total} runs finished{left}", None)
+        return self._say_end("finished", f"all {total} runs finished{left}", None)
+
+    def _say_end(self, outcome: Outcome, text: str, verdict: Verdict | None) -> Outcome:
+        self.journal.write(
+            ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors), sync=True
+        )
+        return outcome
+
+    def _note(self, text: str, level: str = "info") -> None:
+        self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if self.sampler is not None:
+            self.sampler.terminate()
+            self.sampler.wait(5)
+
+
+def take_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock until this process ends; None if another holds it. flock, not POSIX locks:
+    those are silently lost when any descriptor of the file is closed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def main(folder: Path) -> int:
+    os.umask(0o077)
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    paths = ExperimentPaths(folder)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        print(f"{paths.plan}: not readable", file=sys.stderr)
+        return 2
+    if take_lock(paths.lock) is None:
+        return LOCKED
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    who = ident(os.getpid())
+    assert who is not None
+    with Writer(paths.events) as journal:
+        write_json(paths.supervisor, SupervisorInfo(who=who, started=time.time()))
+        supervisor = Supervisor(paths, plan, journal)
+        try:
+            outcome = supervisor.run()
+        except Exception as error:
+            text = f"steptop's supervisor failed: {type(error).__name__}: {error}"
+            journal.write(ExperimentEnded(outcome="failed", text=text), sync=True)
+            raise
+        finally:
+            supervisor.close()
+    return {"finished": 0, "stopped": 3}.get(outcome, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

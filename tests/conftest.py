@@ -1,0 +1,93 @@
+"""What every test may use: a logs folder of its own and experiments that train with a stand-in trainer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import process
+from engine.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
+from engine.launch import lay_out, supervise
+from engine.paths import ExperimentPaths, read_json
+from engine.records import ProcessInfo, SupervisorInfo
+
+FAKE_TRAINER = Path(__file__).parent / "fake_trainer.py"
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str = "") -> None:
+    """Poll until `condition` is true; fails with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what or condition}")
+        time.sleep(0.02)
+
+
+def fake_plan(name: str = "fake", folds: int = 2, restarts: int = 2, **more: object) -> Plan:
+    """An experiment whose trainer is tests/fake_trainer.py: real processes and journals, no torch."""
+    table = {
+        "title": "stand-in", "command": [sys.executable, "-P", str(FAKE_TRAINER)], "epochs": 2,
+        "runs": {"folds": folds, "restarts": restarts},
+    }
+    experiment = from_table(table, "test")
+    profile, _ = resolve_profile(experiment, "conservative", "", {}, {})
+    return Plan(
+        name=name, experiment_name=name, experiment=experiment, profile=profile, runs=runs_of(experiment),
+        training_hash=training_hash(experiment, profile), created=time.time(), **more,  # type: ignore[arg-type]
+    )
+
+
+class Laboratory:
+    """Starts experiments in a folder of the test's own and leaves no process behind."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self.folders: list[Path] = []
+
+    def launch(self, plan: Plan) -> ExperimentPaths:
+        folder = self.logs / plan.name
+        self.folders.append(folder)
+        lay_out(folder, plan)
+        supervise(folder)
+        return ExperimentPaths(folder)
+
+    def trainer(self, paths: ExperimentPaths, fold: int = 0, restart: int = 0) -> ProcessInfo:
+        """The trainer of a run, once it is there."""
+        run = paths.run(fold, restart)
+        wait_until(lambda: read_json(run.process, ProcessInfo), what="process.json")
+        info = read_json(run.process, ProcessInfo)
+        assert info is not None
+        return info
+
+    def supervisor(self, paths: ExperimentPaths) -> SupervisorInfo:
+        info = read_json(paths.supervisor, SupervisorInfo)
+        assert info is not None
+        return info
+
+    def close(self) -> None:
+        """End what still runs: by the idents and tokens this laboratory's experiments wrote down."""
+        for folder in self.folders:
+            paths = ExperimentPaths(folder)
+            info = read_json(paths.supervisor, SupervisorInfo)
+            if info is not None:
+                process.signal_safely(info.who, 9)
+            for file in (*folder.glob("fold_*/process.json"), paths.prepare_process):
+                child = read_json(file, ProcessInfo)
+                if child is not None:
+                    process.signal_safely(child.who, 9)
+                    for pid in process.holding(child.token):
+                        who = process.ident(pid)
+                        if who is not None:
+                            process.signal_safely(who, 9)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Laboratory]:
+    laboratory = Laboratory(tmp_path / "logs")
+    (tmp_path / "logs").mkdir()
+    yield laboratory
+    laboratory.close()

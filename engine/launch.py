@@ -33,6 +33,7 @@ from engine.watch import Watch
 
 START_SECONDS = 15.0
 CHECK_SECONDS = 600.0
+SETTLE_SECONDS = 5.0
 LOCKED = 75
 
 # Supervisors this process started. They are not waited for; keeping them spares a warning at exit.
@@ -139,7 +140,7 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
             first = request.logs / plan.name
             return folder, "" if number == 1 else f"{first} holds another configuration; this one is {folder.name}"
         if held.training_hash == plan.training_hash and held.data_dir == plan.data_dir:
-            state = Watch(folder).quick()
+            state = settled(folder)
             if state.supervisor_alive or state.trainer_alive:
                 raise Running(folder)
             if state.phase == "finished" and set(plan.runs) <= set(held.runs):
@@ -264,7 +265,7 @@ def resume(folder: Path, stop_after_runs: int = 0) -> None:
     plan = read_json(paths.plan, Plan)
     if plan is None:
         raise UsageError(f"{folder} is not an experiment: it has no readable plan.json")
-    state = Watch(folder).quick()
+    state = settled(folder)
     if state.supervisor_alive:
         raise Running(folder)
     if state.phase == "finished":
@@ -274,6 +275,16 @@ def resume(folder: Path, stop_after_runs: int = 0) -> None:
     for left in paths.control.glob("*.json"):
         left.unlink()
     supervise(folder)
+
+
+def settled(folder: Path) -> ExperimentState:
+    """The present state; a supervisor that has written its last line is given the moment it needs to be gone."""
+    watch, deadline = Watch(folder), time.monotonic() + SETTLE_SECONDS
+    state = watch.quick()
+    while state.ended is not None and state.supervisor_alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        state = watch.quick()
+    return state
 
 
 def take_over(folder: Path) -> bool:

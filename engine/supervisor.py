@@ -250,6 +250,7 @@ class Supervisor:
         return self._say_end("finished", f"all {total} runs finished{left}", None)
 
     def _say_end(self, outcome: Outcome, text: str, verdict: Verdict | None) -> Outcome:
+        self.close()  # before the last line, which may say that nothing is left running
         self.journal.write(
             ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors), sync=True
         )
@@ -262,6 +263,7 @@ class Supervisor:
         if self.sampler is not None:
             self.sampler.terminate()
             self.sampler.wait(5)
+            self.sampler = None
 
 
 def take_lock(path: Path) -> int | None:

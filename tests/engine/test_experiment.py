@@ -1,0 +1,109 @@
+"""Experiments: files checked in every field, runs in order, locks with reasons, identity by configuration."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import catalog
+from engine.errors import UsageError
+from engine.experiment import Experiment, from_table, resolve_profile, runs_of, training_hash
+from engine.profile import KNOBS
+
+LOCKED = {"locks": {"batch_size": {"value": 8, "reason": "deep supervision needs small batches"}}}
+
+
+def resolved(experiment: Experiment, chosen: dict, settings: dict, override: bool = False):  # type: ignore[no-untyped-def, type-arg]
+    return resolve_profile(experiment, "p", "", chosen, settings, override)
+
+
+def test_every_built_in_experiment_loads() -> None:
+    for entry in catalog.experiments().values():
+        assert not entry.problem, entry.problem
+        assert entry.title
+
+
+def test_runs_come_fold_by_fold_with_the_same_seeds_in_every_fold() -> None:
+    runs = runs_of(from_table({}, "x"))
+    assert len(runs) == 30
+    assert [(run.fold, run.restart, run.seed) for run in runs[:2]] == [(0, 0, 42), (0, 1, 43)]
+    assert [run.seed for run in runs[10:20]] == [run.seed for run in runs[:10]]
+
+
+def test_some_folds_and_restarts_can_be_asked_for() -> None:
+    experiment = from_table({}, "x")
+    assert [(r.fold, r.restart) for r in runs_of(experiment, (2, 0, 2), 2)] == [(2, 0), (2, 1), (0, 0), (0, 1)]
+    with pytest.raises(UsageError, match="no fold 3: the experiment has folds 0 to 2"):
+        runs_of(experiment, (3,))
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"epoch": 3}, "no field called 'epoch'.*did you mean 'epochs'"),
+        ({"model": {"chanels": 5}}, r"'chanels' in f\.toml \[model\]; did you mean 'channels'"),
+        ({"epochs": "many"}, r"f\.toml.*epochs"),
+        ({"epochs": 0}, "epochs must be 1 or more"),
+        ({"runs": {"folds": 1}}, "folds must be 2 or more"),
+        ({"prepare": {"spacing_mm": 0}}, "spacing_mm must be more than 0"),
+        ({"loss": {"class_weights": [1.0]}}, "one weight per class"),
+        ({"knobs": {"workers": 2}}, "did you mean 'num_workers'"),
+        ({"locks": {"batch": {"value": 1, "reason": "r"}}}, "did you mean 'batch_size'"),
+        ({"locks": {"batch_size": {"value": 1, "reason": ""}}}, "gives no reason"),
+        ({"data": {"source": "cloud"}}, r"data\.source"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_place_and_remedy(table: dict, words: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(UsageError, match=words):
+        from_table(table, "f.toml")
+
+
+def test_a_knob_comes_from_default_experiment_profile_and_command_line_in_that_order() -> None:
+    experiment = from_table({"knobs": {"num_workers": 1, "prefetch_factor": 7}}, "x")
+    profile, _ = resolved(experiment, {"num_workers": 4, "persistent_workers": False}, {"persistent_workers": True})
+    assert profile["num_workers"] == 4
+    assert profile["prefetch_factor"] == 7
+    assert profile["persistent_workers"] is True
+    assert set(profile.knobs) == set(KNOBS)
+
+
+def test_a_lock_beats_a_profile_quietly_and_the_command_line_loudly() -> None:
+    experiment = from_table(LOCKED, "x")
+    assert resolved(experiment, {"batch_size": 2}, {})[0]["batch_size"] == 8
+    with pytest.raises(UsageError, match="locked at 8.*deep supervision needs small batches.*--override-locks"):
+        resolved(experiment, {}, {"batch_size": 16})
+    profile, overridden = resolved(experiment, {}, {"batch_size": 16}, override=True)
+    assert profile["batch_size"] == 16
+    assert overridden == {"batch_size": "deep supervision needs small batches"}
+
+
+def test_the_training_hash_changes_with_what_changes_the_result_and_nothing_else() -> None:
+    experiment = from_table({}, "x")
+    profile, _ = resolved(experiment, {}, {})
+    same = [
+        (experiment, resolved(experiment, {"num_workers": 7, "prefetch_factor": 9}, {})[0]),
+        (from_table({"runs": {"restarts": 3}, "title": "other"}, "x"), profile),
+        (from_table({"target": {"dice": 0.5}}, "x"), profile),
+    ]
+    other = [
+        (msgspec.structs.replace(experiment, epochs=1), profile),
+        (from_table({"runs": {"folds": 5}}, "x"), profile),
+        (from_table({"runs": {"base_seed": 7}}, "x"), profile),
+        (from_table({"model": {"channels": 5}}, "x"), profile),
+        (experiment, resolved(experiment, {}, {"batch_size": 2})[0]),
+    ]
+    base = training_hash(experiment, profile)
+    assert all(training_hash(*pair) == base for pair in same)
+    assert len({base, *(training_hash(*pair) for pair in other)}) == len(other) + 1
+
+
+@given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 8))
+def test_steps_per_epoch_cover_every_sample_once(train: int, batch: int, accumulate: int) -> None:
+    from engine.experiment import Split, steps_per_epoch
+
+    experiment = from_table({}, "x")
+    profile, _ = resolved(experiment, {}, {"batch_size": batch, "accumulate_steps": accumulate})
+    steps = steps_per_epoch(Split(fold=0, train=tuple(range(train)), test=()), profile)
+    assert (steps - 1) * batch * accumulate < train <= steps * batch * accumulate

@@ -1,0 +1,139 @@
+"""The command line: one parser; each verb is a function in tui/verbs, and textual is imported only for a screen."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from engine import __version__
+from engine.errors import UsageError
+from engine.text import clean
+
+EPILOG = """\
+exit codes: 0 done, 1 failed, 2 usage, 3 interrupted or stopped
+Closing the terminal never touches a training; `steptop` again shows it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error's text is cleaned of what a terminal would obey."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"steptop: {clean(message)}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    common = Parser(add_help=False)
+    common.add_argument(
+        "--logs", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="where experiments live (default ./logs)"
+    )
+    screen = Parser(add_help=False)
+    screen.add_argument("--low-bandwidth", action="store_true", help="at most 2 kB/s to the terminal")
+    screen.add_argument("--ascii", action="store_true", help="no characters beyond ASCII")
+    screen.add_argument("--theme", help="a theme's name (t in the dashboard goes through them)")
+    screen.add_argument("--readonly", action="store_true", help="look only: no stops, no launches")
+    screen.add_argument("--interval", type=float, default=None, metavar="S", help="seconds between refreshes (default 1)")
+
+    top = Parser(
+        prog="steptop", parents=[common, screen], epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="A top for training steps: launches trainings, shows where every second goes and when they end. "
+        "Without a verb it opens the dashboard.",
+    )
+    top.add_argument("--version", action="version", version=f"steptop {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+
+    def verb(name: str, text: str, one: bool = False, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text, parents=[common, *parents])
+        if one:
+            sub.add_argument("experiment", nargs="?", help="its name or folder; not needed when there is only one")
+        return sub
+
+    verb("open", "open the dashboard on one experiment", True, screen)
+    _launch_arguments(verb("run", "start an experiment, detached; its folder is the last line printed", False, screen))
+    check = verb("check", "preflight: read every volume and say what would be trained; writes nothing")
+    _choice_arguments(check)
+    check.add_argument("--quick", action="store_true", help="headers only")
+    check.add_argument("--json", action="store_true")
+    status = verb("status", "what the dashboard says, as text or JSON", True)
+    status.add_argument("--json", action="store_true", help="the documented contract (docs/status.md)")
+    status.add_argument("--watch", action="store_true", help="again every two seconds until it ends")
+    stop = verb("stop", "stop: after the present run (default), now with a checkpoint, or by force", True)
+    how = stop.add_mutually_exclusive_group()
+    how.add_argument("--after-run", action="store_const", dest="how", const="stop_after_run", default="stop_after_run")
+    how.add_argument("--now", action="store_const", dest="how", const="stop_now", help="finish the step, checkpoint, end")
+    how.add_argument("--force", action="store_const", dest="how", const="stop_force", help="kill it; steps since the checkpoint are lost")
+    how.add_argument("--cancel", action="store_const", dest="how", const="stop_cancel", help="take a stop back")
+    resume = verb("resume", "go on with a stopped, failed or lost experiment", True)
+    resume.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N more runs")
+    resume.add_argument("--wait", action="store_true", help="follow it to its end")
+    results = verb("results", "test figures of every run, pooled, beside the target", True)
+    results.add_argument("--json", action="store_true")
+    logs = verb("logs", "the trainer's output, made safe for a terminal", True)
+    logs.add_argument("-f", "--follow", action="store_true")
+    logs.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="how many of the last lines (default 40)")
+    logs.add_argument("--run", metavar="FOLD,RESTART", help="another run than the present one")
+    logs.add_argument("--supervisor", action="store_true", help="the supervisor's output instead")
+    replay = verb("replay", "the dashboard over a recorded experiment", False, screen)
+    replay.add_argument("folder", type=Path)
+    replay.add_argument("--speed", type=float, default=60.0, metavar="X", help="times as fast as it was (default 60)")
+    replay.add_argument("--at", type=float, default=0.0, metavar="0..1", help="begin after this part of it")
+    verb("experiments", "what can be trained, and what is in the logs folder").add_argument("--json", action="store_true")
+    verb("profiles", "how it can be run, and every knob").add_argument("--json", action="store_true")
+    return top
+
+
+def _choice_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("experiment", help="a name from `steptop experiments`, or a .toml file")
+    sub.add_argument("--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI")
+    sub.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
+    sub.add_argument("--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable")
+    sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
+    sub.add_argument("--restarts", type=int, metavar="N")
+    sub.add_argument("--epochs", type=int, metavar="N")
+    sub.add_argument("--devices", metavar="D", help="auto, cpu, mps or a CUDA device's number (default auto)")
+    sub.add_argument("--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded")
+
+
+def _launch_arguments(sub: argparse.ArgumentParser) -> None:
+    _choice_arguments(sub)
+    sub.add_argument("--name", help="the folder's name under --logs (default the experiment's)")
+    sub.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N runs")
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("--wait", action="store_true", help="follow it to its end with progress lines")
+    how.add_argument("--open", action="store_true", help="open the dashboard on it (without a terminal: as --wait)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code."""
+    if hasattr(signal, "SIGPIPE") and not sys.stdout.isatty():
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.umask(0o077)
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(words)
+    options.logs = getattr(options, "logs", Path("logs"))
+    options.words = words
+    try:
+        if options.verb in (None, "open", "replay"):
+            from tui import opening
+
+            return opening.open_screen(options)
+        from tui import verbs
+
+        return verbs.VERBS[options.verb](options)
+    except UsageError as error:
+        for line in str(error).splitlines():
+            print(f"steptop: {clean(line)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; a training that was started goes on", file=sys.stderr)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

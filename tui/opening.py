@@ -1,0 +1,45 @@
+"""Open the dashboard on an experiment, a list of them, or a recording; the only place where textual is imported."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine import launch
+from engine.errors import UsageError
+from engine.replay import Replay
+from engine.watch import Watch
+from tui.verbs.common import find, is_running
+
+
+def open_screen(options: argparse.Namespace) -> int:
+    """`steptop`, `steptop open NAME`, `steptop replay FOLDER`."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise UsageError("the dashboard needs a terminal; `steptop status` says the same as text, `--json` as JSON")
+    if options.verb == "replay":
+        if not 0 <= options.at <= 1:
+            raise UsageError(f"--at {options.at}: it lies between 0 and 1")
+        if options.speed <= 0:
+            raise UsageError(f"--speed {options.speed}: it must be more than 0")
+        return show(options, options.folder, Replay(options.folder, options.speed, options.at))
+    folder = find(options.logs, options.experiment) if options.verb == "open" else None
+    return show(options, folder)
+
+
+def show(options: argparse.Namespace, folder: Path | None, source: Replay | None = None) -> int:
+    """The dashboard until it is left; says afterwards that training goes on."""
+    from tui.app import Options, SteptopApp
+
+    if folder is not None and source is None and not options.readonly:
+        launch.take_over(folder)
+    chosen = Options(
+        low_bandwidth=options.low_bandwidth, ascii=options.ascii, theme=options.theme,
+        readonly=options.readonly or source is not None, interval=options.interval,
+    )
+    app = SteptopApp(logs=options.logs, folder=folder, source=source or (Watch(folder) if folder else None), options=chosen)
+    app.run()
+    running = [f for f in launch.experiments_in(options.logs) if is_running(f)] if options.logs.is_dir() else []
+    if source is None and running:
+        print(f"training goes on ({', '.join(f.name for f in running)}); `steptop` brings this screen back")
+    return app.return_code or 0

@@ -1,0 +1,20 @@
+"""What each verb of the command line does; a function from parsed options to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from tui.verbs import launching, logs, showing
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": launching.run,
+    "check": showing.check,
+    "status": showing.status,
+    "stop": launching.stop,
+    "resume": launching.resume,
+    "results": showing.results,
+    "logs": logs.logs,
+    "experiments": showing.experiments,
+    "profiles": showing.profiles,
+}

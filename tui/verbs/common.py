@@ -1,0 +1,62 @@
+"""What the verbs share: which experiment is meant, and what a launch asks for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine import launch, profile
+from engine.errors import UsageError, unknown
+from engine.paths import ExperimentPaths, experiments_in, read_json
+from engine.process import alive
+from engine.records import SupervisorInfo
+from engine.text import clean
+
+
+def say(text: str = "") -> None:
+    """A line for the terminal, cleaned of what it would obey."""
+    print(clean(text), flush=True)
+
+
+def find(logs: Path, name: str | None) -> Path:
+    """The experiment's folder by name or path; without a name the only one there is, or the only one running.
+
+    Raises UsageError that lists what there is.
+    """
+    folders = experiments_in(logs) if logs.is_dir() else []
+    if name is not None:
+        for folder in (logs / name, Path(name)):
+            if (folder / "plan.json").is_file():
+                return folder.resolve()
+        if not folders:
+            raise UsageError(f"no experiment {name!r}: {logs} holds none. `steptop run quickstart` starts one")
+        raise unknown("experiment", name, [folder.name for folder in folders], str(logs))
+    if not folders:
+        raise UsageError(f"{logs} holds no experiment. `steptop run quickstart` starts one; --logs DIR looks elsewhere")
+    if len(folders) == 1:
+        return folders[0].resolve()
+    running = [folder for folder in folders if is_running(folder)]
+    if len(running) == 1:
+        return running[0].resolve()
+    raise UsageError(f"several experiments are in {logs}; name one of: {', '.join(folder.name for folder in folders)}")
+
+
+def is_running(folder: Path) -> bool:
+    info = read_json(ExperimentPaths(folder).supervisor, SupervisorInfo)
+    return info is not None and alive(info.who)
+
+
+def request_from(options: argparse.Namespace) -> launch.Request:
+    """The launch the command line asks for; raises UsageError for what cannot be read."""
+    folds: tuple[int, ...] | None = None
+    if options.folds is not None:
+        try:
+            folds = tuple(int(word) for word in options.folds.split(","))
+        except ValueError:
+            raise UsageError(f"--folds {options.folds!r}: write fold numbers with commas, as 0,2") from None
+    return launch.Request(
+        experiment=options.experiment, logs=options.logs, name=getattr(options, "name", None), profile=options.profile,
+        data=options.data, folds=folds, restarts=options.restarts, epochs=options.epochs, device=options.devices,
+        settings=profile.parse_settings(options.settings), stop_after_runs=getattr(options, "stop_after_run", 0),
+        override_locks=options.override_locks, command=("steptop", *options.words),
+    )

@@ -1,0 +1,94 @@
+"""Follow a running experiment with plain lines: for CI, pipes and `--wait`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from engine import launch
+from engine.events import Verdict
+from engine.forecast import forecast
+from engine.state import ExperimentState, Sentence, all_sentences
+from engine.watch import Watch
+from tui import format as fmt
+from tui.verbs.common import say
+
+POLL_SECONDS = 0.5
+# A pipe is read later, a terminal now.
+LINE_SECONDS = 5.0
+BAR = 24
+ENDED = ("finished", "stopped", "failed", "lost")
+BAD_INPUT = ("bad_data",)
+
+
+def follow(folder: Path) -> int:
+    """Until it ends. Sentences as they happen, and how far it is: redrawn in a terminal, every few seconds in a pipe."""
+    watch, live = Watch(folder), sys.stdout.isatty()
+    told: set[Sentence] = set()
+    due = 0.0
+    while True:
+        state = watch.poll()
+        fresh = [sentence for sentence in all_sentences(state) if sentence not in told]
+        for sentence in fresh:
+            told.add(sentence)
+            if live:
+                sys.stdout.write("\r\x1b[K")
+            say(f"{fmt.clock_seconds(sentence.t)}  {sentence.text}")
+        if state.phase in ENDED and not (state.supervisor_alive and state.ended is None):
+            return _end(state)
+        if not state.supervisor_alive and state.trainer_alive:
+            launch.take_over(folder)
+        if time.monotonic() >= due:
+            due = time.monotonic() + (1.0 if live else LINE_SECONDS)
+            _progress(state, live)
+        time.sleep(POLL_SECONDS)
+
+
+def _progress(state: ExperimentState, live: bool) -> None:
+    line = progress_line(state)
+    if live:
+        sys.stdout.write(f"\r\x1b[K{line}")
+        sys.stdout.flush()
+    elif line:
+        print(line, flush=True)
+
+
+def progress_line(state: ExperimentState) -> str:
+    """One line: where it is, how fast, and when it ends."""
+    if state.preparing is not None and state.phase == "preparing":
+        return f"preparing volumes {state.preparing.done}/{state.preparing.total}"
+    run = state.run
+    if run is None or not run.steps_total:
+        return ""
+    expected = forecast(state)
+    done = run.step / run.steps_total
+    filled = round(done * BAR)
+    where = f"run {(state.current or 0) + 1}/{len(state.runs)} epoch {run.epoch}/{run.epochs} step {run.step}/{run.steps_total}"
+    doing = f" {run.activity} {run.activity_done}/{run.activity_total}" if run.activity_total else ""
+    loss = f" loss {run.loss:.4f}" if run.loss is not None else ""
+    ends = f" run ends {fmt.clock(expected.run.at, state.now)}" if expected.run.at else ""
+    every = f" all {fmt.clock(expected.experiment.at, state.now)}" if expected.experiment.at else ""
+    return f"{where} [{'#' * filled}{'.' * (BAR - filled)}] {done:4.0%}{doing}{loss}{ends}{every}"
+
+
+def _end(state: ExperimentState) -> int:
+    if sys.stdout.isatty():
+        sys.stdout.write("\r\x1b[K")
+    verdict = state.verdict
+    if state.phase in ("failed", "lost") and verdict is not None:
+        say(f"{state.phase}: {verdict.text}")
+        for line in verdict.evidence:
+            say(f"    {line}")
+        if verdict.advice:
+            say(f"  {verdict.advice}")
+    for run in state.runs:
+        if run.test is not None:
+            say(f"{run.key.name}: " + ", ".join(f"{name} {value:.3f}" for name, value in run.test.values.items()))
+    return exit_code(state.phase, verdict)
+
+
+def exit_code(phase: str, verdict: Verdict | None) -> int:
+    if phase == "failed" and verdict is not None and verdict.kind in BAD_INPUT:
+        return 2
+    return {"finished": 0, "stopped": 3}.get(phase, 1)

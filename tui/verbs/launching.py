@@ -1,0 +1,108 @@
+"""run, stop, resume: what starts and ends trainings from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from engine import control, launch
+from engine.errors import UsageError
+from engine.paths import ExperimentPaths
+from engine.watch import Watch
+from tui.verbs.common import find, request_from, say
+from tui.verbs.following import follow
+
+ANSWER_SECONDS = 5.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start an experiment; `--open` and `--wait` also join one that is running already."""
+    request = request_from(options)
+    joined = False
+    try:
+        plan = launch.plan_for(request)
+        folder, sentence = launch.folder_for(request, plan)
+        if sentence:
+            say(f"note: {sentence}")
+        folder = launch.start(request, plan)
+    except launch.Running as running:
+        if not (options.open or options.wait):
+            raise
+        folder, joined = running.folder, True
+        say(f"{folder.name} is running already; following it")
+    except launch.Finished as finished:
+        if not (options.open or options.wait):
+            raise
+        folder, joined = finished.folder, True
+        say(str(finished))
+    if not joined:
+        _introduce(plan)
+    if options.open and sys.stdout.isatty() and sys.stdin.isatty():
+        from tui.opening import show
+
+        return show(options, folder)
+    if options.open or options.wait:
+        return follow(folder)
+    say("started, detached: closing this terminal changes nothing. `steptop` shows it, `steptop stop` ends it.")
+    print(folder)
+    return 0
+
+
+def _introduce(plan: launch.Plan) -> None:
+    folds = len({key.fold for key in plan.runs})
+    restarts = len({key.restart for key in plan.runs})
+    fold_word = "fold" if folds == 1 else "folds"
+    restart_word = "restart" if restarts == 1 else "restarts"
+    say(
+        f"{plan.name}: {len(plan.runs)} runs ({folds} {fold_word} × {restarts} {restart_word}) of "
+        f"{plan.experiment.epochs} epochs, profile {plan.profile.name}"
+    )
+    for knob, reason in plan.overridden.items():
+        say(f"note: lock on {knob} overridden; it was: {reason}")
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Leave the request, and wait a moment for its acknowledgement."""
+    folder = find(options.logs, options.experiment)
+    paths = ExperimentPaths(folder)
+    state = Watch(folder).quick()
+    if not state.supervisor_alive and not state.trainer_alive:
+        raise UsageError(f"{folder.name} is not running (it is {state.phase}); there is nothing to stop")
+    name = control.request(paths, options.how, by="the command line")
+    if not state.supervisor_alive:
+        launch.take_over(folder)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        answer = control.answer_to(paths, name)
+        if answer is not None:
+            say(f"{folder.name}: {_sentence(options.how, answer.text)}" if answer.accepted else f"refused: {answer.text}")
+            return 0 if answer.accepted else 1
+        time.sleep(0.05)
+    say(f"{folder.name}: asked for, not acknowledged yet; it happens as soon as its supervisor reads it")
+    return 0
+
+
+def _sentence(verb: str, text: str) -> str:
+    if text != "acknowledged":
+        return text
+    return {
+        "stop_after_run": "stops after the present run; `steptop stop --cancel` takes it back",
+        "stop_now": "finishes its step, writes a checkpoint and ends; `steptop resume` goes on from there",
+        "stop_force": "ended by force; `steptop resume` goes on from the last checkpoint",
+    }.get(verb, text)
+
+
+def resume(options: argparse.Namespace) -> int:
+    folder = find(options.logs, options.experiment)
+    if launch.take_over(folder):
+        say(f"{folder.name}: its training was still running; a new supervisor has taken it over")
+    else:
+        launch.resume(folder, options.stop_after_run)
+        say(f"{folder.name}: goes on, detached. `steptop` shows it.")
+    if options.wait:
+        return follow(folder)
+    print(folder)
+    return 0
+
+

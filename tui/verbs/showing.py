@@ -1,0 +1,262 @@
+"""status, results, check, experiments, profiles: everything the screen says, as text or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import catalog, launch
+from engine import status as contract
+from engine.errors import UsageError
+from engine.forecast import Estimate, Forecast, forecast
+from engine.paths import ExperimentPaths, experiments_in, read_json
+from engine.profile import KNOBS
+from engine.state import ExperimentState
+from engine.watch import Watch
+from engine.text import clean
+from tui import format as fmt
+from tui.verbs.common import find, request_from, say
+
+WATCH_SECONDS = 2.0
+ENDED = ("finished", "stopped", "failed", "lost")
+
+
+def status(options: argparse.Namespace) -> int:
+    """One look, or `--watch` until it ends."""
+    folder = find(options.logs, options.experiment)
+    watch = Watch(folder)
+    while True:
+        state = watch.poll()
+        if options.json:
+            sys.stdout.write(msgspec.json.encode(contract.status(state)).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            for line in status_lines(state):
+                say(line)
+        if not options.watch or state.phase in ENDED:
+            return 0
+        if not options.json:
+            say("")
+        time.sleep(WATCH_SECONDS)
+
+
+def status_lines(state: ExperimentState) -> list[str]:
+    """The dashboard in a dozen lines."""
+    seen, expected = contract.status(state), forecast(state)
+    run, machine = seen.run, seen.machine
+    lines = [f"{seen.experiment}  {seen.state}  profile {seen.profile}  {seen.device}"]
+    if state.phase == "preparing" and state.preparing is not None:
+        lines.append(f"  preparing volumes {state.preparing.done}/{state.preparing.total}")
+    if run is not None:
+        lines.append(
+            f"  run {run.index}/{run.total} (fold {run.fold} restart {run.restart})  epoch {run.epoch}/{run.epochs}  "
+            f"step {run.step}/{run.steps_per_epoch}" + (f"  {run.activity}" if run.activity else "")
+        )
+    if seen.step_seconds:
+        rate = f"  {seen.samples_per_second:.3g} samples/s" if seen.samples_per_second else ""
+        lines.append(f"  {fmt.duration(seen.step_seconds)}/step{rate}  loss {_number(run.loss if run else None)}")
+        spans = "  ".join(f"{name} {fmt.duration(seconds)}" for name, seconds in seen.spans.items() if seconds)
+        lines.append(f"  {spans}")
+        lines.append(f"  {seen.bottleneck.headline}")
+    lines += _finish_lines(state, expected)
+    if machine.cores:
+        used = (machine.ram_total or 0) - (machine.ram_available or 0)
+        lines.append(
+            f"  CPU {machine.cpu or 0:.1f} of {machine.cores} cores  RAM {fmt.size(used)} of {fmt.size(machine.ram_total or 0)}  "
+            f"disk {fmt.size(machine.disk_free or 0)} free"
+        )
+        for gpu in machine.gpus:
+            util = "–" if gpu.util is None else f"{gpu.util:.0f} %"
+            memory = "–" if gpu.memory_used is None else f"{fmt.size(gpu.memory_used)} of {fmt.size(gpu.memory_total or 0)}"
+            lines.append(f"  GPU {gpu.index} {gpu.name}  {util}  {memory}")
+        if not machine.gpus:
+            lines.append(f"  GPU –  {machine.gpu_reason}")
+    if seen.stop is not None and seen.stop.phase != "done":
+        at = f", {fmt.clock(seen.stop.at, state.now)}" if seen.stop.at else ""
+        lines.append(f"  stop {seen.stop.mode.replace('_', ' ')}: {seen.stop.phase}{at}")
+    if seen.verdict is not None and state.phase in ENDED:
+        lines.append(f"  {seen.verdict.text}")
+        lines += [f"      {line}" for line in seen.verdict.evidence]
+        lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice else []
+    if state.ended is not None:
+        lines.append(f"  {state.ended.text}")
+    if seen.stalled_seconds:
+        lines.append(f"  nothing new for {fmt.duration(seen.stalled_seconds)}: stalled?")
+    return lines
+
+
+def _finish_lines(state: ExperimentState, expected: Forecast) -> list[str]:
+    if state.phase in ENDED:
+        return []
+    rows: tuple[tuple[str, Estimate], ...] = (
+        ("epoch", expected.epoch), ("run", expected.run), ("all runs", expected.experiment)
+    )
+    lines = [
+        f"  {name:<9} ends {fmt.clock(e.at, state.now)}  in {fmt.duration(e.seconds)}  "
+        f"({fmt.duration(e.low or 0)} to {fmt.duration(e.high or 0)})"
+        for name, e in rows if e.seconds is not None and e.at is not None
+    ]
+    return [*lines, f"  {expected.text or expected.run.basis}"]
+
+
+def results(options: argparse.Namespace) -> int:
+    """experiment_results.json as a table."""
+    folder = find(options.logs, options.experiment)
+    path = ExperimentPaths(folder).results
+    found = read_json(path, dict[str, Any])  # type: ignore[arg-type]
+    if found is None:
+        raise UsageError(f"{folder.name} has no finished run yet ({path} is not there)")
+    if options.json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return 0
+    for line in result_lines(found, folder):
+        say(line)
+    return 0
+
+
+def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
+    lines = [f"{folder.name}: held-out test", f"  {'run':<18}{'dice':>8}{'avd':>8}{'mcc':>8}  took"]
+    for fold in found.get("folds", []):
+        for run in fold.get("runs", []):
+            figures = "".join(f"{_number(run.get(f'test_{name}')):>8}" for name in ("dice", "avd", "mcc"))
+            name = f"fold {run.get('outer_fold')} restart {run.get('restart')}"
+            lines.append(f"  {name:<18}{figures}  {fmt.duration(run.get('duration_seconds') or 0)}")
+    summary = found.get("summary", {})
+    for kind, label in (("", "per subject, pooled"), ("_per_run", "per run")):
+        mean, std = summary.get(f"test_mean_dice{kind}"), summary.get(f"test_std_dice{kind}")
+        median, iqr = summary.get(f"test_median_dice{kind}"), summary.get(f"test_iqr_dice{kind}")
+        if mean is not None:
+            lines.append(
+                f"  dice {label}: {_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}"
+            )
+    target = summary.get("target_dice")
+    if target is not None:
+        std = summary.get("target_std")
+        lines.append(f"  target: {_number(target)}" + (f" ({_number(std)})" if std else ""))
+    return lines
+
+
+def _iqr(value: Any) -> str:
+    return " to ".join(_number(v) for v in value) if isinstance(value, list | tuple) else _number(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "–"
+
+
+def check(options: argparse.Namespace) -> int:
+    """Preflight: exit code 2 if it cannot be trained."""
+    plan = launch.plan_for(request_from(options))
+    if plan.experiment.command:
+        say("this experiment brings its own trainer; steptop has no volumes to check")
+        return 0
+    found, raw = launch.check(plan, quick=options.quick)
+    if options.json:
+        sys.stdout.write(raw.decode().strip() + "\n")
+        return 0 if found.ok else 2
+    details = msgspec.json.decode(raw)
+    for line in check_lines(plan, details):
+        say(line)
+    expected = launch.expect(request_from(options), plan) if found.ok else None
+    if found.ok:
+        known = expected is not None and expected.experiment.seconds is not None
+        say(f"how long: {_expected(expected)}" if known and expected else "how long: not known yet; no earlier run of this kind")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for error in found.errors:
+        print(f"error: {clean(error)}", file=sys.stderr)
+    say("ready to train" if found.ok else f"{len(found.errors)} problem{'s' if len(found.errors) != 1 else ''}: nothing would be trained")
+    return 0 if found.ok else 2
+
+
+def _expected(expected: Forecast) -> str:
+    run, every = expected.run, expected.experiment
+    return (
+        f"a run {fmt.duration(run.seconds or 0)}, all {fmt.duration(every.seconds or 0)} "
+        f"({fmt.duration(every.low or 0)} to {fmt.duration(every.high or 0)}); {every.basis}"
+    )
+
+
+def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
+    """What would be trained, from the preflight's JSON."""
+    lines = [f"{plan.name}: {len(plan.runs)} runs of {plan.experiment.epochs} epochs, profile {plan.profile.name}"]
+    if details.get("subjects") is not None:
+        lines.append(f"subjects: {details['subjects']}")
+    for name in ("shapes", "spacings", "strata"):
+        if details.get(name):
+            lines.append(f"{name}: {_flat(details[name])}")
+    for fold in details.get("folds") or []:
+        lines.append(
+            f"fold {fold.get('fold')}: {fold.get('train')} train, {fold.get('test')} test, {fold.get('steps_per_epoch')} steps per epoch"
+        )
+    for name in ("model", "device"):
+        if details.get(name):
+            lines.append(f"{name}: {_flat(details[name])}")
+    for name in ("disk", "memory"):
+        sizes = details.get(name)
+        if isinstance(sizes, dict):
+            lines.append(f"{name}: " + ", ".join(
+                f"{key.replace('_', ' ')} {fmt.size(value) if isinstance(value, int) else value}" for key, value in sizes.items()
+            ))
+    return lines
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_flat(item) for item in value[:8]) + (" …" if len(value) > 8 else "")
+    return str(value)
+
+
+def experiments(options: argparse.Namespace) -> int:
+    """Built-in and own experiment files, then what is in the logs folder."""
+    entries = catalog.experiments()
+    folders = experiments_in(options.logs) if options.logs.is_dir() else []
+    states = [Watch(folder).quick() for folder in folders]
+    if options.json:
+        body = {
+            "experiments": [msgspec.to_builtins(entry) | {"path": str(entry.path)} for entry in entries.values()],
+            "logs": [{"name": s.plan.name, "folder": s.folder, "state": s.phase, "runs": len(s.runs),
+                      "finished": s.runs_finished} for s in states],
+        }
+        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        return 0
+    width = max((len(name) for name in entries), default=0)
+    for entry in entries.values():
+        say(f"{entry.name:<{width}}  {entry.problem or entry.title}{'  (yours)' if entry.own else ''}")
+    if states:
+        say("")
+        say(f"in {options.logs}:")
+    width = max((len(state.plan.name) for state in states), default=0)
+    for state in states:
+        say(f"  {state.plan.name:<{width}}  {state.phase:<9}  {state.runs_finished}/{len(state.runs)} runs finished")
+    return 0
+
+
+def profiles(options: argparse.Namespace) -> int:
+    """Profiles with what they set, and every knob with its range and kind."""
+    entries = catalog.profiles()
+    if options.json:
+        knobs = [
+            {"name": k.name, "default": k.default, "kind": k.kind.value, "unit": k.unit, "low": k.low, "high": k.high,
+             "choices": list(k.choices), "help": k.help}
+            for k in KNOBS.values()
+        ]
+        listed = [{"name": e.name, "title": e.title, "path": str(e.path), "own": e.own, "problem": e.problem} for e in entries.values()]
+        sys.stdout.write(msgspec.json.encode({"profiles": listed, "knobs": knobs}).decode() + "\n")
+        return 0
+    for entry in entries.values():
+        say(f"{entry.name:<14} {entry.problem or entry.title}{'  (yours)' if entry.own else ''}")
+    say("")
+    say("knobs (--set knob=value):")
+    for knob in KNOBS.values():
+        allowed = " | ".join(knob.choices) or ("true | false" if isinstance(knob.default, bool) else f"{knob.low} to {knob.high}")
+        say(f"  {knob.name:<24} {allowed:<26} default {str(knob.default).lower():<8} {knob.kind.value}")
+        say(f"  {'':<24} {knob.help}")
+    return 0

@@ -65,13 +65,13 @@ PATTERNS = tuple(
         ),
         (
             "worker_killed",
-            r"DataLoader worker \(pid[^)]*\) is killed by signal: \w+",
+            r"DataLoader worker \(pid.* is killed by signal: \w+",
             "a loader worker was killed from outside",
             "most often the kernel ran out of memory: fewer num_workers; then `steptop resume`",
         ),
         (
             "worker_crash",
-            r"DataLoader worker \(pid[^)]*\) exited unexpectedly|Caught \w+ in DataLoader worker process",
+            r"DataLoader worker \(pid.* exited unexpectedly|Caught \w+ in DataLoader worker process",
             "a loader worker crashed",
             "the log names the sample; `steptop check` reads every volume",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -45,7 +46,7 @@ class Ended(NamedTuple):
 
 
 class Attempt:
-    """A child that runs, or a trainer of a former supervisor that still does (`child` None: its exit code is unknowable)."""
+    """A child that runs, or a trainer of a former supervisor (`child` None: its exit code is unknowable)."""
 
     def __init__(self, files: Files, info: ProcessInfo, child: subprocess.Popen[bytes] | None) -> None:
         self.files = files
@@ -57,10 +58,8 @@ class Attempt:
         self._asked_at = 0.0
         self._escalated = False
         self._pidfd: int | None = None
-        try:
+        with contextlib.suppress(OSError):
             self._pidfd = os.pidfd_open(self.who.pid)
-        except OSError:
-            pass
 
     def ended(self) -> bool:
         return self.child.poll() is not None if self.child else not alive(self.who)
@@ -101,14 +100,28 @@ class Attempt:
             result = None
         outcome, verdict = classify(
             Evidence(
-                result=result, rc=rc, signal=number, stop=self.asked, escalated=self._escalated, oom_kills=oom_kills,
-                tail=log_tail(self.files.log, self.info.log_offset), rebooted=self.who.boot_id != boot_id(),
+                result=result,
+                rc=rc,
+                signal=number,
+                stop=self.asked,
+                escalated=self._escalated,
+                oom_kills=oom_kills,
+                tail=log_tail(self.files.log, self.info.log_offset),
+                rebooted=self.who.boot_id != boot_id(),
             )
         )
         write_json(
             self.files.exit,
-            ExitInfo(attempt=self.number, rc=rc, signal=number, stop=self.asked, swept=swept, survivors=survivors,
-                     oom_kills=oom_kills, at=time.time()),
+            ExitInfo(
+                attempt=self.number,
+                rc=rc,
+                signal=number,
+                stop=self.asked,
+                swept=swept,
+                survivors=survivors,
+                oom_kills=oom_kills,
+                at=time.time(),
+            ),
         )
         return Ended(outcome, verdict, time.monotonic() - self.info.started_monotonic, code, swept, survivors)
 
@@ -132,7 +145,7 @@ def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
     return _start((*command, str(run.folder)), run_files(run), number, environ, run.folder)
 
 
-def begin_prepare(paths: ExperimentPaths, plan: Plan) -> Attempt:
+def begin_prepare(paths: ExperimentPaths) -> Attempt:
     """Start preparing volumes; one that a former supervisor left running is ended first (it resumes where it was)."""
     before = read_json(paths.prepare_process, ProcessInfo)
     if before is not None and alive(before.who):
@@ -142,30 +155,38 @@ def begin_prepare(paths: ExperimentPaths, plan: Plan) -> Attempt:
     return _start(command, prepare_files(paths), number, {}, paths.folder)
 
 
-def _start(
-    argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path
-) -> Attempt:
+def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path) -> Attempt:
     token = uuid.uuid4().hex
     log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         offset = os.fstat(log).st_size
         child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=folder,
             env=os.environ | environ | {TOKEN: token, "STEPTOP_ATTEMPT": str(number), "PYTHONUNBUFFERED": "1"},
         )
     finally:
         os.close(log)
-    try:
+    with contextlib.suppress(OSError):
         Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(OOM_SCORE))
-    except OSError:
-        pass
     who, supervisor = ident(child.pid), ident(os.getpid())
     assert supervisor is not None
     if who is None:  # it ended at once; its pid is still ours until it is waited for
         who = type(supervisor)(pid=child.pid, start=-1, boot_id=supervisor.boot_id, host=supervisor.host)
     info = ProcessInfo(
-        who=who, supervisor=supervisor, token=token, argv=argv, attempt=number, started=time.time(),
-        started_monotonic=time.monotonic(), oom_kills=oom_kill_count(), log_offset=offset,
+        who=who,
+        supervisor=supervisor,
+        token=token,
+        argv=argv,
+        attempt=number,
+        started=time.time(),
+        started_monotonic=time.monotonic(),
+        oom_kills=oom_kill_count(),
+        log_offset=offset,
     )
     write_json(files.process, info)
     return Attempt(files, info, child)

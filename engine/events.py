@@ -20,7 +20,7 @@ Level: TypeAlias = Literal["info", "good", "warn", "bad"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="k"):
-    """Every line: `n` counts up by one within a file, `t` is the wall clock (s since 1970), `m` the monotonic clock (s)."""
+    """Every line: `n` counts up by one in a file, `t` is the wall clock (s since 1970), `m` the monotonic one (s)."""
 
     n: int = 0
     t: float = 0.0
@@ -304,18 +304,53 @@ class Sample(Record, frozen=True, kw_only=True, tag="sample"):
 
 
 TrainerRecord: TypeAlias = (
-    Begin | Steps | SpanEnded | Progress | EpochEnded | Metrics | CheckpointWritten | PrecisionActive
-    | Memory | Note | Gap | End
+    Begin
+    | Steps
+    | SpanEnded
+    | Progress
+    | EpochEnded
+    | Metrics
+    | CheckpointWritten
+    | PrecisionActive
+    | Memory
+    | Note
+    | Gap
+    | End
 )
 SupervisorRecord: TypeAlias = (
-    SupervisorStarted | PrepareStarted | PrepareEnded | RunStarted | RunEnded | RunSkipped | StopChanged
-    | ExperimentEnded | Note | Gap
+    SupervisorStarted
+    | PrepareStarted
+    | PrepareEnded
+    | RunStarted
+    | RunEnded
+    | RunSkipped
+    | StopChanged
+    | ExperimentEnded
+    | Note
+    | Gap
 )
 AnyRecord: TypeAlias = (
-    Begin | Steps | SpanEnded | Progress | EpochEnded | Metrics | CheckpointWritten | PrecisionActive
-    | Memory | Note | Gap | End
-    | SupervisorStarted | PrepareStarted | PrepareEnded | RunStarted | RunEnded | RunSkipped | StopChanged
-    | ExperimentEnded | Sample
+    Begin
+    | Steps
+    | SpanEnded
+    | Progress
+    | EpochEnded
+    | Metrics
+    | CheckpointWritten
+    | PrecisionActive
+    | Memory
+    | Note
+    | Gap
+    | End
+    | SupervisorStarted
+    | PrepareStarted
+    | PrepareEnded
+    | RunStarted
+    | RunEnded
+    | RunSkipped
+    | StopChanged
+    | ExperimentEnded
+    | Sample
 )
 
 _encoder = msgspec.json.Encoder()

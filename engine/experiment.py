@@ -18,7 +18,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Data(Table, frozen=True, kw_only=True):
-    """Where volumes come from. phantom: written on first use; bids: a tree like ds004884; pairs: image/label by pattern."""
+    """Where volumes come from. phantom: written on first use; bids: a tree like ds004884; pairs: by file name."""
 
     source: Literal["phantom", "bids", "pairs"] = "pairs"
     subjects: int = 0
@@ -99,7 +99,7 @@ class Checkpoints(Table, frozen=True, kw_only=True):
 
 
 class Experiment(Table, frozen=True, kw_only=True):
-    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal itself."""
+    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal."""
 
     title: str = ""
     command: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """One prepared image/label pair. `folder` holds image.npy (float32) and label.npy (uint8), both of the prepared shape."""
+    """One prepared image/label pair. `folder` holds image.npy (float32) and label.npy (uint8) of the prepared shape."""
 
     id: str
     folder: str
@@ -246,7 +246,9 @@ def _check_names(raw: dict[str, Any], kind: type[msgspec.Struct], where: str) ->
             _check_names(value, inner, f"{where} [{name}]")
 
 
-def runs_of(experiment: Experiment, folds: tuple[int, ...] | None = None, restarts: int | None = None) -> tuple[RunKey, ...]:
+def runs_of(
+    experiment: Experiment, folds: tuple[int, ...] | None = None, restarts: int | None = None
+) -> tuple[RunKey, ...]:
     """Fold by fold, restart by restart. Raises UsageError for a fold the experiment does not have."""
     wanted = folds if folds is not None else tuple(range(experiment.runs.folds))
     for fold in wanted:
@@ -263,7 +265,11 @@ def runs_of(experiment: Experiment, folds: tuple[int, ...] | None = None, restar
 
 
 def resolve_profile(
-    experiment: Experiment, name: str, title: str, chosen: dict[str, Value], settings: dict[str, Value],
+    experiment: Experiment,
+    name: str,
+    title: str,
+    chosen: dict[str, Value],
+    settings: dict[str, Value],
     override_locks: bool = False,
 ) -> tuple[Profile, dict[str, str]]:
     """The complete profile and the locks that were overridden, with the reason each lock gave.
@@ -287,12 +293,18 @@ def resolve_profile(
 
 
 def training_hash(experiment: Experiment, profile: Profile) -> str:
-    """What a run's result depends on beside its data, as 16 hex digits: not how fast it runs, nor how many runs there are."""
+    """What a run's result depends on beside its data, 16 hex digits: not its speed, nor how many runs there are."""
     kept = {name: value for name, value in sorted(profile.knobs.items()) if KNOBS[name].kind != "speed only"}
     runs = experiment.runs
     body = {
         "experiment": msgspec.structs.replace(
-            experiment, title="", profile="", knobs={}, locks={}, target=None, checkpoints=Checkpoints(),
+            experiment,
+            title="",
+            profile="",
+            knobs={},
+            locks={},
+            target=None,
+            checkpoints=Checkpoints(),
             runs=msgspec.structs.replace(runs, restarts=1),
         ),
         "knobs": kept,

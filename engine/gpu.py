@@ -21,7 +21,9 @@ class Gpus:
         try:
             self._nvml = nvml if nvml is not None else importlib.import_module("pynvml")
             self._nvml.nvmlInit()
-            self._handles = [(i, self._nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(self._nvml.nvmlDeviceGetCount())]
+            self._handles = [
+                (i, self._nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(self._nvml.nvmlDeviceGetCount())
+            ]
         except Exception as error:  # NVML's own error classes exist only once its library is loaded
             self.reason = _reason(error)
             self._nvml = None

@@ -84,17 +84,27 @@ def plan_for(request: Request) -> Plan:
     data = request.data.expanduser().resolve() if request.data else None
     if experiment.data.source != "phantom" and not experiment.command:
         if data is None:
-            raise UsageError(f"{stem} trains on your volumes: say where they are with --data DIR (`steptop check` explains)")
+            raise UsageError(
+                f"{stem} trains on your volumes: say where they are with --data DIR (`steptop check` explains)"
+            )
         if not data.is_dir():
             raise DataError(f"--data {data}: there is no such folder")
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
     return Plan(
-        name=checked_name(request.name or stem), experiment_name=stem, experiment=experiment, profile=profile,
-        runs=runs_of(experiment, request.folds, request.restarts), data_dir=str(data or ""),
-        cache_dir=str(cache_folder(request.logs.resolve())), device=checked_device(request.device or "auto"),
-        stop_after_runs=request.stop_after_runs, training_hash=training_hash(experiment, profile),
-        overridden=overridden, command=request.command or ("steptop", "run", request.experiment), created=time.time(),
+        name=checked_name(request.name or stem),
+        experiment_name=stem,
+        experiment=experiment,
+        profile=profile,
+        runs=runs_of(experiment, request.folds, request.restarts),
+        data_dir=str(data or ""),
+        cache_dir=str(cache_folder(request.logs.resolve())),
+        device=checked_device(request.device or "auto"),
+        stop_after_runs=request.stop_after_runs,
+        training_hash=training_hash(experiment, profile),
+        overridden=overridden,
+        command=request.command or ("steptop", "run", request.experiment),
+        created=time.time(),
     )
 
 
@@ -148,7 +158,8 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
             return folder, "goes on where it was: finished runs are kept"
         if request.name is not None:
             raise UsageError(
-                f"{folder} holds another configuration ({difference(held, plan)}); choose another --name, or move it away"
+                f"{folder} holds another configuration ({difference(held, plan)}); "
+                "choose another --name, or move it away"
             )
     raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
 
@@ -166,7 +177,8 @@ class Finished(UsageError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder.name} is finished already: `steptop results {folder.name}` shows it; to train again choose another --name"
+            f"{folder.name} is finished already: `steptop results {folder.name}` shows it; "
+            "to train again choose another --name"
         )
         self.folder = folder
 
@@ -210,9 +222,13 @@ def writable(logs: Path) -> None:
         write_atomic(probe, b"x" * 4096)
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"{logs} cannot be written ({error.strerror}): choose another folder with --logs DIR") from None
+        raise UsageError(
+            f"{logs} cannot be written ({error.strerror}): choose another folder with --logs DIR"
+        ) from None
     if shutil.disk_usage(logs).free < 50e6:
-        raise UsageError(f"{logs}: less than 50 MB free on its disk; free some, or choose another folder with --logs DIR")
+        raise UsageError(
+            f"{logs}: less than 50 MB free on its disk; free some, or choose another folder with --logs DIR"
+        )
 
 
 def lay_out(folder: Path, plan: Plan) -> None:
@@ -240,7 +256,11 @@ def supervise(folder: Path) -> None:
     try:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine.supervisor", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=folder,
         )
     finally:
         os.close(log)
@@ -254,7 +274,9 @@ def supervise(folder: Path) -> None:
             if child.returncode == LOCKED:
                 raise Running(folder)
             tail = paths.supervisor_log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise UsageError(f"the supervisor ended at once ({tail[0] if tail else child.returncode}); see {paths.supervisor_log}")
+            raise UsageError(
+                f"the supervisor ended at once ({tail[0] if tail else child.returncode}); see {paths.supervisor_log}"
+            )
         time.sleep(0.02)
     raise UsageError(f"the supervisor did not start within {START_SECONDS:.0f} s; see {paths.supervisor_log}")
 
@@ -330,4 +352,3 @@ def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
     tests = {fold["fold"]: fold["test"] for fold in found.folds}
     name = next((t.key for t in timings if t.key == benchmark_key(plan, found.device.get("name", ""))), None)
     return before_launch(plan, steps, tests, timings) if name is not None else None
-

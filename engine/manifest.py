@@ -19,13 +19,23 @@ PACKAGES = ("steptop", "torch", "numpy", "scipy", "nibabel", "msgspec", "textual
 def manifest(plan: Plan) -> dict[str, object]:
     """Who ran what, with which versions, where."""
     return {
-        "command": list(plan.command), "name": plan.name, "experiment": plan.experiment_name,
-        "configuration": msgspec.to_builtins(plan.experiment), "profile": msgspec.to_builtins(plan.profile),
-        "overridden_locks": plan.overridden, "training_hash": plan.training_hash,
-        "seeds": sorted({key.seed for key in plan.runs}), "runs": [[k.fold, k.restart] for k in plan.runs],
-        "data": plan.data_dir or plan.experiment.data.source, "data_hash": "data.json, after preparation",
-        "device": plan.device, "host": socket.gethostname(), "platform": platform.platform(),
-        "python": platform.python_version(), "versions": versions(), "git": git_commit(),
+        "command": list(plan.command),
+        "name": plan.name,
+        "experiment": plan.experiment_name,
+        "configuration": msgspec.to_builtins(plan.experiment),
+        "profile": msgspec.to_builtins(plan.profile),
+        "overridden_locks": plan.overridden,
+        "training_hash": plan.training_hash,
+        "seeds": sorted({key.seed for key in plan.runs}),
+        "runs": [[k.fold, k.restart] for k in plan.runs],
+        "data": plan.data_dir or plan.experiment.data.source,
+        "data_hash": "data.json, after preparation",
+        "device": plan.device,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "git": git_commit(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
@@ -44,9 +54,15 @@ def git_commit(folder: Path | None = None) -> str:
     """The commit checked out where the user stands, '+' behind it if there are changes; '' outside a repository."""
     try:
         where = str(folder or Path.cwd())
-        head = subprocess.run(["git", "-C", where, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        head = subprocess.run(
+            ["git", "-C", where, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
         dirty = subprocess.run(
-            ["git", "-C", where, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", where, "status", "--porcelain", "-uno"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

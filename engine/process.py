@@ -114,7 +114,9 @@ def holding(token: str, proc: Path = PROC) -> list[int]:
     return [pid for pid in found if start_ticks(pid, proc) is not None]
 
 
-def end_all(find: Iterable[int] | None, token: str, keep: set[int], seconds: float = 5.0) -> tuple[int, tuple[int, ...]]:
+def end_all(
+    find: Iterable[int] | None, token: str, keep: set[int], seconds: float = 5.0
+) -> tuple[int, tuple[int, ...]]:
     """SIGKILL everything below this process and everything holding `token`, until nothing is left.
 
     `find` adds pids to look at besides; `keep` is spared. Returns how many were ended and who would not go.
@@ -131,12 +133,12 @@ def end_all(find: Iterable[int] | None, token: str, keep: set[int], seconds: flo
             if who is not None:
                 signal_safely(who, signal.SIGKILL)
                 ended.add(pid)
-        reap(keep)
+        reap()
         time.sleep(0.02)
 
 
-def reap(keep: set[int] = frozenset()) -> dict[int, int]:  # type: ignore[assignment]
-    """Collect ended children, those in `keep` too; pid -> wait status."""
+def reap() -> dict[int, int]:
+    """Collect every child that has ended; pid -> wait status."""
     gone: dict[int, int] = {}
     while True:
         try:

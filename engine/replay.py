@@ -62,7 +62,10 @@ class Replay:
             mono = record.m or mono
         alive = not self.over or state.ended is None
         self._state = msgspec.structs.replace(
-            state, now=now, now_monotonic=mono, supervisor_alive=alive and state.ended is None,
+            state,
+            now=now,
+            now_monotonic=mono,
+            supervisor_alive=alive and state.ended is None,
             trainer_alive=any(run.phase == "running" for run in state.runs),
         )
         return self._state

@@ -52,10 +52,15 @@ class Sampler:
         now = time.monotonic()
         workers = tuple(
             Worker(
-                pid=pid, role="trainer" if pid in trainers else "worker", cpu=self._cores_of(pid, now),
-                rss=self._memory[pid][0], pss=self._memory[pid][1], uss=self._memory[pid][2],
+                pid=pid,
+                role="trainer" if pid in trainers else "worker",
+                cpu=self._cores_of(pid, now),
+                rss=self._memory[pid][0],
+                pss=self._memory[pid][1],
+                uss=self._memory[pid][2],
             )
-            for pid in pids if pid in self._memory
+            for pid in pids
+            if pid in self._memory
         )
         self._busy = {pid: value for pid, value in self._busy.items() if pid in pids}
         ram = psutil.virtual_memory()
@@ -66,9 +71,17 @@ class Sampler:
             cores=self.cores,
             cpu=round(psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1), 3),
             own_cpu=round(sum(worker.cpu for worker in workers), 3),
-            ram_total=ram.total, ram_available=ram.available,
-            shm_total=shm[0], shm_used=shm[0] - shm[1], disk_total=disk[0], disk_free=disk[1],
-            disk_read=read, disk_write=write, gpus=self.gpus.read(set(pids)), gpu_reason=self.gpus.reason, workers=workers,
+            ram_total=ram.total,
+            ram_available=ram.available,
+            shm_total=shm[0],
+            shm_used=shm[0] - shm[1],
+            disk_total=disk[0],
+            disk_free=disk[1],
+            disk_read=read,
+            disk_write=write,
+            gpus=self.gpus.read(set(pids)),
+            gpu_reason=self.gpus.reason,
+            workers=workers,
         )
 
     def _trainers(self) -> list[int]:

@@ -201,13 +201,19 @@ def _fold_steps(run: RunState, steps: list[Steps]) -> RunState:
     last = steps[-1]
     known = next((s.loss for s in reversed(steps) if s.loss is not None), run.loss)
     changed = pace.add(run.pace, steps)
-    sentences = run.sentences + tuple(
-        Sentence(t, text, level) for t, text, level in pace.changes(run.pace, changed)
-    )
+    sentences = run.sentences + tuple(Sentence(t, text, level) for t, text, level in pace.changes(run.pace, changed))
     return msgspec.structs.replace(
-        run, step=last.step, epoch=last.epoch, activity="", pace=changed, recent=(*run.recent, *steps)[-RECENT:],
-        loss=known, lr=last.lr if last.lr is not None else run.lr, losses=last.losses or run.losses,
-        last_monotonic=last.m, sentences=sentences[-SENTENCES:],
+        run,
+        step=last.step,
+        epoch=last.epoch,
+        activity="",
+        pace=changed,
+        recent=(*run.recent, *steps)[-RECENT:],
+        loss=known,
+        lr=last.lr if last.lr is not None else run.lr,
+        losses=last.losses or run.losses,
+        last_monotonic=last.m,
+        sentences=sentences[-SENTENCES:],
     )
 
 
@@ -219,12 +225,22 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             resumed = record.resumed_from_step
             first = not run.begin
             return new(
-                run, begin=record, attempt=record.attempt, step=resumed, activity="startup", activity_since=record.t,
-                epoch=_epoch_of(resumed, record.steps_per_epoch), pace=pace.rewound(run.pace, resumed),
+                run,
+                begin=record,
+                attempt=record.attempt,
+                step=resumed,
+                activity="startup",
+                activity_since=record.t,
+                epoch=_epoch_of(resumed, record.steps_per_epoch),
+                pace=pace.rewound(run.pace, resumed),
                 curves={name: tuple(p for p in points if p[0] <= resumed) for name, points in run.curves.items()},
-                started=run.started if not first else record.t, started_monotonic=record.m, recent=(),
-                phase="running", verdict=None, ended=0.0,
-                sentences=_say(run, record.t, f"resumed after step {resumed:,}" if resumed else "") ,
+                started=run.started if not first else record.t,
+                started_monotonic=record.m,
+                recent=(),
+                phase="running",
+                verdict=None,
+                ended=0.0,
+                sentences=_say(run, record.t, f"resumed after step {resumed:,}" if resumed else ""),
             )
         case Progress():
             begun = record.t if run.activity != record.name else run.activity_since
@@ -250,11 +266,15 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 curves[key] = (*curves.get(key, ()), (record.step, value))[-500:]
             if record.split == "test":
                 words = ", ".join(f"{name} {value:.3f}" for name, value in record.values.items())
-                return new(run, test=record, curves=curves, sentences=_say(run, record.t, f"held-out test: {words}", "good"))
+                return new(
+                    run, test=record, curves=curves, sentences=_say(run, record.t, f"held-out test: {words}", "good")
+                )
             return new(run, validation=record, curves=curves)
         case CheckpointWritten():
             if record.error:
-                text = f"checkpoint {record.file} could NOT be written: {record.error}; training goes on and tries again"
+                text = (
+                    f"checkpoint {record.file} could NOT be written: {record.error}; training goes on and tries again"
+                )
                 return new(run, checkpoint=record, sentences=_say(run, record.t, text, "bad"))
             verb = "written and verified" if record.verified else "written"
             text = f"checkpoint {record.file} {record.bytes / 1e6:.1f} MB {verb} in {record.seconds:.2g} s"
@@ -262,7 +282,10 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
         case PrecisionActive():
             asked, active = record.requested, record.active
             text = f"precision {asked}: hidden layers compute in {active}"
-            odd = asked not in (active, "auto") and {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}.get(asked) != active
+            odd = (
+                asked not in (active, "auto")
+                and {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}.get(asked) != active
+            )
             return new(run, precision=record, sentences=_say(run, record.t, text, "warn" if odd else "info"))
         case Memory():
             return new(run, memory=record)
@@ -301,8 +324,13 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
         case SupervisorStarted():
             again = "took over a training that was still running" if record.adopted else ""
             return new(
-                state, phase="running" if record.adopted else "queued", ended=None, verdict=None, stop=None,
-                stop_after_runs=record.stop_after_runs, runs_ended_here=0,
+                state,
+                phase="running" if record.adopted else "queued",
+                ended=None,
+                verdict=None,
+                stop=None,
+                stop_after_runs=record.stop_after_runs,
+                runs_ended_here=0,
                 sentences=_tell(state, record.t, again or f"supervisor started, {len(record.runs)} runs to do"),
             )
         case PrepareStarted():
@@ -310,8 +338,12 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
         case PrepareEnded():
             text = f"volumes prepared in {record.seconds:.1f} s" if record.ok else _failure(record.verdict)
             return new(
-                state, phase="queued" if record.ok else "failed", prepare_seconds=record.seconds, preparing=None,
-                verdict=record.verdict, sentences=_tell(state, record.t, text, "info" if record.ok else "bad"),
+                state,
+                phase="queued" if record.ok else "failed",
+                prepare_seconds=record.seconds,
+                preparing=None,
+                verdict=record.verdict,
+                sentences=_tell(state, record.t, text, "info" if record.ok else "bad"),
             )
         case RunStarted():
             index = _index(state, record.fold, record.restart)
@@ -320,13 +352,21 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             since = max((run.ended for run in state.runs), default=0.0)
             gaps = (*state.gaps, record.t - since)[-50:] if since and state.runs_ended_here else state.gaps
             run = new(
-                state.runs[index], phase="running", attempt=record.attempt, started=state.runs[index].started or record.t,
-                verdict=None, activity="startup", activity_since=record.t,
+                state.runs[index],
+                phase="running",
+                attempt=record.attempt,
+                started=state.runs[index].started or record.t,
+                verdict=None,
+                activity="startup",
+                activity_since=record.t,
             )
             name = run.key.name
             text = f"run {index + 1} started: {name}" + (f", attempt {record.attempt}" if record.attempt > 1 else "")
             return new(
-                _with_run(state, index, run), phase="stopping" if state.stop else "running", current=index, gaps=gaps,
+                _with_run(state, index, run),
+                phase="stopping" if state.stop else "running",
+                current=index,
+                gaps=gaps,
                 sentences=_tell(state, record.t, text),
             )
         case RunEnded():
@@ -334,15 +374,22 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             if index is None:
                 return state
             run = new(
-                state.runs[index], phase=record.outcome, verdict=record.verdict, ended=record.t, activity="",
-                elapsed=record.seconds, survivors=record.survivors,
+                state.runs[index],
+                phase=record.outcome,
+                verdict=record.verdict,
+                ended=record.t,
+                activity="",
+                elapsed=record.seconds,
+                survivors=record.survivors,
             )
             level: Level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             text = f"run {index + 1} {record.outcome}: {record.verdict.text}"
             text += f"; {record.swept} left-over processes ended" if record.swept else ""
             ended = state.runs_ended_here + (record.outcome == "finished")
             return new(
-                _with_run(state, index, run), runs_ended_here=ended, verdict=record.verdict,
+                _with_run(state, index, run),
+                runs_ended_here=ended,
+                verdict=record.verdict,
                 sentences=_tell(state, record.t, text, level),
             )
         case RunSkipped():
@@ -357,7 +404,11 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             stop = new(state.stop, phase="done") if state.stop else None
             return new(
-                state, phase=record.outcome, ended=record, stop=stop, verdict=record.verdict or state.verdict,
+                state,
+                phase=record.outcome,
+                ended=record,
+                stop=stop,
+                verdict=record.verdict or state.verdict,
                 sentences=_tell(state, record.t, record.text, level),
             )
         case Note():
@@ -380,7 +431,9 @@ def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
     ended = state.phase in ("finished", "stopped", "failed")
     said = f"{words} asked for{by}" if record.phase == "acknowledged" else f"{words} done"
     return new(
-        state, stop=stop, phase=state.phase if ended else "stopping",
+        state,
+        stop=stop,
+        phase=state.phase if ended else "stopping",
         sentences=_tell(state, record.t, said, "warn" if record.phase == "acknowledged" else "info"),
     )
 

@@ -117,26 +117,52 @@ def status(state: ExperimentState) -> Status:
     expected, limit, run = forecast(state), bottleneck(state), state.run
     shares = {share.name: share.seconds for share in limit.shares}
     return Status(
-        version=VERSION, experiment=state.plan.name, folder=state.folder, state=state.phase,
-        profile=state.plan.profile.name, device=(run.begin.device if run and run.begin else state.plan.device),
-        run=run_status(state, run) if run is not None else None, runs_finished=state.runs_finished,
-        step_seconds=limit.step_seconds, samples_per_second=limit.samples_per_second,
-        voxels_per_second=limit.voxels_per_second, spans=shares, load_seconds=limit.load_seconds,
-        bottleneck=_bottleneck(limit), forecast=_forecast(expected), stop=_stop(state, expected), machine=machine(state),
+        version=VERSION,
+        experiment=state.plan.name,
+        folder=state.folder,
+        state=state.phase,
+        profile=state.plan.profile.name,
+        device=(run.begin.device if run and run.begin else state.plan.device),
+        run=run_status(state, run) if run is not None else None,
+        runs_finished=state.runs_finished,
+        step_seconds=limit.step_seconds,
+        samples_per_second=limit.samples_per_second,
+        voxels_per_second=limit.voxels_per_second,
+        spans=shares,
+        load_seconds=limit.load_seconds,
+        bottleneck=_bottleneck(limit),
+        forecast=_forecast(expected),
+        stop=_stop(state, expected),
+        machine=machine(state),
         precision=run.precision.active if run and run.precision else None,
         checkpoint=run.checkpoint.file if run and run.checkpoint and not run.checkpoint.error else None,
-        stalled_seconds=state.stalled_seconds, supervisor_alive=state.supervisor_alive, trainer_alive=state.trainer_alive,
-        survivors=state.ended.survivors if state.ended else (), verdict=state.verdict,
+        stalled_seconds=state.stalled_seconds,
+        supervisor_alive=state.supervisor_alive,
+        trainer_alive=state.trainer_alive,
+        survivors=state.ended.survivors if state.ended else (),
+        verdict=state.verdict,
     )
 
 
 def run_status(state: ExperimentState, run: RunState) -> RunStatus:
     seen = run.test or run.validation
     return RunStatus(
-        index=(state.current or 0) + 1, total=len(state.runs), fold=run.key.fold, restart=run.key.restart,
-        seed=run.key.seed, attempt=run.attempt, state=run.phase, epoch=run.epoch, epochs=run.epochs,
-        step=run.step_in_epoch, steps_per_epoch=run.steps_per_epoch, steps_done=run.step, steps_total=run.steps_total,
-        activity=run.activity, loss=run.loss, dice=seen.values.get("dice") if seen else None,
+        index=(state.current or 0) + 1,
+        total=len(state.runs),
+        fold=run.key.fold,
+        restart=run.key.restart,
+        seed=run.key.seed,
+        attempt=run.attempt,
+        state=run.phase,
+        epoch=run.epoch,
+        epochs=run.epochs,
+        step=run.step_in_epoch,
+        steps_per_epoch=run.steps_per_epoch,
+        steps_done=run.step,
+        steps_total=run.steps_total,
+        activity=run.activity,
+        loss=run.loss,
+        dice=seen.values.get("dice") if seen else None,
     )
 
 
@@ -146,25 +172,35 @@ def machine(state: ExperimentState) -> MachineStatus:
         return MachineStatus()
     sample, trend = state.samples[-1], memory_trend(state.samples)
     return MachineStatus(
-        cores=sample.cores, cpu=sample.cpu, own_cpu=sample.own_cpu, ram_total=sample.ram_total,
-        ram_available=sample.ram_available, shm_total=sample.shm_total, shm_used=sample.shm_used,
-        disk_total=sample.disk_total, disk_free=sample.disk_free,
-        workers=sum(worker.role == "worker" for worker in sample.workers), worker_bytes=trend.per_worker_bytes,
-        bytes_per_hour=trend.bytes_per_hour, full_in_seconds=trend.full_in_seconds, gpus=sample.gpus,
+        cores=sample.cores,
+        cpu=sample.cpu,
+        own_cpu=sample.own_cpu,
+        ram_total=sample.ram_total,
+        ram_available=sample.ram_available,
+        shm_total=sample.shm_total,
+        shm_used=sample.shm_used,
+        disk_total=sample.disk_total,
+        disk_free=sample.disk_free,
+        workers=sum(worker.role == "worker" for worker in sample.workers),
+        worker_bytes=trend.per_worker_bytes,
+        bytes_per_hour=trend.bytes_per_hour,
+        full_in_seconds=trend.full_in_seconds,
+        gpus=sample.gpus,
         gpu_reason=sample.gpu_reason,
     )
 
 
 def _moment(estimate: Estimate) -> Moment:
-    return Moment(
-        seconds=estimate.seconds, low=estimate.low, high=estimate.high, at=estimate.at, basis=estimate.basis
-    )
+    return Moment(seconds=estimate.seconds, low=estimate.low, high=estimate.high, at=estimate.at, basis=estimate.basis)
 
 
 def _forecast(expected: Forecast) -> ForecastStatus:
     return ForecastStatus(
-        epoch=_moment(expected.epoch), run=_moment(expected.run), stop_here=_moment(expected.stop_here),
-        experiment=_moment(expected.experiment), warming=expected.warming,
+        epoch=_moment(expected.epoch),
+        run=_moment(expected.run),
+        stop_here=_moment(expected.stop_here),
+        experiment=_moment(expected.experiment),
+        warming=expected.warming,
     )
 
 

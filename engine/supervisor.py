@@ -1,8 +1,8 @@
-"""One per experiment: `python -m engine.supervisor FOLDER`. Queues runs, starts trainers, obeys control files, says how each ended.
+"""One per experiment: `python -m engine.supervisor FOLDER`. Queues runs, starts trainers, obeys, says how each ended.
 
-It holds the experiment's lock for as long as it lives, adopts every orphan of its trainers (subreaper) and ends what a
-trainer leaves behind. It is detached: no terminal, no pipe to anybody. If it is killed its trainer goes on, and the next
-supervisor takes that trainer over.
+It holds the experiment's lock for as long as it lives, adopts every orphan of its trainers (subreaper) and ends what
+a trainer leaves behind. It is detached: no terminal, no pipe to anybody. If it is killed its trainer goes on, and the
+next supervisor takes that trainer over.
 """
 
 from __future__ import annotations
@@ -72,9 +72,12 @@ class Supervisor:
         adopted = adopt(self.paths, self.plan)
         self.journal.write(
             SupervisorStarted(
-                pid=os.getpid(), host=socket.gethostname(), boot_id=boot_id(),
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                boot_id=boot_id(),
                 runs=tuple((key.fold, key.restart) for key in self.plan.runs),
-                stop_after_runs=self.plan.stop_after_runs, adopted=adopted[1].who.pid if adopted else 0,
+                stop_after_runs=self.plan.stop_after_runs,
+                adopted=adopted[1].who.pid if adopted else 0,
             ),
             sync=True,
         )
@@ -101,7 +104,7 @@ class Supervisor:
 
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
-        attempt = begin_prepare(self.paths, self.plan)
+        attempt = begin_prepare(self.paths)
         self.journal.write(PrepareStarted(pid=attempt.who.pid))
         ended = self._follow(attempt)
         ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
@@ -115,7 +118,7 @@ class Supervisor:
         return ok
 
     def _train(self, key: RunKey) -> Outcome:
-        """Train to the end. A stop that was cancelled too late for the trainer is undone by going on from its checkpoint."""
+        """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
         while True:
             outcome = self._see_through(key, begin_run(self.paths, self.plan, key), started=True)
             if outcome != "stopped" or self.stop is not None:
@@ -129,15 +132,27 @@ class Supervisor:
         """Follow a trainer to its end and write down how it ended."""
         if started:
             self.journal.write(
-                RunStarted(fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
-                           device=self.plan.device),
+                RunStarted(
+                    fold=key.fold,
+                    restart=key.restart,
+                    attempt=attempt.number,
+                    pid=attempt.who.pid,
+                    device=self.plan.device,
+                ),
                 sync=True,
             )
         ended = self._follow(attempt)
         self.journal.write(
             RunEnded(
-                fold=key.fold, restart=key.restart, attempt=attempt.number, outcome=ended.outcome, verdict=ended.verdict,
-                seconds=ended.seconds, rc=ended.rc, swept=ended.swept, survivors=ended.survivors,
+                fold=key.fold,
+                restart=key.restart,
+                attempt=attempt.number,
+                outcome=ended.outcome,
+                verdict=ended.verdict,
+                seconds=ended.seconds,
+                rc=ended.rc,
+                swept=ended.swept,
+                survivors=ended.survivors,
             ),
             sync=True,
         )
@@ -185,7 +200,9 @@ class Supervisor:
         if self.stop is None:
             control.answer(self.paths, asked, True, "nothing was pending")
         elif self.stop == "force":
-            control.answer(self.paths, asked, False, "already ended by force; `steptop resume` goes on from the last checkpoint")
+            control.answer(
+                self.paths, asked, False, "already ended by force; `steptop resume` goes on from the last checkpoint"
+            )
         else:
             self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="cancelled", by=asked.by), sync=True)
             self.cancelled = self.stop == "now"
@@ -205,7 +222,8 @@ class Supervisor:
             self._sampler_due = time.monotonic() + 10
             self.sampler = subprocess.Popen(
                 [sys.executable, "-P", "-m", "engine.sampler", str(self.paths.folder)],
-                stdin=subprocess.DEVNULL, cwd=self.paths.folder,
+                stdin=subprocess.DEVNULL,
+                cwd=self.paths.folder,
             )
 
     def _on_sigterm(self, *_: object) -> None:
@@ -241,10 +259,14 @@ class Supervisor:
             return self._say_end("stopped", f"stopped as asked: {done} of {total} runs finished{left}", None)
         if self.failed:
             names = ", ".join(key.name for key in self.failed[:3])
-            return self._say_end("failed", f"{len(self.failed)} of {total} runs failed ({names}); {done} finished{left}", None)
+            return self._say_end(
+                "failed", f"{len(self.failed)} of {total} runs failed ({names}); {done} finished{left}", None
+            )
         if done < total and 0 < self.plan.stop_after_runs <= self.finished_here:
             ran = f"{self.finished_here} run{'s' if self.finished_here != 1 else ''}"
-            return self._say_end("stopped", f"stopped after {ran} as asked at launch: {done} of {total} finished{left}", None)
+            return self._say_end(
+                "stopped", f"stopped after {ran} as asked at launch: {done} of {total} finished{left}", None
+            )
         if done < total:
             return self._say_end("stopped", f"{done} of {total} runs finished{left}", None)
         return self._say_end("finished", f"all {total} runs finished{left}", None)

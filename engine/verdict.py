@@ -47,14 +47,16 @@ PATTERNS = tuple(
     for kind, regex, text, advice in (
         (
             "gpu_oom",
-            r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+            r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory"
+            r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
             "the GPU's memory was full",
             "a smaller batch_size, or precision = fp16; another process may hold memory (see the Machine panel)",
         ),
         (
             "shm_exhausted",
-            r"unable to allocate shared memory|No space left on device \(28\).*torch_|killed by signal: Bus error|out of shared memory",
-            "/dev/shm was full: the loader's workers pass batches through it",
+            r"unable to allocate shared memory|No space left on device \(28\).*torch_"
+            r"|killed by signal: Bus error|out of shared memory",
+            "/dev/shm was full: the loader's workers pass batches through it",  # noqa: S108  a text
             "fewer num_workers or a smaller prefetch_factor, or a larger /dev/shm",
         ),
         (
@@ -91,16 +93,22 @@ PATTERNS = tuple(
 )
 
 RESULT_KINDS: dict[str, tuple[str, str, str]] = {
-    "NaNLoss": ("nan_loss", "the loss became NaN", "a lower learning rate, or precision = fp32; the checkpoint before it is intact"),
+    "NaNLoss": (
+        "nan_loss",
+        "the loss became NaN",
+        "a lower learning rate, or precision = fp32; the checkpoint before it is intact",
+    ),
     "OutOfMemoryError": ("gpu_oom", PATTERNS[0].text, PATTERNS[0].advice),
     "MemoryError": ("host_alloc", PATTERNS[2].text, PATTERNS[2].advice),
     "DataError": ("bad_data", PATTERNS[6].text, PATTERNS[6].advice),
     "CheckpointError": (
-        "bad_checkpoint", "no valid checkpoint to go on from",
+        "bad_checkpoint",
+        "no valid checkpoint to go on from",
         "look at the run's folder; to train from the beginning, move the folder away",
     ),
     "ConfigMismatch": (
-        "bad_checkpoint", "the checkpoint belongs to another configuration",
+        "bad_checkpoint",
+        "the checkpoint belongs to another configuration",
         "resume with the settings it was made with, or start under another --name",
     ),
 }
@@ -114,7 +122,8 @@ def classify(evidence: Evidence) -> tuple[Outcome, Verdict]:
             return found
     return "lost", Verdict(
         kind="lost",
-        text="it is gone and nobody wrote down how it ended" + (": the machine was restarted" if evidence.rebooted else ""),
+        text="it is gone and nobody wrote down how it ended"
+        + (": the machine was restarted" if evidence.rebooted else ""),
         advice="`steptop resume` goes on from the last checkpoint",
         sure=evidence.rebooted,
     )
@@ -140,7 +149,8 @@ def _forced(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.stop == "force" or (e.escalated and e.signal == signal.SIGKILL):
         why = "it did not end in time after being asked to" if e.escalated else "as asked"
         return "stopped", Verdict(
-            kind="forced", text=f"ended by force, {why}; steps since the last checkpoint are lost",
+            kind="forced",
+            text=f"ended by force, {why}; steps since the last checkpoint are lost",
             advice="`steptop resume` goes on from the last checkpoint",
         )
     return None
@@ -158,8 +168,12 @@ def _said_failure(e: Evidence) -> tuple[Outcome, Verdict] | None:
     found = _pattern(f"{said}\n{e.tail}")
     if found is not None:
         return found
-    return "failed", Verdict(kind="crash", text=f"the trainer failed: {said}", evidence=_last_lines(e.tail),
-                             advice="the log (l) has the whole traceback")
+    return "failed", Verdict(
+        kind="crash",
+        text=f"the trainer failed: {said}",
+        evidence=_last_lines(e.tail),
+        advice="the log (l) has the whole traceback",
+    )
 
 
 def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
@@ -169,12 +183,16 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.signal == signal.SIGKILL:
         if e.oom_kills > 0:
             return "failed", Verdict(
-                kind="host_oom_kill", text="the kernel killed it: the machine ran out of memory", sure=False,
+                kind="host_oom_kill",
+                text="the kernel killed it: the machine ran out of memory",
+                sure=False,
                 evidence=(f"{e.oom_kills} out-of-memory kills on this machine while it ran",),
                 advice="fewer num_workers or a smaller prefetch_factor; then `steptop resume`",
             )
         return "failed", Verdict(
-            kind="external_kill", text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer", sure=False,
+            kind="external_kill",
+            text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer",
+            sure=False,
             evidence=("signal 9", "no out-of-memory kill was counted meanwhile"),
             advice="`steptop resume` goes on from the last checkpoint",
         )
@@ -183,7 +201,8 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
         return found
     return "failed", Verdict(
         kind="external_kill" if e.signal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) else "crash",
-        text=f"ended by {name}", evidence=(f"signal {e.signal}", *_last_lines(e.tail)),
+        text=f"ended by {name}",
+        evidence=(f"signal {e.signal}", *_last_lines(e.tail)),
         advice="the log (l) may say more; `steptop resume` goes on from the last checkpoint",
     )
 
@@ -196,15 +215,27 @@ def _exited(e: Evidence) -> tuple[Outcome, Verdict] | None:
         return found
     if e.rc == 0:
         return "failed", Verdict(
-            kind="crash", text="it exited with 0 but never said that it had finished", evidence=_last_lines(e.tail),
-            advice="a trainer must write result.json as its last act (docs/journal.md)", sure=False,
+            kind="crash",
+            text="it exited with 0 but never said that it had finished",
+            evidence=_last_lines(e.tail),
+            advice="a trainer must write result.json as its last act (docs/journal.md)",
+            sure=False,
         )
-    return "failed", Verdict(kind="crash", text=f"it exited with {e.rc}", evidence=_last_lines(e.tail),
-                             advice="the log (l) has the whole output")
+    return "failed", Verdict(
+        kind="crash",
+        text=f"it exited with {e.rc}",
+        evidence=_last_lines(e.tail),
+        advice="the log (l) has the whole output",
+    )
 
 
 RULES: tuple[Callable[[Evidence], tuple[Outcome, Verdict] | None], ...] = (
-    _finished, _forced, _user_stop, _said_failure, _killed, _exited
+    _finished,
+    _forced,
+    _user_stop,
+    _said_failure,
+    _killed,
+    _exited,
 )
 
 
@@ -215,7 +246,9 @@ def _pattern(text: str) -> tuple[Outcome, Verdict] | None:
         hits = [line.strip() for line in lines if pattern.regex.search(line)]
         if hits:
             return "failed", Verdict(
-                kind=pattern.kind, text=pattern.text, evidence=tuple(h[:300] for h in hits[-EVIDENCE_LINES:]),
+                kind=pattern.kind,
+                text=pattern.text,
+                evidence=tuple(h[:300] for h in hits[-EVIDENCE_LINES:]),
                 advice=pattern.advice,
             )
     return None

@@ -122,8 +122,12 @@ class Watch:
         training = process is not None and alive(process.who)
         now, mono = time.time(), time.monotonic()
         state = msgspec.structs.replace(
-            state, supervisor_alive=supervised, trainer_alive=training, now=now, now_monotonic=mono,
-            stop=self._asked(state) or state.stop,
+            state,
+            supervisor_alive=supervised,
+            trainer_alive=training,
+            now=now,
+            now_monotonic=mono,
+            stop=self._asked() or state.stop,
         )
         state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
         if supervised or state.ended is not None:
@@ -139,7 +143,7 @@ class Watch:
             return None
         return read_json(self.paths.run(state.run.key.fold, state.run.key.restart).process, ProcessInfo)
 
-    def _asked(self, state: ExperimentState) -> StopState | None:
+    def _asked(self) -> StopState | None:
         """A stop that lies there and is not acknowledged yet."""
         stop = None
         for asked in control.pending(self.paths):
@@ -159,7 +163,10 @@ class Watch:
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
         verdict = Verdict(
-            kind="lost", text=why, advice="resume goes on from the last checkpoint (r, or `steptop resume`)", sure=rebooted
+            kind="lost",
+            text=why,
+            advice="resume goes on from the last checkpoint (r, or `steptop resume`)",
+            sure=rebooted,
         )
         return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None)
 
@@ -186,15 +193,28 @@ def _as_supervised(folded: RunState, run: RunState) -> RunState:
     """`folded` with what only the supervisor knows: an old attempt's last line neither ends nor revives a run."""
     ended = run.phase in ("finished", "stopped", "failed", "lost")
     return msgspec.structs.replace(
-        folded, phase=run.phase, attempt=run.attempt, verdict=run.verdict, started=run.started or folded.started,
-        ended=run.ended, activity="" if ended else folded.activity,
+        folded,
+        phase=run.phase,
+        attempt=run.attempt,
+        verdict=run.verdict,
+        started=run.started or folded.started,
+        ended=run.ended,
+        activity="" if ended else folded.activity,
     )
 
 
 def _forgotten(run: RunState) -> RunState:
     """A run as the supervisor knows it, its own journal still to be read."""
-    return RunState(key=run.key, phase=run.phase, attempt=run.attempt, started=run.started, ended=run.ended,
-                    elapsed=run.elapsed, verdict=run.verdict, survivors=run.survivors)
+    return RunState(
+        key=run.key,
+        phase=run.phase,
+        attempt=run.attempt,
+        started=run.started,
+        ended=run.ended,
+        elapsed=run.elapsed,
+        verdict=run.verdict,
+        survivors=run.survivors,
+    )
 
 
 def _stamp(path: Path) -> int:
@@ -210,5 +230,6 @@ def records_of(folder: Path) -> dict[str, list[AnyRecord]]:
     files = [paths.events, paths.prepare, paths.machine, *sorted(folder.glob("fold_*/steps-*.jsonl"))]
     return {
         str(file.relative_to(folder)): [record for block in Reader(file).read_all() for record in block]
-        for file in files if file.exists()
+        for file in files
+        if file.exists()
     }

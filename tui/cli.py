@@ -38,10 +38,15 @@ def parser() -> argparse.ArgumentParser:
     screen.add_argument("--ascii", action="store_true", help="no characters beyond ASCII")
     screen.add_argument("--theme", help="a theme's name (t in the dashboard goes through them)")
     screen.add_argument("--readonly", action="store_true", help="look only: no stops, no launches")
-    screen.add_argument("--interval", type=float, default=None, metavar="S", help="seconds between refreshes (default 1)")
+    screen.add_argument(
+        "--interval", type=float, default=None, metavar="S", help="seconds between refreshes (default 1)"
+    )
 
     top = Parser(
-        prog="steptop", parents=[common, screen], epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="steptop",
+        parents=[common, screen],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A top for training steps: launches trainings, shows where every second goes and when they end. "
         "Without a verb it opens the dashboard.",
     )
@@ -66,8 +71,16 @@ def parser() -> argparse.ArgumentParser:
     stop = verb("stop", "stop: after the present run (default), now with a checkpoint, or by force", True)
     how = stop.add_mutually_exclusive_group()
     how.add_argument("--after-run", action="store_const", dest="how", const="stop_after_run", default="stop_after_run")
-    how.add_argument("--now", action="store_const", dest="how", const="stop_now", help="finish the step, checkpoint, end")
-    how.add_argument("--force", action="store_const", dest="how", const="stop_force", help="kill it; steps since the checkpoint are lost")
+    how.add_argument(
+        "--now", action="store_const", dest="how", const="stop_now", help="finish the step, checkpoint, end"
+    )
+    how.add_argument(
+        "--force",
+        action="store_const",
+        dest="how",
+        const="stop_force",
+        help="kill it; steps since the checkpoint are lost",
+    )
     how.add_argument("--cancel", action="store_const", dest="how", const="stop_cancel", help="take a stop back")
     resume = verb("resume", "go on with a stopped, failed or lost experiment", True)
     resume.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N more runs")
@@ -76,28 +89,38 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("--json", action="store_true")
     logs = verb("logs", "the trainer's output, made safe for a terminal", True)
     logs.add_argument("-f", "--follow", action="store_true")
-    logs.add_argument("-n", "--lines", type=int, default=40, metavar="N", help="how many of the last lines (default 40)")
+    logs.add_argument(
+        "-n", "--lines", type=int, default=40, metavar="N", help="how many of the last lines (default 40)"
+    )
     logs.add_argument("--run", metavar="FOLD,RESTART", help="another run than the present one")
     logs.add_argument("--supervisor", action="store_true", help="the supervisor's output instead")
     replay = verb("replay", "the dashboard over a recorded experiment", False, screen)
     replay.add_argument("folder", type=Path)
     replay.add_argument("--speed", type=float, default=60.0, metavar="X", help="times as fast as it was (default 60)")
     replay.add_argument("--at", type=float, default=0.0, metavar="0..1", help="begin after this part of it")
-    verb("experiments", "what can be trained, and what is in the logs folder").add_argument("--json", action="store_true")
+    verb("experiments", "what can be trained, and what is in the logs folder").add_argument(
+        "--json", action="store_true"
+    )
     verb("profiles", "how it can be run, and every knob").add_argument("--json", action="store_true")
     return top
 
 
 def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("experiment", help="a name from `steptop experiments`, or a .toml file")
-    sub.add_argument("--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI")
+    sub.add_argument(
+        "--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI"
+    )
     sub.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
-    sub.add_argument("--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable")
+    sub.add_argument(
+        "--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable"
+    )
     sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
     sub.add_argument("--restarts", type=int, metavar="N")
     sub.add_argument("--epochs", type=int, metavar="N")
     sub.add_argument("--devices", metavar="D", help="auto, cpu, mps or a CUDA device's number (default auto)")
-    sub.add_argument("--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded")
+    sub.add_argument(
+        "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"
+    )
 
 
 def _launch_arguments(sub: argparse.ArgumentParser) -> None:

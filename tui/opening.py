@@ -34,10 +34,15 @@ def show(options: argparse.Namespace, folder: Path | None, source: Replay | None
     if folder is not None and source is None and not options.readonly:
         launch.take_over(folder)
     chosen = Options(
-        low_bandwidth=options.low_bandwidth, ascii=options.ascii, theme=options.theme,
-        readonly=options.readonly or source is not None, interval=options.interval,
+        low_bandwidth=options.low_bandwidth,
+        ascii=options.ascii,
+        theme=options.theme,
+        readonly=options.readonly or source is not None,
+        interval=options.interval,
     )
-    app = SteptopApp(logs=options.logs, folder=folder, source=source or (Watch(folder) if folder else None), options=chosen)
+    app = SteptopApp(
+        logs=options.logs, folder=folder, source=source or (Watch(folder) if folder else None), options=chosen
+    )
     app.run()
     running = [f for f in launch.experiments_in(options.logs) if is_running(f)] if options.logs.is_dir() else []
     if source is None and running:

@@ -42,7 +42,7 @@ def test_some_folds_and_restarts_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"epoch": 3}, "no field called 'epoch'.*did you mean 'epochs'"),
+        ({"epoch": 3}, r"no field called 'epoch'.*did you mean 'epochs'"),
         ({"model": {"chanels": 5}}, r"'chanels' in f\.toml \[model\]; did you mean 'channels'"),
         ({"epochs": "many"}, r"f\.toml.*epochs"),
         ({"epochs": 0}, "epochs must be 1 or more"),
@@ -72,7 +72,7 @@ def test_a_knob_comes_from_default_experiment_profile_and_command_line_in_that_o
 def test_a_lock_beats_a_profile_quietly_and_the_command_line_loudly() -> None:
     experiment = from_table(LOCKED, "x")
     assert resolved(experiment, {"batch_size": 2}, {})[0]["batch_size"] == 8
-    with pytest.raises(UsageError, match="locked at 8.*deep supervision needs small batches.*--override-locks"):
+    with pytest.raises(UsageError, match=r"locked at 8.*deep supervision needs small batches.*--override-locks"):
         resolved(experiment, {}, {"batch_size": 16})
     profile, overridden = resolved(experiment, {}, {"batch_size": 16}, override=True)
     assert profile["batch_size"] == 16

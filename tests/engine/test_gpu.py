@@ -35,12 +35,16 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         values: dict[str, Any] = {
-            "nvmlDeviceGetName": b"A100-SXM4-80GB", "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=17),
+            "nvmlDeviceGetName": b"A100-SXM4-80GB",
+            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=17),
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=67 << 30, total=80 << 30),
-            "nvmlDeviceGetPowerUsage": 92_000, "nvmlDeviceGetEnforcedPowerLimit": 400_000,
-            "nvmlDeviceGetTemperature": 39, "nvmlDeviceGetClockInfo": 1410,
+            "nvmlDeviceGetPowerUsage": 92_000,
+            "nvmlDeviceGetEnforcedPowerLimit": 400_000,
+            "nvmlDeviceGetTemperature": 39,
+            "nvmlDeviceGetClockInfo": 1410,
             "nvmlDeviceGetComputeRunningProcesses": [
-                SimpleNamespace(pid=10, usedGpuMemory=60 << 30), SimpleNamespace(pid=11, usedGpuMemory=None),
+                SimpleNamespace(pid=10, usedGpuMemory=60 << 30),
+                SimpleNamespace(pid=11, usedGpuMemory=None),
                 SimpleNamespace(pid=99, usedGpuMemory=7 << 30),
             ],
         }
@@ -58,7 +62,12 @@ class StandIn:
 def test_every_reading_of_a_device_in_its_unit() -> None:
     gpu = Gpus(StandIn()).read({10, 11})[0]
     assert (gpu.name, gpu.util, gpu.temperature, gpu.power, gpu.power_limit, gpu.clock) == (
-        "A100-SXM4-80GB", 17.0, 39.0, 92.0, 400.0, 1410.0
+        "A100-SXM4-80GB",
+        17.0,
+        39.0,
+        92.0,
+        400.0,
+        1410.0,
     )
     assert (gpu.memory_used, gpu.memory_total, gpu.own_memory) == (67 << 30, 80 << 30, 60 << 30)
 

@@ -114,7 +114,9 @@ def test_stop_after_run_1_at_launch(lab: Laboratory, fake: pytest.MonkeyPatch) -
     assert look(paths).runs_finished == 4
 
 
-def test_stop_now_finishes_the_step_saves_and_ends_and_resume_goes_on(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+def test_stop_now_finishes_the_step_saves_and_ends_and_resume_goes_on(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
     fake.setenv("FAKE_STEP_SECONDS", "0.05")
     fake.setenv("FAKE_STEPS", "40")
     paths = lab.launch(fake_plan(folds=2, restarts=1))
@@ -225,7 +227,9 @@ def test_after_the_end_of_both_the_run_is_lost_and_resume_goes_on(lab: Laborator
     assert [end.outcome for end in ends] == ["lost", "finished", "finished"]
 
 
-def test_a_trainer_that_finished_while_nobody_looked_is_not_trained_again(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+def test_a_trainer_that_finished_while_nobody_looked_is_not_trained_again(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
     fake.setenv("FAKE_STEP_SECONDS", "0.02")
     paths = lab.launch(fake_plan(folds=2, restarts=1))
     wait_until(lambda: step(paths) > 0, what="steps")

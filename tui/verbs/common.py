@@ -55,8 +55,17 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         except ValueError:
             raise UsageError(f"--folds {options.folds!r}: write fold numbers with commas, as 0,2") from None
     return launch.Request(
-        experiment=options.experiment, logs=options.logs, name=getattr(options, "name", None), profile=options.profile,
-        data=options.data, folds=folds, restarts=options.restarts, epochs=options.epochs, device=options.devices,
-        settings=profile.parse_settings(options.settings), stop_after_runs=getattr(options, "stop_after_run", 0),
-        override_locks=options.override_locks, command=("steptop", *options.words),
+        experiment=options.experiment,
+        logs=options.logs,
+        name=getattr(options, "name", None),
+        profile=options.profile,
+        data=options.data,
+        folds=folds,
+        restarts=options.restarts,
+        epochs=options.epochs,
+        device=options.devices,
+        settings=profile.parse_settings(options.settings),
+        stop_after_runs=getattr(options, "stop_after_run", 0),
+        override_locks=options.override_locks,
+        command=("steptop", *options.words),
     )

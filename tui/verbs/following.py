@@ -6,9 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from engine.forecast import forecast
+
 from engine import launch
 from engine.events import Verdict
-from engine.forecast import forecast
 from engine.state import ExperimentState, Sentence, all_sentences
 from engine.watch import Watch
 from tui import format as fmt
@@ -23,7 +24,7 @@ BAD_INPUT = ("bad_data",)
 
 
 def follow(folder: Path) -> int:
-    """Until it ends. Sentences as they happen, and how far it is: redrawn in a terminal, every few seconds in a pipe."""
+    """Until it ends: sentences as they happen, and how far it is (a terminal's line is redrawn)."""
     watch, live = Watch(folder), sys.stdout.isatty()
     told: set[Sentence] = set()
     due = 0.0
@@ -64,7 +65,8 @@ def progress_line(state: ExperimentState) -> str:
     expected = forecast(state)
     done = run.step / run.steps_total
     filled = round(done * BAR)
-    where = f"run {(state.current or 0) + 1}/{len(state.runs)} epoch {run.epoch}/{run.epochs} step {run.step}/{run.steps_total}"
+    where = f"run {(state.current or 0) + 1}/{len(state.runs)} epoch {run.epoch}/{run.epochs}"
+    where += f" step {run.step}/{run.steps_total}"
     doing = f" {run.activity} {run.activity_done}/{run.activity_total}" if run.activity_total else ""
     loss = f" loss {run.loss:.4f}" if run.loss is not None else ""
     ends = f" run ends {fmt.clock(expected.run.at, state.now)}" if expected.run.at else ""

@@ -76,7 +76,11 @@ def stop(options: argparse.Namespace) -> int:
     while time.monotonic() < deadline:
         answer = control.answer_to(paths, name)
         if answer is not None:
-            say(f"{folder.name}: {_sentence(options.how, answer.text)}" if answer.accepted else f"refused: {answer.text}")
+            say(
+                f"{folder.name}: {_sentence(options.how, answer.text)}"
+                if answer.accepted
+                else f"refused: {answer.text}"
+            )
             return 0 if answer.accepted else 1
         time.sleep(0.05)
     say(f"{folder.name}: asked for, not acknowledged yet; it happens as soon as its supervisor reads it")
@@ -104,5 +108,3 @@ def resume(options: argparse.Namespace) -> int:
         return follow(folder)
     print(folder)
     return 0
-
-

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from engine.forecast import Estimate, Forecast, forecast
 
 from engine import catalog, launch
 from engine import status as contract
 from engine.errors import UsageError
-from engine.forecast import Estimate, Forecast, forecast
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.profile import KNOBS
 from engine.state import ExperimentState
-from engine.watch import Watch
 from engine.text import clean
+from engine.watch import Watch
 from tui import format as fmt
 from tui.verbs.common import find, request_from, say
 
@@ -67,12 +67,14 @@ def status_lines(state: ExperimentState) -> list[str]:
     if machine.cores:
         used = (machine.ram_total or 0) - (machine.ram_available or 0)
         lines.append(
-            f"  CPU {machine.cpu or 0:.1f} of {machine.cores} cores  RAM {fmt.size(used)} of {fmt.size(machine.ram_total or 0)}  "
+            f"  CPU {machine.cpu or 0:.1f} of {machine.cores} cores  RAM {fmt.fraction(used, machine.ram_total)}  "
             f"disk {fmt.size(machine.disk_free or 0)} free"
         )
         for gpu in machine.gpus:
             util = "–" if gpu.util is None else f"{gpu.util:.0f} %"
-            memory = "–" if gpu.memory_used is None else f"{fmt.size(gpu.memory_used)} of {fmt.size(gpu.memory_total or 0)}"
+            memory = (
+                "–" if gpu.memory_used is None else f"{fmt.size(gpu.memory_used)} of {fmt.size(gpu.memory_total or 0)}"
+            )
             lines.append(f"  GPU {gpu.index} {gpu.name}  {util}  {memory}")
         if not machine.gpus:
             lines.append(f"  GPU –  {machine.gpu_reason}")
@@ -94,12 +96,15 @@ def _finish_lines(state: ExperimentState, expected: Forecast) -> list[str]:
     if state.phase in ENDED:
         return []
     rows: tuple[tuple[str, Estimate], ...] = (
-        ("epoch", expected.epoch), ("run", expected.run), ("all runs", expected.experiment)
+        ("epoch", expected.epoch),
+        ("run", expected.run),
+        ("all runs", expected.experiment),
     )
     lines = [
         f"  {name:<9} ends {fmt.clock(e.at, state.now)}  in {fmt.duration(e.seconds)}  "
         f"({fmt.duration(e.low or 0)} to {fmt.duration(e.high or 0)})"
-        for name, e in rows if e.seconds is not None and e.at is not None
+        for name, e in rows
+        if e.seconds is not None and e.at is not None
     ]
     return [*lines, f"  {expected.text or expected.run.basis}"]
 
@@ -131,9 +136,7 @@ def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
         mean, std = summary.get(f"test_mean_dice{kind}"), summary.get(f"test_std_dice{kind}")
         median, iqr = summary.get(f"test_median_dice{kind}"), summary.get(f"test_iqr_dice{kind}")
         if mean is not None:
-            lines.append(
-                f"  dice {label}: {_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}"
-            )
+            lines.append(f"  dice {label}: {_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}")
     target = summary.get("target_dice")
     if target is not None:
         std = summary.get("target_std")
@@ -165,12 +168,20 @@ def check(options: argparse.Namespace) -> int:
     expected = launch.expect(request_from(options), plan) if found.ok else None
     if found.ok:
         known = expected is not None and expected.experiment.seconds is not None
-        say(f"how long: {_expected(expected)}" if known and expected else "how long: not known yet; no earlier run of this kind")
+        say(
+            f"how long: {_expected(expected)}"
+            if known and expected
+            else "how long: not known yet; no earlier run of this kind"
+        )
     for warning in found.warnings:
         say(f"warning: {warning}")
     for error in found.errors:
         print(f"error: {clean(error)}", file=sys.stderr)
-    say("ready to train" if found.ok else f"{len(found.errors)} problem{'s' if len(found.errors) != 1 else ''}: nothing would be trained")
+    say(
+        "ready to train"
+        if found.ok
+        else f"{len(found.errors)} problem{'s' if len(found.errors) != 1 else ''}: nothing would be trained"
+    )
     return 0 if found.ok else 2
 
 
@@ -192,7 +203,8 @@ def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
             lines.append(f"{name}: {_flat(details[name])}")
     for fold in details.get("folds") or []:
         lines.append(
-            f"fold {fold.get('fold')}: {fold.get('train')} train, {fold.get('test')} test, {fold.get('steps_per_epoch')} steps per epoch"
+            f"fold {fold.get('fold')}: {fold.get('train')} train, {fold.get('test')} test, "
+            f"{fold.get('steps_per_epoch')} steps per epoch"
         )
     for name in ("model", "device"):
         if details.get(name):
@@ -200,9 +212,13 @@ def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
     for name in ("disk", "memory"):
         sizes = details.get(name)
         if isinstance(sizes, dict):
-            lines.append(f"{name}: " + ", ".join(
-                f"{key.replace('_', ' ')} {fmt.size(value) if isinstance(value, int) else value}" for key, value in sizes.items()
-            ))
+            lines.append(
+                f"{name}: "
+                + ", ".join(
+                    f"{key.replace('_', ' ')} {fmt.size(value) if isinstance(value, int) else value}"
+                    for key, value in sizes.items()
+                )
+            )
     return lines
 
 
@@ -222,8 +238,16 @@ def experiments(options: argparse.Namespace) -> int:
     if options.json:
         body = {
             "experiments": [msgspec.to_builtins(entry) | {"path": str(entry.path)} for entry in entries.values()],
-            "logs": [{"name": s.plan.name, "folder": s.folder, "state": s.phase, "runs": len(s.runs),
-                      "finished": s.runs_finished} for s in states],
+            "logs": [
+                {
+                    "name": s.plan.name,
+                    "folder": s.folder,
+                    "state": s.phase,
+                    "runs": len(s.runs),
+                    "finished": s.runs_finished,
+                }
+                for s in states
+            ],
         }
         sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
         return 0
@@ -244,11 +268,22 @@ def profiles(options: argparse.Namespace) -> int:
     entries = catalog.profiles()
     if options.json:
         knobs = [
-            {"name": k.name, "default": k.default, "kind": k.kind.value, "unit": k.unit, "low": k.low, "high": k.high,
-             "choices": list(k.choices), "help": k.help}
+            {
+                "name": k.name,
+                "default": k.default,
+                "kind": k.kind.value,
+                "unit": k.unit,
+                "low": k.low,
+                "high": k.high,
+                "choices": list(k.choices),
+                "help": k.help,
+            }
             for k in KNOBS.values()
         ]
-        listed = [{"name": e.name, "title": e.title, "path": str(e.path), "own": e.own, "problem": e.problem} for e in entries.values()]
+        listed = [
+            {"name": e.name, "title": e.title, "path": str(e.path), "own": e.own, "problem": e.problem}
+            for e in entries.values()
+        ]
         sys.stdout.write(msgspec.json.encode({"profiles": listed, "knobs": knobs}).decode() + "\n")
         return 0
     for entry in entries.values():
@@ -256,7 +291,9 @@ def profiles(options: argparse.Namespace) -> int:
     say("")
     say("knobs (--set knob=value):")
     for knob in KNOBS.values():
-        allowed = " | ".join(knob.choices) or ("true | false" if isinstance(knob.default, bool) else f"{knob.low} to {knob.high}")
+        allowed = " | ".join(knob.choices) or (
+            "true | false" if isinstance(knob.default, bool) else f"{knob.low} to {knob.high}"
+        )
         say(f"  {knob.name:<24} {allowed:<26} default {str(knob.default).lower():<8} {knob.kind.value}")
         say(f"  {'':<24} {knob.help}")
     return 0

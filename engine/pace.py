@@ -1,18 +1,38 @@
-"""How fast steps go: warm-up, segments between changes of pace, and a bounded history for curves."""
+"""How fast steps go: warm-up, segments between changes of pace, and a bounded history for curves.
+
+Everything is decided at fixed counts of records, so a pace is the same however its records were handed over: one at a
+time while they are written, or a million at once.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from itertools import accumulate
+from math import isfinite, nan
+from typing import NamedTuple
 
 import msgspec
 
+from engine import changepoint
 from engine.events import Steps
 
 MAX_BUCKETS = 512
+MAX_SEGMENTS = 64
+
+# Blocks of 1, 4, 16, … records; the newest WINDOW of each size are searched for a change of pace. Sizes below 1/FINE
+# of the attempt are given up: a change in a week's run need not be dated to the second.
+FACTOR = 4
+WINDOW = 64
+FINE = 1024
+# A new pace must have lasted this long: 1 % of the attempt, at least 5 s and at most 5 minutes.
+SHORTEST_SECONDS = 5.0
+LONGEST_SECONDS = 300.0
+BATCHES = 12
 
 
 class Bucket(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive steps: `last` is the number of the last one; seconds are summed; loss is the mean (NaN if unknown)."""
+    """Consecutive steps: `last` is the last one's number; seconds are summed; loss is the mean (NaN if unknown)."""
 
     last: int
     steps: int
@@ -24,21 +44,66 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
 
 
 class Segment(msgspec.Struct, frozen=True, gc=False):
-    """Steps of one pace. `first` is its first step; `since` the wall clock at its beginning."""
+    """Steps of one pace. `first` is its first step; `since` the wall clock at its beginning.
+
+    `variance` (s²) is the long-run one of a step: a mean over n steps has the variance `variance / n`, stalls, bursts
+    and autocorrelation included. `noticed` is when the change was seen, `ratio` its pace over the one before then (0:
+    not a change but a beginning). `attempt` counts the resumes before it.
+    """
 
     first: int
     steps: int
     seconds: float
     variance: float
     since: float
+    noticed: float = 0.0
+    ratio: float = 0.0
+    attempt: int = 0
 
     @property
     def mean(self) -> float:
         return self.seconds / self.steps if self.steps else 0.0
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A place between two records: the number of the step after it, and steps and seconds of the run before it."""
+
+    first: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    since: float = 0.0
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """Consecutive records; `value` is their mean seconds per step."""
+
+    start: Mark
+    value: float
+
+
+class Columns(NamedTuple):
+    """n records side by side: running sums of steps and seconds (n + 1 of each), the last step's number, wall clock."""
+
+    steps: list[int]
+    seconds: list[float]
+    last: list[int]
+    times: list[float]
+
+    def mark(self, index: int) -> Mark:
+        """The place before record `index`."""
+        if index == len(self.last):
+            return Mark(self.last[-1] + 1, self.steps[-1], self.seconds[-1], self.times[-1])
+        seconds, steps = self.seconds[index + 1] - self.seconds[index], self.steps[index + 1] - self.steps[index]
+        return Mark(
+            self.last[index] - steps + 1, self.steps[index], self.seconds[index], self.times[index] - seconds
+        )
+
+
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """The fold of all `steps` records of a run. `segments[-1]` is the present pace, warm-up left out."""
+    """The fold of all `steps` records of a run. `segments[-1]` is the present pace, warm-up left out.
+
+    `warm_*` is the present attempt's warm-up. While a resumed attempt warms up, `segments[-1]` is the pace it had.
+    """
 
     buckets: tuple[Bucket, ...] = ()
     steps: int = 0
@@ -47,18 +112,249 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     warm_seconds: float = 0.0
     warming: bool = True
     segments: tuple[Segment, ...] = ()
+    attempt: int = 0
+    warm_over: float = 0.0
+
+    bucket_records: int = 1
+    bucket_filled: int = 0
+    bucket_losses: int = 0
+    bucket_seconds: float = 0.0
+    waiting: tuple[tuple[Mark, int, float], ...] = ()
+    records: int = 0
+    opened: Mark = Mark()
+    begun: Mark = Mark()
+    levels: tuple[tuple[Block, ...], ...] = ()
 
 
 def add(pace: Pace, records: Sequence[Steps]) -> Pace:
-    """`pace` with `records` (in order) folded in."""
-    raise NotImplementedError
+    """`pace` with `records` (in order) folded in. Records with no steps or impossible times are passed over."""
+    if not records:
+        return pace
+    steps = [r.steps for r in records]
+    seconds = [r.seconds for r in records]
+    if min(steps) < 1 or not (min(seconds) >= 0 and isfinite(sum(seconds))):
+        usable = [r for r in records if r.steps >= 1 and 0 <= r.seconds < 1e12]
+        return add(pace, usable) if len(usable) < len(records) else pace
+    # Running sums take one record after the other, so no chunking shows in them; sums of parts are differences.
+    columns = Columns(
+        list(accumulate(steps, initial=pace.steps)), list(accumulate(seconds, initial=pace.seconds)),
+        [r.step for r in records], [r.t for r in records],
+    )
+    pace = _bucketed(pace, records, columns)
+    pace = msgspec.structs.replace(pace, steps=columns.steps[-1], seconds=columns.seconds[-1])
+    return _warmed(pace, columns) if pace.warming else _blocked(pace, columns)
 
 
 def rewound(pace: Pace, step: int) -> Pace:
-    """`pace` for a resume after `step`: steps done beyond it are forgotten, and warm-up begins anew."""
-    raise NotImplementedError
+    """`pace` for a resume after `step`: steps done beyond it are forgotten, and warm-up begins anew.
+
+    Segments up to there stay, and the last one keeps its whole length: how fast forgotten steps were is still known.
+    """
+    if not pace.steps and not pace.attempt:
+        return pace
+    buckets = [bucket for bucket in pace.buckets if bucket.last <= step]
+    cut = next((bucket for bucket in pace.buckets if bucket.last > step), None)
+    if cut is not None and (kept := cut.steps - (cut.last - step)) > 0:
+        seconds = cut.seconds * kept / cut.steps
+        buckets.append(Bucket(step, kept, seconds, cut.low, cut.high, cut.loss, cut.t - (cut.seconds - seconds)))
+    segments = tuple(segment for segment in pace.segments if segment.first <= step) or pace.segments[-1:]
+    if pace.segments and segments[-1] is not pace.segments[-1]:
+        segments = (*segments[-(MAX_SEGMENTS - 1) :], pace.segments[-1])
+    return Pace(
+        buckets=tuple(buckets), steps=sum(b.steps for b in buckets), seconds=sum(b.seconds for b in buckets),
+        segments=segments, attempt=pace.attempt + 1, bucket_records=pace.bucket_records,
+        bucket_filled=pace.bucket_records,
+    )
 
 
 def changes(before: Pace, after: Pace) -> list[tuple[float, str, str]]:
     """What `after` knows that `before` did not, as (wall clock, sentence, level): warm-up over, pace changed."""
-    raise NotImplementedError
+    said: list[tuple[float, str, str]] = []
+    if after.warm_over and (before.warming or before.attempt != after.attempt):
+        steps = "1 step" if after.warm_steps == 1 else f"{after.warm_steps:,} steps"
+        text = f"warm-up over after {steps}" if after.warm_steps else "no warm-up: steady from the first step"
+        said.append((after.warm_over, text, "info"))
+    known = max((segment.noticed for segment in before.segments), default=0.0)
+    for segment in after.segments:
+        if segment.ratio and segment.noticed > known and segment.attempt == after.attempt:
+            percent = abs(segment.ratio - 1) * 100
+            word, level = ("slower", "warn") if segment.ratio > 1 else ("faster", "info")
+            clock = time.strftime("%H:%M:%S", time.localtime(segment.since))
+            said.append((segment.noticed, f"step time {percent:.0f} % {word} since {clock}", level))
+    return said
+
+
+# ---------------------------------------------------------------- buckets, for curves
+
+
+def _bucketed(pace: Pace, records: Sequence[Steps], columns: Columns) -> Pace:
+    lows, highs = [r.low for r in records], [r.high for r in records]
+    losses = [r.loss for r in records]
+    buckets, size, filled, known = list(pace.buckets), pace.bucket_records, pace.bucket_filled, pace.bucket_losses
+    start, at = pace.bucket_seconds, 0
+    while at < len(records):
+        if filled >= size or not buckets:
+            if len(buckets) >= MAX_BUCKETS:
+                buckets = [_joined(a, b) for a, b in zip(buckets[::2], buckets[1::2], strict=True)]
+                size *= 2
+            buckets.append(Bucket(0, 0, 0.0, lows[at], highs[at], nan, 0.0))
+            filled, known, start = 0, 0, columns.seconds[at]
+        end = min(len(records), at + size - filled)
+        old, said = buckets[-1], [loss for loss in losses[at:end] if loss is not None]
+        loss = old.loss * known if known else 0.0
+        known += len(said)
+        buckets[-1] = Bucket(
+            columns.last[end - 1], old.steps + columns.steps[end] - columns.steps[at], columns.seconds[end] - start,
+            min(old.low, min(lows[at:end])), max(old.high, max(highs[at:end])),
+            (loss + sum(said)) / known if known else nan, columns.times[end - 1],
+        )
+        filled += end - at
+        at = end
+    return msgspec.structs.replace(
+        pace, buckets=tuple(buckets), bucket_records=size, bucket_filled=filled, bucket_losses=known,
+        bucket_seconds=start,
+    )
+
+
+def _joined(a: Bucket, b: Bucket) -> Bucket:
+    steps = a.steps + b.steps
+    loss = (a.loss * a.steps + b.loss * b.steps) / steps
+    if loss != loss:
+        loss = b.loss if a.loss != a.loss else a.loss
+    return Bucket(b.last, steps, a.seconds + b.seconds, min(a.low, b.low), max(a.high, b.high), loss, b.t)
+
+
+# ---------------------------------------------------------------- warm-up
+
+
+def _warmed(pace: Pace, columns: Columns) -> Pace:
+    """Records are kept one by one until it is known which of them were warm-up; the others are the first segment's."""
+    waiting = list(pace.waiting)
+    marks = [mark for mark, _, _ in waiting]
+    values = [0.0] * len(waiting)
+    for index, (mark, last, _) in enumerate(waiting):
+        after = waiting[index + 1][0] if index + 1 < len(waiting) else columns.mark(0)
+        values[index] = (after.seconds - mark.seconds) / (last + 1 - mark.first)
+    for index in range(len(columns.last)):
+        mark, end = columns.mark(index), columns.seconds[index + 1]
+        waiting.append((mark, columns.last[index], columns.times[index]))
+        marks.append(mark)
+        values.append((end - mark.seconds) / (columns.last[index] + 1 - mark.first))
+        cut = changepoint.warmup(values)
+        if cut is None:
+            continue
+        start, first = marks[cut], marks[0]
+        pace = msgspec.structs.replace(
+            pace, warming=False, waiting=(), warm_steps=start.steps - first.steps,
+            warm_seconds=start.seconds - first.seconds, warm_over=columns.times[index], records=0, levels=(),
+            opened=start, begun=start,
+            segments=(*pace.segments, Segment(start.first, 0, 0.0, 0.0, start.since, attempt=pace.attempt)),
+        )
+        rest = index + 1
+        kept = waiting[cut:]
+        return _blocked(
+            pace, Columns(
+                [mark.steps for mark in marks[cut:]] + columns.steps[rest:],
+                [mark.seconds for mark in marks[cut:]] + columns.seconds[rest:],
+                [last for _, last, _ in kept] + columns.last[rest:], [t for _, _, t in kept] + columns.times[rest:],
+            ),
+        )
+    return msgspec.structs.replace(
+        pace, waiting=tuple(waiting), warm_steps=pace.steps - marks[0].steps,
+        warm_seconds=pace.seconds - marks[0].seconds,
+    )
+
+
+# ---------------------------------------------------------------- blocks and segments
+
+
+def _blocked(pace: Pace, columns: Columns) -> Pace:
+    """Blocks closed and looked at, the small ones first."""
+    levels, segments = [list(level) for level in pace.levels], list(pace.segments)
+    opened, begun, count, at = pace.opened, pace.begun, pace.records, 0
+    total = len(columns.last)
+    while True:
+        level = _finest(count)
+        need = FACTOR**level - count % FACTOR**level
+        if at + need > total:
+            count += total - at
+            break
+        at += need
+        count += need
+        end = columns.mark(at)
+        _append(levels, level, opened, end)
+        opened = end
+        while True:
+            found = _change(levels[level], begun, end)
+            if found is not None:
+                segments[-1] = _closed(segments[-1], levels, begun, found)
+                old, new = segments[-1].mean, (end.seconds - found.seconds) / (end.steps - found.steps)
+                segments.append(
+                    Segment(
+                        found.first, 0, 0.0, 0.0, found.since, columns.times[at - 1], new / old if old else 0.0,
+                        pace.attempt,
+                    )
+                )
+                begun = found
+                levels = [[block for block in blocks if block.start.steps >= found.steps] for blocks in levels]
+            if count % FACTOR ** (level + 1) or len(levels[level]) < FACTOR:
+                break
+            _append(levels, level + 1, levels[level][-FACTOR].start, end)
+            level += 1
+        for unused in levels[: _finest(count)]:
+            unused.clear()
+    segments[-1] = _closed(segments[-1], levels, begun, columns.mark(total))
+    return msgspec.structs.replace(
+        pace, records=count, opened=opened, begun=begun, segments=tuple(segments[-MAX_SEGMENTS:]),
+        levels=tuple(tuple(level) for level in levels),
+    )
+
+
+def _finest(records: int) -> int:
+    """The smallest block size in use, as a power of FACTOR, after so many records."""
+    level = 0
+    while records >= FINE * FACTOR**level:
+        level += 1
+    return level
+
+
+def _append(levels: list[list[Block]], level: int, start: Mark, end: Mark) -> None:
+    while len(levels) <= level:
+        levels.append([])
+    blocks = levels[level]
+    blocks.append(Block(start, (end.seconds - start.seconds) / (end.steps - start.steps)))
+    if len(blocks) > WINDOW:
+        del blocks[0]
+
+
+def _change(blocks: list[Block], begun: Mark, end: Mark) -> Mark | None:
+    """Where the pace of these blocks changed, if it did and has lasted long enough."""
+    at = changepoint.split([block.value for block in blocks])
+    if at is None:
+        return None
+    start = blocks[at].start
+    lasted = end.seconds - start.seconds
+    if lasted < min(LONGEST_SECONDS, max(SHORTEST_SECONDS, 0.01 * end.seconds)) or start.steps <= begun.steps:
+        return None
+    return start
+
+
+def _closed(segment: Segment, levels: list[list[Block]], begun: Mark, end: Mark) -> Segment:
+    steps, seconds = end.steps - begun.steps, end.seconds - begun.seconds
+    return Segment(
+        segment.first, steps, seconds, _variance(levels, begun, end), segment.since, segment.noticed, segment.ratio,
+        segment.attempt,
+    )
+
+
+def _variance(levels: list[list[Block]], begun: Mark, end: Mark) -> float:
+    """Long-run variance of a step: that of block means times their length, from the longest blocks of which there are
+    enough (batch means: Schmeiser 1982, Oper. Res. 30(3))."""
+    for blocks in reversed(levels):
+        inside = [block for block in blocks if begun.steps <= block.start.steps < end.steps]
+        if len(inside) >= BATCHES or (len(inside) > 2 and blocks is next(filter(None, levels), None)):
+            spread = [block.value for block in inside]
+            mean = sum(spread) / len(spread)
+            length = (inside[-1].start.steps - inside[0].start.steps) / (len(inside) - 1)
+            return sum((value - mean) ** 2 for value in spread) / (len(spread) - 1) * length
+    return 0.0

@@ -81,6 +81,10 @@ class Supervisor:
             ),
             sync=True,
         )
+        # Only now is it announced: who waits for it will not read the former supervisor's last line as this one's.
+        who = ident(os.getpid())
+        assert who is not None
+        write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
         for key, attempt in unfinished(self.paths, self.plan):
             self._see_through(key, attempt)
         if adopted is not None:
@@ -312,10 +316,7 @@ def main(folder: Path) -> int:
     if take_lock(paths.lock) is None:
         return LOCKED
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    who = ident(os.getpid())
-    assert who is not None
     with Writer(paths.events) as journal:
-        write_json(paths.supervisor, SupervisorInfo(who=who, started=time.time()))
         supervisor = Supervisor(paths, plan, journal)
         try:
             outcome = supervisor.run()

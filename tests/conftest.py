@@ -30,14 +30,22 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str
 def fake_plan(name: str = "fake", folds: int = 2, restarts: int = 2, **more: object) -> Plan:
     """An experiment whose trainer is tests/fake_trainer.py: real processes and journals, no torch."""
     table = {
-        "title": "stand-in", "command": [sys.executable, "-P", str(FAKE_TRAINER)], "epochs": 2,
+        "title": "stand-in",
+        "command": [sys.executable, "-P", str(FAKE_TRAINER)],
+        "epochs": 2,
         "runs": {"folds": folds, "restarts": restarts},
     }
     experiment = from_table(table, "test")
     profile, _ = resolve_profile(experiment, "conservative", "", {}, {})
     return Plan(
-        name=name, experiment_name=name, experiment=experiment, profile=profile, runs=runs_of(experiment),
-        training_hash=training_hash(experiment, profile), created=time.time(), **more,  # type: ignore[arg-type]
+        name=name,
+        experiment_name=name,
+        experiment=experiment,
+        profile=profile,
+        runs=runs_of(experiment),
+        training_hash=training_hash(experiment, profile),
+        created=time.time(),
+        **more,  # type: ignore[arg-type]
     )
 
 

@@ -44,9 +44,20 @@ def main(folder: Path) -> int:
     children = [subprocess.Popen([sys.executable, "-c", STUCK], start_new_session=True) for _ in range(SPAWN)]
     with Writer(run.segment(attempt)) as journal:
         journal.write(
-            Begin(attempt=attempt, fold=fold, restart=restart, seed=42 + restart, epochs=EPOCHS, steps_per_epoch=STEPS,
-                  device="cpu", resumed_from_step=saved["step"], pid=os.getpid(), boot_id=boot_id(),
-                  voxels_per_sample=1000, num_workers=SPAWN)
+            Begin(
+                attempt=attempt,
+                fold=fold,
+                restart=restart,
+                seed=42 + restart,
+                epochs=EPOCHS,
+                steps_per_epoch=STEPS,
+                device="cpu",
+                resumed_from_step=saved["step"],
+                pid=os.getpid(),
+                boot_id=boot_id(),
+                voxels_per_sample=1000,
+                num_workers=SPAWN,
+            )
         )
         journal.write(SpanEnded(name="startup", seconds=0.01))
         step = saved["step"]
@@ -59,9 +70,20 @@ def main(folder: Path) -> int:
                 fail(run, attempt, step)
             seconds = time.monotonic() - began
             journal.write(
-                Steps(epoch=epoch, step=step, steps=1, seconds=seconds, low=seconds, high=seconds, samples=1,
-                      spans=Spans(data=seconds * 0.6, forward=seconds * 0.2, backward=seconds * 0.2),
-                      loss=1.0 / step, lr=1e-3, load_seconds=seconds * 0.6, loads=1)
+                Steps(
+                    epoch=epoch,
+                    step=step,
+                    steps=1,
+                    seconds=seconds,
+                    low=seconds,
+                    high=seconds,
+                    samples=1,
+                    spans=Spans(data=seconds * 0.6, forward=seconds * 0.2, backward=seconds * 0.2),
+                    loss=1.0 / step,
+                    lr=1e-3,
+                    load_seconds=seconds * 0.6,
+                    loads=1,
+                )
             )
             if Stop.asked or step % STEPS == 0:
                 write_json(run.latest, {"step": step})

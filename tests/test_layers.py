@@ -19,7 +19,9 @@ def loaded_by(program: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "engine").glob("*.py") if path.stem != "__init__"))
+@pytest.mark.parametrize(
+    "module", sorted(path.stem for path in (ROOT / "engine").glob("*.py") if path.stem != "__init__")
+)
 def test_the_engine_knows_neither_screen_nor_torch(module: str) -> None:
     assert not loaded_by(f"import engine.{module}") & (HEAVY | {"textual", "rich", "tui"})
 

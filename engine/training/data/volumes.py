@@ -332,7 +332,7 @@ def _nifti(path: Path, block: bytes) -> Any:
         if size not in MAGIC or len(block) < size:
             continue
         place = slice(344, 348) if size == 348 else slice(4, 12)
-        if block[344:348] in PAIRED or block[4:8] in PAIRED:
+        if block[place][:4] in PAIRED:
             raise DataError(f"{shown(path)}: the header of an .hdr/.img pair; convert both into one .nii.gz")
         if block[place] in MAGIC[size]:
             kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header

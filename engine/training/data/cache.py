@@ -1,0 +1,246 @@
+"""Prepared volumes on disk, shared by all experiments: one folder per content and settings, written whole or not at all.
+
+    CACHE/<key>/image.npy       float32, C order, of the prepared shape
+    CACHE/<key>/label.npy       uint8 {0, 1}, the same shape
+    CACHE/<key>/case.json       CaseRecord
+    CACHE/index/<hash>.json     a source file's digest, valid while its size and times stay as they were
+
+`key` is a digest of both files' contents, the settings of preparation and the format. A case is written into
+`<key>.tmp.<host>.<pid>.<start>.<random>/`, forced to the disk and renamed: whoever sees `<key>/` sees all of it, and of
+several processes that prepare the same case one wins while the others use its work.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+from engine.experiment import Prepare
+from engine.paths import FOLDER_MODE, read_json, sync_folder, write_json
+from engine.process import start_ticks
+from engine.training.data.conform import Conformed
+from engine.training.data.volumes import Floats, Mask, digest, shown
+
+FORMAT = 1
+IMAGE, LABEL, RECORD = "image.npy", "label.npy", "case.json"
+INDEX = "index"
+# A file changed this shortly before it was read may change again without its times showing it.
+SETTLED_SECONDS = 2.0
+# A temporary folder of another machine is left over once it is this old.
+FOREIGN_SECONDS = 86_400.0
+BYTES_PER_VOXEL = np.dtype(np.float32).itemsize + np.dtype(np.uint8).itemsize
+RECORD_BYTES = 8192
+
+
+class DiskFull(DataError):
+    """Not enough room for the prepared volumes."""
+
+
+class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """case.json: what is in the two arrays and where they came from. `warnings` do not name the files: those may move."""
+
+    format: int = FORMAT
+    key: str
+    shape: tuple[int, int, int]
+    lesion_voxels: int
+    lesion_mm3: float
+    source_shape: tuple[int, int, int]
+    source_spacing_mm: tuple[float, float, float]
+    source_orientation: str
+    image_sha256: str
+    label_sha256: str
+    warnings: tuple[str, ...] = ()
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """A source file's digest and what the file looked like then."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    sha256: str
+
+
+def case_key(image_sha256: str, label_sha256: str, prepare: Prepare) -> str:
+    """The name of a prepared case: 64 hex digits."""
+    body = {"format": FORMAT, "image": image_sha256, "label": label_sha256, "prepare": prepare}
+    return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+def bytes_per_case(prepare: Prepare) -> int:
+    """What one prepared case takes on disk."""
+    return int(np.prod(prepare.shape)) * BYTES_PER_VOXEL + RECORD_BYTES
+
+
+def find(cache: Path, key: str) -> CaseRecord | None:
+    """The case if it is there and whole."""
+    record = read_json(cache / key / RECORD, CaseRecord)
+    if record is None or record.key != key or record.format != FORMAT:
+        return None
+    voxels = int(np.prod(record.shape))
+    for name, kind in ((IMAGE, np.float32), (LABEL, np.uint8)):
+        try:
+            array = np.load(cache / key / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if array.shape != record.shape or array.dtype != kind or array.size != voxels or not array.flags.c_contiguous:
+            return None
+    return record
+
+
+def open_case(folder: Path) -> tuple[Floats, Mask]:
+    """Both arrays of a prepared case, memory-mapped read-only. Raises DataError if they are not there or not right."""
+    try:
+        image = np.load(folder / IMAGE, mmap_mode="r", allow_pickle=False)
+        label = np.load(folder / LABEL, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{shown(folder)}: a prepared volume cannot be read ({error}); prepare again") from None
+    if image.dtype != np.float32 or label.dtype != np.uint8 or image.shape != label.shape:
+        raise DataError(f"{shown(folder)}: not a prepared volume; remove the folder and prepare again")
+    return image, label
+
+
+def store(cache: Path, record: CaseRecord, conformed: Conformed) -> CaseRecord:
+    """Write a case under its key, or take what another process wrote meanwhile."""
+    final = cache / record.key
+    temporary = cache / temporary_name(record.key)
+    temporary.mkdir(mode=FOLDER_MODE)
+    try:
+        _write_array(temporary / IMAGE, conformed.image)
+        _write_array(temporary / LABEL, conformed.label)
+        write_json(temporary / RECORD, record)
+        publish(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    found = find(cache, record.key)
+    if found is None:
+        # Something is there that is no case: put it out of the way, then there is room for this one.
+        os.rename(final, cache / temporary_name(record.key))
+        return store(cache, record, conformed)
+    return found
+
+
+def publish(temporary: Path, final: Path) -> bool:
+    """Give a finished folder its name, forced to the disk; False if another process was first."""
+    sync_folder(temporary)
+    try:
+        os.rename(temporary, final)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    sync_folder(final.parent)
+    return True
+
+
+def clean(folder: Path) -> int:
+    """Remove what killed preparations left behind; how many there were. Work of living processes is spared."""
+    removed = 0
+    for path in folder.glob("*.tmp.*"):
+        if _abandoned(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def known_digest(cache: Path, file: Path) -> str | None:
+    """The digest of `file` from the index, if it looks as it did then."""
+    entry = read_json(_entry(cache, file), Digest)
+    try:
+        now = file.stat()
+    except OSError:
+        return None
+    same = entry is not None and (entry.size, entry.mtime_ns, entry.ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    return entry.sha256 if entry is not None and same else None
+
+
+def learn_digest(cache: Path, file: Path) -> str:
+    """The digest of `file`, from the index or by reading it. Raises DataError if it cannot be read."""
+    known = known_digest(cache, file)
+    if known is None:
+        known = digest(file)
+        remember(cache, file, known)
+    return known
+
+
+def remember(cache: Path, file: Path, sha256: str) -> None:
+    """Put a digest into the index, unless the file has changed so lately that it may change again unseen."""
+    try:
+        now = file.stat()
+    except OSError:
+        return
+    if time.time() - max(now.st_mtime, now.st_ctime) < SETTLED_SECONDS:
+        return
+    entry = _entry(cache, file)
+    entry.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    write_json(entry, Digest(
+        path=ascii(str(file)), size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, sha256=sha256,
+    ))
+
+
+def check_room(cache: Path, needed: int) -> None:
+    """Raises DiskFull unless `needed` bytes are free where `cache` lies."""
+    free = free_bytes(cache)
+    if needed > free:
+        raise DiskFull(
+            f"{shown(cache)}: the prepared volumes need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; "
+            "free some space, or set STEPTOP_CACHE to a folder on a larger disk"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes this user may still write where `folder` lies or will lie."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    info = os.statvfs(there)
+    return info.f_bavail * info.f_frsize
+
+
+def _entry(cache: Path, file: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(file.absolute())).hexdigest()[:32]
+    return cache / INDEX / f"{name}.json"
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def temporary_name(name: str) -> str:
+    """A name no other process uses, which says whose it is."""
+    pid = os.getpid()
+    return f"{name}.tmp.{_host()}.{pid}.{start_ticks(pid) or 0}.{secrets.token_hex(4)}"
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether its writer is gone: told by pid and start time on this machine, by age on another."""
+    words = path.name.partition(".tmp.")[2].split(".")
+    if len(words) == 4 and words[0] == _host() and words[1].isdigit():
+        return str(start_ticks(int(words[1])) or "") != words[2]
+    try:
+        return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+    except OSError:
+        return False

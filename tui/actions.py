@@ -1,0 +1,105 @@
+"""Every command of the screen, once: bindings, key bar, palette and help are read from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from engine.state import ExperimentState
+from tui.messages import View
+from tui.words import ENDED, runs_stopped_here
+
+
+class Situation(NamedTuple):
+    """What decides which commands make sense."""
+
+    view: View | None = None
+    readonly: bool = False
+    enlarged: bool = False
+
+    @property
+    def state(self) -> ExperimentState | None:
+        return self.view.state if self.view is not None else None
+
+    @property
+    def going(self) -> bool:
+        """Something runs that could be stopped."""
+        state = self.state
+        return state is not None and (state.supervisor_alive or state.trainer_alive) and state.phase not in ENDED
+
+    @property
+    def resumable(self) -> bool:
+        state = self.state
+        return state is not None and not state.supervisor_alive and state.phase in ("stopped", "failed", "lost")
+
+
+class Command(NamedTuple):
+    """One thing the screen can do. `bar`: its words in the key bar, '' to leave it out; `rank`: who stays when it is narrow."""
+
+    action: str
+    key: str
+    title: str
+    help: str
+    bar: str = ""
+    rank: int = 9
+    when: Callable[[Situation], bool] = lambda _: True
+    writes: bool = False
+    shown_key: str = ""
+
+    def possible(self, situation: Situation) -> bool:
+        return self.when(situation) and not (self.writes and situation.readonly)
+
+
+def _stopping_now(situation: Situation) -> bool:
+    state = situation.state
+    return state is not None and state.stop is not None and state.stop.mode in ("now", "force") and state.stop.phase != "done"
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "stop_after_run", "s", "Stop after this run",
+        "The run under way is trained to its end, the next one never starts. Again: takes that back.",
+        "stop after run", 1, lambda s: s.going and not _stopping_now(s), True,
+    ),
+    Command(
+        "stop_now", "x", "Stop now", "Finish the step, write a checkpoint, end. Asks first.",
+        "stop now", 2, lambda s: s.going and not _stopping_now(s), True,
+    ),
+    Command(
+        "stop_force", "X", "End by force", "Kill it; the steps since the last checkpoint are lost. Asks first.",
+        "force", 3, lambda s: s.going, True,
+    ),
+    Command(
+        "resume", "r", "Resume", "Go on with a stopped, failed or lost experiment from its last checkpoint.",
+        "resume", 1, lambda s: s.resumable, True,
+    ),
+    Command("logs", "l", "Logs", "What the trainer printed: filter with /, follow with f.", "logs", 4, lambda s: s.view is not None),
+    Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 6),
+    Command("launch", "n", "Launch an experiment", "Choose experiment, profile, folds, data; see when it would end.", "new", 7, writes=True),
+    Command("enlarge_focused", "enter", "Enlarge the panel", "The focused panel fills the screen; escape puts it back.", "enlarge", 8),
+    Command("help", "question_mark,f1", "Help", "What the focused panel shows, and every key.", "help", 5, shown_key="?"),
+    Command("command_palette", "ctrl+p", "Command palette", "Every command by name.", shown_key="ctrl+p"),
+    Command("log_scale", "g", "Logarithmic scale", "Switch both plots between linear and logarithmic."),
+    Command("next_curve", "m", "Next curve", "Show another curve in the loss plot: validation figures, where there are some."),
+    Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's own colours). Remembered."),
+    Command("faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"),
+    Command("slower", "minus", "Refresh less often", "Up to every ten seconds. Remembered.", shown_key="-"),
+    Command("redraw", "ctrl+l", "Draw again", "Send the whole screen again, should something else have written on it."),
+    Command("back", "escape", "Back", "One level back.", shown_key="esc"),
+    Command("quit", "q,ctrl+q,ctrl+c", "Quit", "Leave this screen. Training goes on.", "quit (training goes on)", 0, shown_key="q"),
+)
+BY_ACTION = {command.action: command for command in COMMANDS}
+
+
+def bar_text(command: Command, situation: Situation) -> str:
+    """What the key bar says of a command just now."""
+    state = situation.state
+    if command.action == "stop_after_run" and state is not None:
+        if runs_stopped_here(state):
+            return "cancel the stop"
+        return f"stop after run {state.current + 1}" if state.current is not None else "stop before a run"
+    if command.action == "quit" and not situation.going:
+        return "quit"
+    if command.action == "stop_force" and not _stopping_now(situation):
+        return ""
+    return command.bar

@@ -1,0 +1,142 @@
+"""The dashboard of one experiment."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Region
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from tui.actions import Situation
+from tui.messages import View
+from tui.widgets.banner import Banner
+from tui.widgets.events import EventsPanel
+from tui.widgets.finish import FinishPanel
+from tui.widgets.header import Header
+from tui.widgets.keybar import KeyBar
+from tui.widgets.machine import MachinePanel
+from tui.widgets.panel import Panel
+from tui.widgets.plots import DicePlot, LossPlot, Plot, StepTimePlot
+from tui.widgets.progress import ProgressPanel
+from tui.widgets.runs import RunsPanel
+from tui.widgets.small import HEIGHT, WIDTH, Small
+from tui.widgets.where import WherePanel
+
+
+class Dashboard(Screen[None]):
+    """Panels over one view; the layout follows the terminal's size."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (WIDTH, "-narrow"), (100, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (HEIGHT, "-low"), (22, "-short"), (32, "-medium"), (50, "-tall")]
+    ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, KeyBar"
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"focus_panel({number})", f"panel {number}", show=False) for number in range(1, 9)),
+        *(
+            Binding(keys, f"move_focus({dx}, {dy})", "next panel", show=False)
+            for keys, dx, dy in (("h,left", -1, 0), ("l_,right", 1, 0), ("k,up", 0, -1), ("j,down", 0, 1))
+        ),
+    ]
+
+    view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
+    problem: reactive[str] = reactive("", repaint=False, init=False)
+    situation: reactive[Situation] = reactive(Situation(), repaint=False, init=False)
+
+    def __init__(self, marks: str = "", readonly: bool = False, calm: bool = False) -> None:
+        super().__init__()
+        self._marks = marks
+        self._readonly = readonly
+        self._calm = calm
+
+    def compose(self) -> ComposeResult:
+        yield Header(self._marks, with_clock=not self._calm).data_bind(Dashboard.view)
+        yield Banner(self._readonly).data_bind(Dashboard.view, Dashboard.problem)
+        with Vertical(id="body"):
+            with Horizontal(id="top", classes="row"):
+                yield ProgressPanel(id="progress").data_bind(Dashboard.view)
+                yield FinishPanel(id="finish").data_bind(Dashboard.view)
+            with Horizontal(id="middle", classes="row"):
+                yield WherePanel(id="where").data_bind(Dashboard.view)
+                yield MachinePanel(id="machine").data_bind(Dashboard.view)
+            with Horizontal(id="plots", classes="row"):
+                yield StepTimePlot(id="step-time").data_bind(Dashboard.view)
+                yield LossPlot(id="loss").data_bind(Dashboard.view)
+                yield DicePlot(id="dice").data_bind(Dashboard.view)
+                yield RunsPanel(id="runs").data_bind(Dashboard.view)
+            yield EventsPanel(id="events").data_bind(Dashboard.view)
+        yield Small(id="small").data_bind(Dashboard.view)
+        yield KeyBar().data_bind(Dashboard.situation)
+
+    def watch_view(self, view: View | None) -> None:
+        self.situation = self.situation._replace(view=view, readonly=self._readonly)
+
+    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
+        if self.maximized is message.panel:
+            self.minimize()
+        else:
+            self.maximize(message.panel, container=False)
+
+    def watch_maximized(self, before: object, after: object) -> None:
+        self.situation = self.situation._replace(enlarged=after is not None)
+
+    @property
+    def panels(self) -> list[Panel]:
+        """Panels that are on the screen."""
+        return [panel for panel in self.query(Panel) if panel.display and panel.region.area]
+
+    def action_focus_panel(self, number: int) -> None:
+        for panel in self.query(Panel):
+            if number == panel.NUMBER:
+                if self.maximized is not None:
+                    self.minimize()
+                panel.focus(scroll_visible=False)
+
+    def action_move_focus(self, dx: int, dy: int) -> None:
+        """To the nearest panel in that direction."""
+        here = self.focused
+        panels = self.panels
+        if not isinstance(here, Panel) or here not in panels:
+            if panels:
+                panels[0].focus(scroll_visible=False)
+            return
+        found = [p for p in panels if p is not here and _ahead(here.region, p.region, dx, dy)]
+        if found:
+            min(found, key=lambda p: _distance(here.region, p.region, dx)).focus(scroll_visible=False)
+
+    def action_log_scale(self) -> None:
+        plots = list(self.query(Plot))
+        log = not all(plot.log for plot in plots)
+        for plot in plots:
+            plot.log = log
+
+    def action_next_curve(self) -> None:
+        self.query_one(LossPlot).action_next_curve()
+
+    def action_enlarge_focused(self) -> None:
+        panel = self.focused if isinstance(self.focused, Panel) else None
+        if panel is not None:
+            panel.action_enlarge()
+        elif self.panels:
+            self.panels[0].focus(scroll_visible=False)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.chain == 2 and isinstance(event.widget, Panel):
+            event.widget.action_enlarge()
+
+
+def _ahead(here: Region, there: Region, dx: int, dy: int) -> bool:
+    if dx:
+        return there.x >= here.right if dx > 0 else there.right <= here.x
+    return there.y >= here.bottom if dy > 0 else there.bottom <= here.y
+
+
+def _distance(here: Region, there: Region, dx: int) -> tuple[int, int]:
+    """Along the direction first, then how far aside."""
+    along = abs(there.center[0] - here.center[0]) if dx else abs(there.center[1] - here.center[1])
+    aside = abs(there.y - here.y) if dx else abs(there.x - here.x)
+    return (aside, int(along)) if dx else (int(along), aside)

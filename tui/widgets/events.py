@@ -1,0 +1,65 @@
+"""What happened, in plain sentences with the time, the newest at the bottom."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+
+from engine.state import all_sentences
+from tui.format import clock_seconds
+from tui.messages import View
+from tui.plain import wrapped
+from tui.widgets.line import Line
+from tui.widgets.panel import Panel
+from tui.words import LEVEL_ROLES
+
+TIME = 10
+
+
+def events_lines(view: View, width: int, height: int, back: int = 0) -> list[Line]:
+    """The last sentences that fit, `back` of the newest left out; long ones go on below, never over two lines."""
+    sentences = all_sentences(view.state)
+    shown = sentences[: len(sentences) - back] if back else sentences
+    lines: list[Line] = []
+    for sentence in reversed(shown):
+        parts = wrapped(sentence.text, width - TIME, 2) or [""]
+        block: list[Line] = [[(f"{clock_seconds(sentence.t):<{TIME}}", "faint"), (parts[0], LEVEL_ROLES[sentence.level])]]
+        block += [[(" " * TIME, "text"), (part, LEVEL_ROLES[sentence.level])] for part in parts[1:]]
+        if len(lines) + len(block) > height:
+            break
+        lines = [*block, *lines]
+    return lines
+
+
+class EventsPanel(Panel):
+    """The list of events; up and down look back while it fills the screen."""
+
+    TITLE = "Events"
+    NUMBER = 8
+    HELP = "What happened, newest at the bottom. Enlarged (enter), page up and page down look further back; end returns."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "look_back(1)", "earlier", show=False),
+        Binding("pagedown", "look_back(-1)", "later", show=False),
+        Binding("end", "look_back(-1000)", "newest", show=False),
+    ]
+    back: reactive[int] = reactive(0, repaint=False, init=False)
+
+    def action_look_back(self, pages: int) -> None:
+        page = max(1, self.content_size.height - 1)
+        last = max(0, len(all_sentences(self.view.state)) - 1) if self.view is not None else 0
+        self.back = min(max(0, self.back + pages * page), last)
+
+    def watch_back(self) -> None:
+        self.entitle("looking back · end returns" if self.back else "", "$warn")
+        self.redraw()
+
+    def on_mouse_scroll_up(self) -> None:
+        self.action_look_back(1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.action_look_back(-1)
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        return events_lines(view, width, height, self.back)

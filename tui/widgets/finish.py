@@ -1,0 +1,93 @@
+"""When it ends: epoch, run, this run and then stop, the whole experiment; each with its range and its clock time."""
+
+from __future__ import annotations
+
+from engine.forecast import Estimate
+from tui.format import DASH, clock, duration, margin, moment, plural
+from tui.messages import View
+from tui.widgets.line import Line, ends
+from tui.widgets.panel import Panel
+from tui.words import ENDED, runs_stopped_here
+
+LABEL = 14
+
+
+def finish_lines(view: View, width: int, height: int) -> list[Line]:
+    """Four estimates and what they rest on; once it has ended, when and after how long."""
+    if view.state.phase in ENDED:
+        return ended_lines(view, width)
+    state, expected = view.state, view.forecast
+    number = (state.current or 0) + 1
+    epoch = state.run.epoch if state.run else 0
+    pending = runs_stopped_here(state)
+    last = number >= len(state.runs)
+    here: Line = [("stops after it", "notice")] if pending else [("s ", "key"), ("stop after it", "label")]
+    rows: list[tuple[Line, Estimate, str]] = [
+        ([(f"epoch {epoch}" if epoch else "epoch", "label")], expected.epoch, "number"),
+        ([(f"run {number}", "label")], expected.run, "number"),
+        (here, expected.stop_here, "notice" if pending else "text"),
+        ([("experiment", "label")], expected.experiment, "label" if pending else "number"),
+    ]
+    if last:
+        rows.pop(2)
+    if height < len(rows):
+        rows.pop(0)
+    lines = [_row(label, estimate, role, width, state.now) for label, estimate, role in rows]
+    if len(lines) < height:
+        lines.append(_basis(view))
+    return lines
+
+
+def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> Line:
+    name = sum(len(text) for text, _ in label)
+    when = moment(estimate.at, now) if width >= 50 else clock(estimate.at, now)
+    spread = margin(estimate.seconds, estimate.low, estimate.high)
+    remaining = duration(float(round(estimate.seconds)) if estimate.seconds and estimate.seconds >= 1 else estimate.seconds)
+    if estimate.seconds is None:
+        return [*label, (" " * (LABEL + 3 - name), "text"), (DASH.rjust(8), "label"), (f"  {estimate.basis}", "label")]
+    left: Line = [
+        *label, (" " * (LABEL + 3 - name), "text"), (remaining.rjust(8), role if role != "number" else "text"), (f"  {spread:<14}", "label"),
+    ]
+    return ends(left, [(when, role)], width)
+
+
+def _basis(view: View) -> Line:
+    expected = view.forecast
+    basis = expected.run.basis or expected.experiment.basis
+    if expected.warming:
+        return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]
+    known = expected.run.seconds is not None
+    return [(basis, "label"), (" · ranges hold 9 times in 10" if known and expected.run.low is not None else "", "label")]
+
+
+def ended_lines(view: View, width: int) -> list[Line]:
+    """What the forecast became."""
+    state = view.state
+    at = state.ended.t if state.ended is not None else max((run.ended for run in state.runs), default=0.0)
+    began = min((run.started for run in state.runs if run.started), default=0.0)
+    lines: list[Line] = []
+    if at:
+        lines.append(ends([("ended", "label")], [(moment(at, state.now), "number")], width))
+    if at and began:
+        lines.append(ends([("first run to end", "label")], [(duration(float(round(at - began))), "number")], width))
+    trained = sum(run.elapsed for run in state.runs)
+    if trained:
+        lines.append(ends([("training in all", "label")], [(duration(float(round(trained))), "number")], width))
+    done, total = state.runs_finished, len(state.runs)
+    lines.append(ends([("runs finished", "label")], [(f"{done} of {plural(total, 'run')}", "number")], width))
+    return lines
+
+
+class FinishPanel(Panel):
+    """When it ends."""
+
+    TITLE = "Finish"
+    NUMBER = 2
+    HELP = (
+        "Time left and the clock time of the end, for this epoch, this run, this run and then a stop (key s), and the whole "
+        "experiment.\nValidation, checkpoints, evaluation and the gaps between runs are counted. Ranges hold nine times in ten.\n"
+        "warming: the first steps are slower than the rest; until they are over the ranges are wide."
+    )
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        return finish_lines(view, width, height)

@@ -1,0 +1,45 @@
+"""The bottom line: the keys that do something now. A click does the same."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.reactive import reactive
+
+from tui.actions import COMMANDS, Command, Situation, bar_text
+from tui.widgets.line import Line, width_of
+from tui.widgets.panel import Lines
+
+
+def key_spans(situation: Situation, width: int) -> list[tuple[Command, Line]]:
+    """Commands in their order, as many as fit; the ones that matter most stay."""
+    items: list[tuple[Command, Line]] = []
+    for command in COMMANDS:
+        text = bar_text(command, situation) if command.possible(situation) else ""
+        if text:
+            items.append((command, [(f" {command.shown_key or command.key}", "key"), (f" {text} ", "text")]))
+    while items and sum(width_of(line) for _, line in items) > width:
+        if any(command.action == "quit" and line[1][0] != " quit " for command, line in items):
+            items = [(c, [line[0], (" quit ", "text")]) if c.action == "quit" else (c, line) for c, line in items]
+            continue
+        items.remove(max(items, key=lambda item: item[0].rank))
+    return items
+
+
+class KeyBar(Lines):
+    """One line, always there."""
+
+    situation: reactive[Situation] = reactive(Situation(), repaint=False, init=False)
+
+    def watch_situation(self) -> None:
+        self.redraw()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        return [[span for _, spans in key_spans(self.situation, width) for span in spans]]
+
+    async def on_click(self, event: events.Click) -> None:
+        at = 0
+        for command, spans in key_spans(self.situation, self.content_size.width):
+            at += width_of(spans)
+            if event.x < at:
+                await self.app.run_action(command.action)
+                return

@@ -1,0 +1,115 @@
+"""How far it is and how fast it goes: step, epoch, runs, what happens now, the loss."""
+
+from __future__ import annotations
+
+from engine.state import ExperimentState, RunState
+from tui.format import count, duration, loss, rate, significant
+from tui.messages import View
+from tui.widgets.line import Line, bar, width_of
+from tui.widgets.panel import Panel
+from tui.words import ENDED, doing
+
+SPEED_WIDTH = 16
+GAP = "  "
+
+
+def fraction_of_run(run: RunState | None) -> float:
+    return run.step / run.steps_total if run is not None and run.steps_total else 0.0
+
+
+def fraction_of_experiment(state: ExperimentState) -> float:
+    """Finished runs, and the part of the one under way."""
+    under_way = fraction_of_run(state.run) if state.run is not None and state.run.phase != "finished" else 0.0
+    return (state.runs_finished + under_way) / len(state.runs) if state.runs else 0.0
+
+
+def speeds(view: View) -> list[tuple[str, str]]:
+    """Number and unit of each throughput, slowest unit first."""
+    step = view.bottleneck.step_seconds
+    if not step:
+        return [("–", "s/step"), ("–", "step/s"), ("–", "sample/s"), ("–", "voxel/s")]
+    return [
+        _split(f"{duration(step)}/step"), _split(rate(1 / step, "step/s")),
+        _split(rate(view.bottleneck.samples_per_second, "sample/s")), _split(rate(view.bottleneck.voxels_per_second, "voxel/s")),
+    ]
+
+
+def _split(text: str) -> tuple[str, str]:
+    number, _, unit = text.partition(" ")
+    return number, unit
+
+
+def progress_lines(view: View, width: int, height: int, calm: bool = False) -> list[Line]:
+    """Three bars, what happens now, and below them what is being learned."""
+    state, run = view.state, view.state.run
+    step, steps = (run.step_in_epoch, run.steps_per_epoch) if run else (0, 0)
+    epoch, epochs = (run.epoch, run.epochs or state.plan.experiment.epochs) if run else (0, state.plan.experiment.epochs)
+    rows: list[tuple[str, str, str, float]] = [
+        ("step", count(step), count(steps) if steps else "–", step / steps if steps else 0.0),
+        ("epoch", count(epoch), count(epochs), fraction_of_run(run)),
+        ("runs", count(state.runs_finished), count(len(state.runs)), fraction_of_experiment(state)),
+    ]
+    before, after = max(len(r[1]) for r in rows), max(len(r[2]) for r in rows)
+    fast = speeds(view)
+    room = width - 7 - (before + after + 1) - 2 * len(GAP) - SPEED_WIDTH
+    lines: list[Line] = []
+    for (label, done, total, part), (number, unit) in zip(rows, fast, strict=False):
+        lines.append([
+            (f"{label:<7}", "label"), (done.rjust(before), "number"), (f"/{total}".ljust(after + 1), "label"), (GAP, "text"),
+            *bar(part, room), (GAP, "text"), (number.rjust(6), "number"), (f" {unit}", "label"),
+        ])
+    lines.append(_now(view, width, fast[3], calm))
+    if height > 4:
+        lines.append(_learned(view, width))
+    return lines
+
+
+def _now(view: View, width: int, voxels: tuple[str, str], calm: bool) -> Line:
+    state, run = view.state, view.state.run
+    text, part, role = doing(state)
+    right: Line = [(voxels[0].rjust(6), "number"), (f" {voxels[1]}".ljust(SPEED_WIDTH - 6), "label")]
+    room = width - SPEED_WIDTH - len(GAP) - 7
+    if text == "training" and run is not None and run.recent and not calm:
+        ago = state.now - run.recent[-1].t
+        text += f" · last step {duration(float(round(ago)))} ago" if 1.5 <= ago < 86_400 else ""
+    left: Line = [(f"{'now':<7}", "label"), (text[:room], role)]
+    if part is not None and room - len(text) >= 8:
+        left += [(GAP, "text"), *bar(part, min(room - len(text) - 2, 24), "accent")]
+    gap = width - SPEED_WIDTH - width_of(left)
+    return [*left, (" " * gap, "text"), *right] if gap >= 0 and state.phase not in ENDED else left
+
+
+def _learned(view: View, width: int) -> Line:
+    run = view.state.run
+    line: Line = [(f"{'loss':<7}", "label"), (loss(run.loss) if run else "–", "number")]
+    if run is None:
+        return line
+    parts: list[tuple[str, str]] = []
+    for metrics, split in ((run.validation, "val"), (run.test, "test")):
+        if metrics is not None and "dice" in metrics.values:
+            parts.append((f"{split} dice", significant(metrics.values["dice"])))
+    if run.lr is not None:
+        parts.append(("lr", f"{run.lr:.2g}"))
+    if run.precision is not None:
+        parts.append(("", run.precision.active))
+    parts += [(name, loss(value)) for name, value in run.losses.items()]
+    for name, value in parts:
+        part: Line = [(f"  · {name} " if name else "  · ", "label"), (value, "text")]
+        if width_of(line) + width_of(part) <= width:
+            line += part
+    return line
+
+
+class ProgressPanel(Panel):
+    """Is it alive, and how far is it."""
+
+    TITLE = "Progress"
+    NUMBER = 1
+    HELP = (
+        "step: optimizer steps of this epoch. epoch: the bar is the whole run. runs: finished ones; the bar adds the part of the "
+        "one under way.\nOn the right how fast it goes: the mean of the present pace, warm-up left out.\n"
+        "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called stalled."
+    )
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        return progress_lines(view, width, height)

@@ -1,0 +1,32 @@
+"""What is left where the dashboard does not fit: state, progress, end, and what would be needed."""
+
+from __future__ import annotations
+
+from tui.format import clock, percent
+from tui.messages import View
+from tui.widgets.line import Line
+from tui.widgets.panel import Lines
+from tui.widgets.progress import fraction_of_experiment
+from tui.words import ENDED, pending_stop, state_word
+
+WIDTH, HEIGHT = 60, 15
+
+
+def small_lines(view: View, width: int, height: int) -> list[Line]:
+    state = view.state
+    word = state_word(state)
+    lines: list[Line] = [[(f"{word.symbol} {word.text} ", word.role), (percent(fraction_of_experiment(state)), "number")]]
+    if pending_stop(view):
+        lines.append([(pending_stop(view), "notice")])
+    elif state.phase not in ENDED:
+        lines.append([("ends ", "label"), (clock(view.forecast.experiment.at, state.now), "number")])
+    lines.append([(state.plan.name, "text")])
+    lines.append([(f"needs {WIDTH}×{HEIGHT} cells", "label")])
+    return lines
+
+
+class Small(Lines):
+    """Shown alone, in a terminal too small for panels."""
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        return small_lines(view, width, height)

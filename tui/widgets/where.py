@@ -1,0 +1,100 @@
+"""Where a step goes: seconds and share of every span, and what that means, in words."""
+
+from __future__ import annotations
+
+from engine.bottleneck import Bottleneck, Share
+from tui.format import duration, percent
+from tui.messages import View
+from tui.plain import wrapped
+from tui.widgets.line import Line, block
+from tui.widgets.panel import Panel
+
+NAME, NUMBERS = 11, 17
+# Kinds of a limit that can be lifted, and the span that shows it.
+LIMITS: dict[str, str] = {}
+
+
+def where_lines(view: View, width: int, height: int) -> list[Line]:
+    """Spans in the order they happen (small ones together), then the headline and the advice in full."""
+    limit = view.bottleneck
+    if not limit.shares:
+        return [[(limit.headline, "label")], *_said(limit.advice, "label", width, 2)]
+    text = _said(limit.headline, headline_role(limit), width, 2 if height > 4 else 1)
+    advice = _said(limit.advice, "label", width, 2 if height > 6 else 1)
+    loads = _loads(view)
+    room = height - len(text) - len(advice)
+    if room < 3:
+        return [_one_line(limit, width), *text, *advice]
+    rows = _rows(limit.shares, room - (1 if loads and room > 4 else 0))
+    lines = [_share(share, limit, width) for share in rows]
+    if loads and len(lines) + len(text) + len(advice) < height:
+        lines.append(loads)
+    if len(lines) + len(text) + len(advice) < height:
+        lines.append([])
+    return [*lines, *text, *advice]
+
+
+def headline_role(limit: Bottleneck) -> str:
+    return "alarm" if limit.kind in LIMITS else "notice" if limit.kind in ("warming", "unknown") else "text"
+
+
+def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
+    """Every span if there is room, else the largest in their order and the others as one."""
+    shown = [share for share in shares if share.seconds > 0]
+    if len(shown) <= room:
+        return shown
+    kept = sorted(shown, key=lambda share: share.seconds, reverse=True)[: max(1, room - 1)]
+    rest = [share for share in shown if share not in kept]
+    together = Share(name="the rest", seconds=sum(s.seconds for s in rest), share=sum(s.share for s in rest))
+    return [*(share for share in shown if share in kept), together]
+
+
+def _share(share: Share, limit: Bottleneck, width: int) -> Line:
+    guilty = LIMITS.get(limit.kind) == share.name
+    room = width - NAME - NUMBERS
+    return [
+        (f"{share.name:<{NAME}}"[:NAME], "bad" if guilty else "label"), *block(share.share, room, "badbar" if guilty else "bar"),
+        (duration(share.seconds).rjust(NUMBERS - 7), "text"), (percent(share.share).rjust(7), "alarm" if guilty else "number"),
+    ]
+
+
+def _one_line(limit: Bottleneck, width: int) -> Line:
+    """The spans beside one another, the largest first."""
+    line: Line = []
+    for share in sorted(limit.shares, key=lambda s: s.seconds, reverse=True)[:4]:
+        guilty = LIMITS.get(limit.kind) == share.name
+        line += [
+            (f"{share.name} ", "bad" if guilty else "label"), (duration(share.seconds), "text"),
+            (f" {percent(share.share)}   ", "alarm" if guilty else "number"),
+        ]
+    return line
+
+
+def _loads(view: View) -> Line:
+    seconds, run = view.bottleneck.load_seconds, view.state.run
+    if not seconds:
+        return []
+    workers = run.begin.num_workers if run is not None and run.begin is not None else 0
+    where = f"in each of {workers} workers" if workers > 1 else "in the one worker" if workers else "in the trainer itself"
+    return [("loading", "label"), (" " * (NAME - 7), "text"), (duration(seconds), "number"), (f" a sample, {where}", "label")]
+
+
+def _said(text: str, role: str, width: int, lines: int) -> list[Line]:
+    return [[(line, role)] for line in wrapped(text, width, lines)]
+
+
+class WherePanel(Panel):
+    """What holds it back."""
+
+    TITLE = "Where a step goes"
+    NUMBER = 3
+    HELP = (
+        "The mean step of late, in parts: data (waiting for the loader), h2d (copying to the GPU), forward, loss, backward, "
+        "optimizer.\nOn a GPU the parts are measured with CUDA events, without holding it up. loading is measured inside the "
+        "workers and comes with every batch."
+    )
+
+    def draw(self, view: View, width: int, height: int) -> list[Line]:
+        seconds = view.bottleneck.step_seconds
+        self.entitle(duration(seconds) if seconds else "")
+        return where_lines(view, width, height)

@@ -1,0 +1,113 @@
+"""How a state is said: words, symbols and colours for what is going on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from engine.state import ExperimentState, RunState
+from tui import glyphs
+from tui.format import clock, duration, plural
+from tui.messages import View
+from tui.theme import ROLES
+
+ENDED = ("finished", "stopped", "failed", "lost")
+
+_ACTIVITIES = {
+    "startup": "starting", "validate": "validating", "evaluate": "evaluating", "checkpoint": "writing a checkpoint",
+    "reconstruct": "reconstructing", "prepare": "preparing volumes",
+}
+_PHASES = {
+    "preparing": ("preparing volumes", "accent"), "queued": ("queued", "label"), "running": ("training", "good"),
+    "stopping": ("stopping", "warn"), "stopped": ("stopped", "warn"), "finished": ("finished", "good"),
+    "failed": ("failed", "bad"), "lost": ("lost", "bad"),
+}
+_PHASE_SYMBOLS = {"finished": "✔", "stopped": "■", "failed": "✖", "lost": "?", "queued": "○"}
+RUN_ROLES = {"waiting": "faint", "running": "good", "finished": "good", "stopped": "warn", "failed": "bad", "lost": "bad"}
+LEVEL_ROLES = {"info": "text", "good": "good", "warn": "warn", "bad": "bad"}
+
+assert {role for _, role in _PHASES.values()} <= set(ROLES)
+
+
+class Word(NamedTuple):
+    """A state in one word, with its symbol and the role that colours both."""
+
+    symbol: str
+    text: str
+    role: str
+
+
+def state_word(state: ExperimentState) -> Word:
+    text, role = _PHASES[state.phase]
+    symbol = _PHASE_SYMBOLS.get(state.phase, glyphs.DOT)
+    if state.stalled_seconds:
+        return Word(symbol, f"stalled {duration(state.stalled_seconds)}", "bad")
+    run = state.run
+    if state.phase in ("running", "stopping") and run is not None and run.activity:
+        doing = activity_word(run.activity)
+        text = doing if state.phase == "running" else f"stopping · {doing}"
+    return Word(symbol, text, role)
+
+
+def activity_word(activity: str) -> str:
+    return _ACTIVITIES.get(activity, activity or "training")
+
+
+def doing(state: ExperimentState) -> tuple[str, float | None, str]:
+    """What happens now: a sentence, how far it is (0 to 1, None if it cannot be said), and its role."""
+    if state.phase == "preparing":
+        progress = state.preparing
+        if progress is None or not progress.total:
+            return "looking at the volumes", None, "text"
+        name = f" · {progress.text}" if progress.text else ""
+        return f"preparing volumes {progress.done} of {progress.total}{name}", progress.done / progress.total, "text"
+    run = state.run
+    if run is None:
+        return ("waiting for the supervisor to start a run" if state.phase not in ENDED else "no run was started"), None, "label"
+    if state.stalled_seconds:
+        return f"nothing new for {duration(state.stalled_seconds)}: it may hang", None, "alarm"
+    if state.phase in ENDED or run.phase != "running":
+        return _ended(state, run)
+    if run.activity:
+        total = run.activity_total
+        items = f" {run.activity_done} of {total}" if total else ""
+        since = state.now - run.activity_since
+        ago = f" · for {duration(float(round(since)))}" if run.activity_since and 2 <= since < 1e6 else ""
+        return f"{activity_word(run.activity)}{items}{ago}", run.activity_done / total if total else None, "text"
+    return "training", None, "text"
+
+
+def _ended(state: ExperimentState, run: RunState) -> tuple[str, None, str]:
+    if state.phase in ENDED:
+        return f"{state.phase} after {plural(run.step, 'step')} of run {(state.current or 0) + 1}", None, "text"
+    return f"run {(state.current or 0) + 1} {run.phase}; the next one starts", None, "text"
+
+
+def pending_stop(view: View) -> str:
+    """When a stop that was asked for will happen, in words; '' if none is pending."""
+    state = view.state
+    if state.phase in ENDED:
+        return ""
+    stop, number = state.stop, (state.current or 0) + 1
+    if stop is not None and stop.phase != "done":
+        asked = " (asked, not taken up yet)" if stop.phase == "requested" else ""
+        if stop.mode == "force":
+            return f"is being ended by force{asked}"
+        if stop.mode == "now":
+            return f"finishes its step, writes a checkpoint and ends{asked}"
+        if state.phase == "preparing" or state.run is None:
+            return f"stops before a run starts{asked}"
+        at = view.forecast.stop_here.at
+        return f"stops after run {number}{f', {clock(at, state.now)}' if at else ''}{asked}"
+    if state.stop_after_runs:
+        left = state.stop_after_runs - state.runs_ended_here
+        if left > 0:
+            last = number if left == 1 and state.run is not None and state.run.phase == "running" else None
+            at = view.forecast.experiment.at
+            when = f", {clock(at, state.now)}" if at else ""
+            return f"stops after run {last}{when}, as launched" if last else f"stops after {plural(left, 'more run')}{when}, as launched"
+    return ""
+
+
+def runs_stopped_here(state: ExperimentState) -> bool:
+    """Whether the run under way will be the last one by request."""
+    return state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done"

@@ -9,12 +9,13 @@ from math import inf, sqrt
 SETTLED = 8
 WARM_LIMIT = 64
 SLOWER = 1.3
+STILL = 1.15
 # A stall is cut to this many times the median where levels are compared; the means of the forecast keep it whole.
 CLIP = 3.0
 SIDE = 6
 # Student's t that a split must reach: about 1e-5 per look at 60 values, more at few (`_threshold`). A series of n
 # values is looked at n times, at every split and at several resolutions.
-T_ENOUGH = 4.6
+T_ENOUGH = 5.4
 EFFECT = 0.05
 
 
@@ -27,7 +28,7 @@ def warmup(values: Sequence[float]) -> int | None:
     count = len(values)
     if count < SETTLED:
         return None
-    limit = CLIP * sorted(values)[count // 4]
+    limit = CLIP * _median(values)
     clipped = [min(value, limit) for value in values]
     rest = squares = 0.0
     best, cut = inf, 0
@@ -41,7 +42,7 @@ def warmup(values: Sequence[float]) -> int | None:
             if error <= best:
                 best, cut = error, index
     middle = (cut + count) // 2
-    if _median(values[cut:middle]) > SLOWER * _median(values[middle:]) and count < WARM_LIMIT:
+    if _median(values[cut:middle]) > STILL * _median(values[middle:]) and count < WARM_LIMIT:
         return None
     level = sum(clipped[cut:]) / (count - cut)
     return max((index + 1 for index in range(cut) if values[index] > SLOWER * level), default=0)

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine import control
+from engine import control, logout
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, unfinished
 from engine.events import (
     ExperimentEnded,
@@ -85,6 +85,8 @@ class Supervisor:
         who = ident(os.getpid())
         assert who is not None
         write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
+        if killing := logout.warning():
+            self._note(killing, "warn")
         for key, attempt in unfinished(self.paths, self.plan):
             self._see_through(key, attempt)
         if adopted is not None:

@@ -37,6 +37,13 @@ def duration(seconds: float | None) -> str:
     return f"{round(seconds / DAY):,}d"
 
 
+def whole(seconds: float | None) -> str:
+    """A duration without parts of a second: `18 s`, `18m 24s`."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    return f"{round(seconds)} s" if abs(seconds) < 59.5 else duration(float(round(seconds)))
+
+
 def rough(seconds: float | None) -> str:
     """A duration in one unit, for margins: `50m`, `2d`, `1.5h`."""
     if seconds is None or not math.isfinite(seconds):

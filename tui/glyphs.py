@@ -11,7 +11,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 BAR_FULL, BAR_HALF, BAR_EMPTY = "━", "╸", "─"
-EIGHTHS = " ▏▎▍▌▋▊▉█"
+BLOCK, SLIVER = "▆", "▏"
 SPARKS = "▁▂▃▄▅▆▇█"
 BRAILLE = 0x2800
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine.state import ExperimentState, RunState
 from tui import glyphs
-from tui.format import clock, duration, plural
+from tui.format import clock, plural, whole
 from tui.messages import View
 from tui.theme import ROLES
 
@@ -40,7 +40,7 @@ def state_word(state: ExperimentState) -> Word:
     text, role = _PHASES[state.phase]
     symbol = _PHASE_SYMBOLS.get(state.phase, glyphs.DOT)
     if state.stalled_seconds:
-        return Word(symbol, f"stalled {duration(state.stalled_seconds)}", "bad")
+        return Word(symbol, f"stalled {whole(state.stalled_seconds)}", "bad")
     run = state.run
     if state.phase in ("running", "stopping") and run is not None and run.activity:
         doing = activity_word(run.activity)
@@ -64,14 +64,14 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
     if run is None:
         return ("waiting for the supervisor to start a run" if state.phase not in ENDED else "no run was started"), None, "label"
     if state.stalled_seconds:
-        return f"nothing new for {duration(state.stalled_seconds)}: it may hang", None, "alarm"
+        return f"nothing new for {whole(state.stalled_seconds)}: it may hang", None, "alarm"
     if state.phase in ENDED or run.phase != "running":
         return _ended(state, run)
     if run.activity:
         total = run.activity_total
         items = f" {run.activity_done} of {total}" if total else ""
         since = state.now - run.activity_since
-        ago = f" · for {duration(float(round(since)))}" if run.activity_since and 2 <= since < 1e6 else ""
+        ago = f" · for {whole(since)}" if run.activity_since and 2 <= since < 1e6 else ""
         return f"{activity_word(run.activity)}{items}{ago}", run.activity_done / total if total else None, "text"
     return "training", None, "text"
 

@@ -1,1 +1,1 @@
-"""The training subprocess: volumes, preparation, folds, models, the loop. torch, numpy, scipy and nibabel live only here."""
+"""The training subprocess: volumes, preparation, folds, models, the loop. torch, numpy and nibabel live only here."""

@@ -23,7 +23,7 @@ NAMES = (SIZE, ACQUISITION)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """What folds need to know of a subject. Members of one group (a person's sessions) share a fold; '' is a group alone."""
+    """What folds need to know of a subject. Members of a group (a person's sessions) share a fold; '' is no group."""
 
     id: str
     lesion_mm3: float
@@ -65,7 +65,7 @@ def make_folds(members: Sequence[Member], folds: int, seed: int, stratify: Seque
     groups = _groups(members)
     if len(groups) < folds:
         what = "subjects" if len(groups) == len(members) else f"persons ({len(members)} volumes)"
-        raise DataError(f"{folds} folds need at least {folds} {what}, there are {len(groups)}; add data, or set fewer folds")
+        raise DataError(f"{folds} folds need at least {folds} {what}, not {len(groups)}; add data, or set fewer folds")
     heads = [max((members[i] for i in group), key=lambda m: (m.lesion_mm3, m.id)) for group in groups]
     way, labels, warnings = _strata(heads, folds, stratify)
     key = _shuffled(seed)
@@ -115,7 +115,7 @@ def _strata(heads: Sequence[Member], folds: int, stratify: Sequence[str]) -> tup
         smallest, count = min(Counter(labels).items(), key=lambda item: (item[1], item[0]))
         if count >= folds or way == Way(0, False):
             break
-        first = first or f"stratum “{_words(smallest)}” has {count} of the {folds} subjects it needs to reach every fold"
+        first = first or f"stratum “{_words(smallest)}” has {count} of the {folds} subjects that {folds} folds need"
     if not first:
         return way, labels, ()
     instead = f"stratified by {' × '.join(way.words)} only" if way.words else "not stratified, only shuffled"

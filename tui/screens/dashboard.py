@@ -36,7 +36,7 @@ class Dashboard(Screen[None]):
     ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, KeyBar"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"focus_panel({number})", f"panel {number}", show=False) for number in range(1, 9)),
+        *(Binding(str(number), f"focus_panel({number})", f"panel {number}", show=False) for number in range(1, 10)),
         *(
             Binding(keys, f"move_focus({dx}, {dy})", "next panel", show=False)
             for keys, dx, dy in (("h,left", -1, 0), ("l_,right", 1, 0), ("k,up", 0, -1), ("j,down", 0, 1))

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from engine import control, launch
+from engine import control, launch, logout
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths
 from engine.watch import Watch
@@ -58,6 +58,8 @@ def _introduce(plan: launch.Plan) -> None:
         f"{plan.name}: {len(plan.runs)} runs ({folds} {fold_word} × {restarts} {restart_word}) of "
         f"{plan.experiment.epochs} epochs, profile {plan.profile.name}"
     )
+    if killing := logout.warning():
+        say(f"warning: {killing}")
     for knob, reason in plan.overridden.items():
         say(f"note: lock on {knob} overridden; it was: {reason}")
 

@@ -27,8 +27,9 @@ def bounds(values: Sequence[float], log: bool = False, robust: bool = False) -> 
     return (max(0.0, low - pad) if low >= 0 else low - pad), high + pad
 
 
-def columns(points: Sequence[Point], count: int) -> list[float | None]:
+def columns(points: Sequence[Point], count: int, log: bool = False) -> list[float | None]:
     """`count` values over the whole range of x: the mean of the points in each column, neighbours joined between."""
+    points = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not log)]
     if not points or count <= 0:
         return [None] * max(count, 0)
     first, last = points[0][0], points[-1][0]
@@ -48,14 +49,13 @@ def columns(points: Sequence[Point], count: int) -> list[float | None]:
     return values
 
 
-def curve(points: Sequence[Point], width: int, height: int, low: float, high: float, log: bool = False) -> list[str]:
-    """`height` rows of `width` braille cells, top row first. Values beyond the range run along its edge."""
-    rows, levels = [[0] * width for _ in range(height)], height * 4
-    clean = [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not log)]
+def curve(values: Sequence[float | None], height: int, low: float, high: float, log: bool = False) -> list[str]:
+    """`height` rows of braille, two values to a cell, top row first. Values beyond the range run along its edge."""
+    rows, levels = [[0] * (-(-len(values) // 2)) for _ in range(height)], height * 4
     bottom, top = (math.log(low), math.log(high)) if log else (low, high)
     scale = (levels - 1) / ((top - bottom) or 1.0)
     before: int | None = None
-    for at, value in enumerate(columns(clean, 2 * width)):
+    for at, value in enumerate(values):
         if value is None:
             before = None
             continue

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from engine.forecast import Estimate
-from tui.format import DASH, clock, duration, margin, moment, plural
+from tui.format import DASH, clock, margin, moment, plural, whole
 from tui.messages import View
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
 from tui.words import ENDED, runs_stopped_here
 
-LABEL = 14
+LABEL = 17
+# Wider than this the eye loses the row between the time left and the clock.
+WIDEST = 64
 
 
 def finish_lines(view: View, width: int, height: int) -> list[Line]:
@@ -17,6 +19,7 @@ def finish_lines(view: View, width: int, height: int) -> list[Line]:
     if view.state.phase in ENDED:
         return ended_lines(view, width)
     state, expected = view.state, view.forecast
+    width = min(width, WIDEST)
     number = (state.current or 0) + 1
     epoch = state.run.epoch if state.run else 0
     pending = runs_stopped_here(state)
@@ -42,11 +45,11 @@ def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> 
     name = sum(len(text) for text, _ in label)
     when = moment(estimate.at, now) if width >= 50 else clock(estimate.at, now)
     spread = margin(estimate.seconds, estimate.low, estimate.high)
-    remaining = duration(float(round(estimate.seconds)) if estimate.seconds and estimate.seconds >= 1 else estimate.seconds)
+    remaining = whole(estimate.seconds)
     if estimate.seconds is None:
-        return [*label, (" " * (LABEL + 3 - name), "text"), (DASH.rjust(8), "label"), (f"  {estimate.basis}", "label")]
+        return [*label, (" " * (LABEL - name), "text"), (DASH.rjust(8), "label"), (f"  {estimate.basis}", "label")]
     left: Line = [
-        *label, (" " * (LABEL + 3 - name), "text"), (remaining.rjust(8), role if role != "number" else "text"), (f"  {spread:<14}", "label"),
+        *label, (" " * (LABEL - name), "text"), (remaining.rjust(8), role if role != "number" else "text"), (f"  {spread:<9}", "label"),
     ]
     return ends(left, [(when, role)], width)
 
@@ -62,17 +65,17 @@ def _basis(view: View) -> Line:
 
 def ended_lines(view: View, width: int) -> list[Line]:
     """What the forecast became."""
-    state = view.state
+    state, width = view.state, min(width, WIDEST)
     at = state.ended.t if state.ended is not None else max((run.ended for run in state.runs), default=0.0)
     began = min((run.started for run in state.runs if run.started), default=0.0)
     lines: list[Line] = []
     if at:
         lines.append(ends([("ended", "label")], [(moment(at, state.now), "number")], width))
     if at and began:
-        lines.append(ends([("first run to end", "label")], [(duration(float(round(at - began))), "number")], width))
+        lines.append(ends([("first run to end", "label")], [(whole(at - began), "number")], width))
     trained = sum(run.elapsed for run in state.runs)
     if trained:
-        lines.append(ends([("training in all", "label")], [(duration(float(round(trained))), "number")], width))
+        lines.append(ends([("training in all", "label")], [(whole(trained), "number")], width))
     done, total = state.runs_finished, len(state.runs)
     lines.append(ends([("runs finished", "label")], [(f"{done} of {plural(total, 'run')}", "number")], width))
     return lines

@@ -30,6 +30,7 @@ def header_line(view: View, width: int, marks: str = "", with_clock: bool = True
     if marks:
         right = [(f"{marks}  ", "notice"), *right]
     device = run.begin.device_name or run.begin.device if run is not None and run.begin is not None else state.plan.device
+    device = device.removeprefix("NVIDIA ")
     for text, role, before in ((clipped(device, 28), "text", ""), (clipped(state.plan.profile.name, 24), "text", "profile ")):
         part = [(before, "label"), (f"{text}   ", role)]
         if text and width_of(left) + width_of(right) + width_of(part) < width - 2:
@@ -45,5 +46,7 @@ class Header(Lines):
         self._marks = marks
         self._with_clock = with_clock
 
-    def draw(self, view: View, width: int, height: int) -> list[Line]:
-        return [header_line(view, width, self._marks, self._with_clock)]
+    def lines(self, width: int, height: int) -> list[Line]:
+        if self.view is None:
+            return [[(" steptop ", "key"), (" reading the journals …", "label")]]
+        return [header_line(self.view, width, self._marks, self._with_clock)]

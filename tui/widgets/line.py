@@ -57,12 +57,9 @@ def bar(fraction: float | None, width: int, role: str = "bar") -> Line:
 
 
 def block(fraction: float, width: int, role: str = "bar") -> Line:
-    """A solid bar in eighths of a cell, blank beyond."""
-    eighths = round(8 * width * min(max(fraction, 0.0), 1.0))
-    if fraction > 0 and eighths == 0:
-        eighths = 1
-    full, rest = divmod(eighths, 8)
-    drawn = "█" * full + (glyphs.EIGHTHS[rest] if rest else "")
+    """A broad bar, blank beyond; a sliver for anything more than nothing."""
+    full = round(width * min(max(fraction, 0.0), 1.0))
+    drawn = glyphs.BLOCK * full if full else glyphs.SLIVER if fraction > 0 else ""
     return [(drawn, role), (" " * (width - len(drawn)), "text")]
 
 

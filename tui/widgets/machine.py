@@ -25,8 +25,14 @@ def machine_lines(view: View, width: int, height: int) -> list[Line]:
     if short:
         return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), _workers(view, sample, width)]
     lines += [_cpu(samples, width), _ram(sample, width), _workers(view, sample, width), _disk(sample, width)]
-    spare = height - len(lines) - 2
-    if spare >= 2 and sample.workers:
+    memory = view.state.run.memory if view.state.run is not None else None
+    if memory is not None and len(lines) + 1 < height:
+        lines.append([
+            (f"{'torch':<{LABEL}}", "label"), (size(memory.allocated), "text"), (" allocated  ", "label"),
+            (size(memory.peak_allocated), "text"), (" at most", "label"),
+        ])
+    spare = height - len(lines) - 1
+    if spare >= 3 and sample.workers:
         lines += [[], *process_lines(sample.workers, spare)]
     return lines
 

@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from engine.state import RunState
 from tui.format import count, duration, loss, significant
 from tui.messages import View
-from tui.widgets.chart import Point, bounds, curve
+from tui.widgets.chart import Point, bounds, columns, curve
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
 
@@ -21,7 +21,7 @@ LABEL = 7
 
 def step_times(run: RunState) -> list[Point]:
     """(step, seconds per step) of every bucket behind the first warm-up."""
-    return [(b.last - b.steps / 2, b.seconds / b.steps) for b in run.pace.buckets if b.steps and b.last > run.pace.warm_steps]
+    return [(b.last - b.steps / 2, b.seconds / b.steps) for b in run.pace.buckets if b.steps and b.last - b.steps >= run.pace.warm_steps]
 
 
 def losses(run: RunState) -> list[Point]:
@@ -36,8 +36,9 @@ def plot_lines(
     assert callable(number)
     if len(points) < 2 or height < 3 or width < LABEL + 6:
         return [[], [(f"  {empty}", "label")]] if empty else []
-    low, high = bounds([y for _, y in points], log, robust)
-    rows = curve(points, width - LABEL, height - 1, low, high, log)
+    values = columns(points, 2 * (width - LABEL), log)
+    low, high = bounds([value for value in values if value is not None], log, robust)
+    rows = curve(values, height - 1, low, high, log)
     middle = math.sqrt(low * high) if log else (low + high) / 2
     labels = {0: number(high), len(rows) - 1: number(low)}
     if len(rows) >= 7:
@@ -113,7 +114,7 @@ class DicePlot(Plot):
     """Validation Dice; on wide screens only."""
 
     TITLE = "Dice"
-    NUMBER = 0
+    NUMBER = 9
     HELP = "Validation Dice over the steps of this run, where the profile validates (val_every_epochs)."
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:

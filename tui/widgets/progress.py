@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.state import ExperimentState, RunState
-from tui.format import count, duration, loss, rate, significant
+from tui.format import count, duration, loss, rate, significant, whole
 from tui.messages import View
 from tui.widgets.line import Line, bar, width_of
 from tui.widgets.panel import Panel
@@ -71,7 +71,7 @@ def _now(view: View, width: int, voxels: tuple[str, str], calm: bool) -> Line:
     room = width - SPEED_WIDTH - len(GAP) - 7
     if text == "training" and run is not None and run.recent and not calm:
         ago = state.now - run.recent[-1].t
-        text += f" · last step {duration(float(round(ago)))} ago" if 1.5 <= ago < 86_400 else ""
+        text += f" · last step {whole(ago)} ago" if 1.5 <= ago < 86_400 else ""
     left: Line = [(f"{'now':<7}", "label"), (text[:room], role)]
     if part is not None and room - len(text) >= 8:
         left += [(GAP, "text"), *bar(part, min(room - len(text) - 2, 24), "accent")]

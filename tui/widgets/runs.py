@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, stdev
 
 from engine.state import ExperimentState, RunState
-from tui.format import plural, significant
+from tui.format import duration, plural, significant
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View
 from tui.widgets.line import Line
@@ -39,7 +39,28 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
     if len(shown) < len(restarts):
         head = [*head, (" …", "faint")]
     lines = [head, *rows]
-    return [*lines, [], *summary] if len(lines) + 1 + len(summary) <= height else lines
+    if len(lines) + 1 + len(summary) > height:
+        return lines
+    lines += [[], *summary]
+    return [*lines, *_results(state, height - len(lines))]
+
+
+def _results(state: ExperimentState, room: int) -> list[Line]:
+    """The held-out figures of finished runs, the newest at the bottom, where there is room for a table."""
+    finished = [(at, run) for at, run in enumerate(state.runs, start=1) if run.phase == "finished" and run.test is not None]
+    if room < 4 or not finished:
+        return []
+    names = list(dict.fromkeys(name for _, run in finished if run.test is not None for name in run.test.values))[:4]
+    head: Line = [(f"{'run':<22}", "faint"), *((f"{name:>9}", "faint") for name in names), (f"{'took':>11}", "faint")]
+    rows: list[Line] = []
+    for at, run in finished[-(room - 2) :]:
+        values = run.test.values if run.test is not None else {}
+        rows.append([
+            (f"{at:>3}  ", "number"), (f"{run.key.name:<17}", "label"),
+            *((f"{values[name]:>9.3f}" if name in values else f"{'–':>9}", "text") for name in names),
+            (duration(run.elapsed or None).rjust(11), "label"),
+        ])
+    return [[], head, *rows]
 
 
 def _cell(run: RunState | None, state: ExperimentState, cell: int) -> tuple[str, str]:

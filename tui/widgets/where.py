@@ -6,7 +6,7 @@ from engine.bottleneck import Bottleneck, Share
 from tui.format import duration, percent
 from tui.messages import View
 from tui.plain import wrapped
-from tui.widgets.line import Line, block
+from tui.widgets.line import Line, block, width_of
 from tui.widgets.panel import Panel
 
 NAME, NUMBERS = 11, 17
@@ -63,10 +63,12 @@ def _one_line(limit: Bottleneck, width: int) -> Line:
     line: Line = []
     for share in sorted(limit.shares, key=lambda s: s.seconds, reverse=True)[:4]:
         guilty = LIMITS.get(limit.kind) == share.name
-        line += [
-            (f"{share.name} ", "bad" if guilty else "label"), (duration(share.seconds), "text"),
-            (f" {percent(share.share)}   ", "alarm" if guilty else "number"),
+        part: Line = [
+            ("   " if line else "", "text"), (f"{share.name} ", "bad" if guilty else "label"), (duration(share.seconds), "text"),
+            (f" {percent(share.share)}", "alarm" if guilty else "number"),
         ]
+        if width_of(line) + width_of(part) <= width:
+            line += part
     return line
 
 

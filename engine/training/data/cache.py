@@ -1,4 +1,4 @@
-"""Prepared volumes on disk, shared by all experiments: one folder per content and settings, written whole or not at all.
+"""Prepared volumes on disk, shared by all experiments: a folder per content and settings, written whole or not at all.
 
     CACHE/<key>/image.npy       float32, C order, of the prepared shape
     CACHE/<key>/label.npy       uint8 {0, 1}, the same shape
@@ -32,7 +32,8 @@ from engine.experiment import Prepare
 from engine.paths import FOLDER_MODE, read_json, sync_folder, write_json
 from engine.process import start_ticks
 from engine.training.data.conform import Conformed
-from engine.training.data.volumes import Floats, Mask, digest, shown
+from engine.training.data.nifti import shown
+from engine.training.data.volumes import Floats, Mask, digest
 
 FORMAT = 1
 IMAGE, LABEL, RECORD = "image.npy", "label.npy", "case.json"
@@ -50,7 +51,7 @@ class DiskFull(DataError):
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """case.json: what is in the two arrays and where they came from. `warnings` do not name the files: those may move."""
+    """case.json: what is in the two arrays and where they came from. `warnings` name no files: those may move."""
 
     format: int = FORMAT
     key: str
@@ -129,7 +130,9 @@ def store(cache: Path, record: CaseRecord, conformed: Conformed) -> CaseRecord:
     found = find(cache, record.key)
     if found is None:
         # Something is there that is no case: put it out of the way, then there is room for this one.
-        os.rename(final, cache / temporary_name(record.key))
+        damaged = cache / temporary_name(record.key)
+        final.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
         return store(cache, record, conformed)
     return found
 
@@ -138,7 +141,7 @@ def publish(temporary: Path, final: Path) -> bool:
     """Give a finished folder its name, forced to the disk; False if another process was first."""
     sync_folder(temporary)
     try:
-        os.rename(temporary, final)
+        temporary.rename(final)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return False
@@ -167,8 +170,9 @@ def known_digest(cache: Path, file: Path) -> str | None:
         now = file.stat()
     except OSError:
         return None
-    same = entry is not None and (entry.size, entry.mtime_ns, entry.ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-    return entry.sha256 if entry is not None and same else None
+    if entry is None or (entry.size, entry.mtime_ns, entry.ctime_ns) != (now.st_size, now.st_mtime_ns, now.st_ctime_ns):
+        return None
+    return entry.sha256
 
 
 def learn_digest(cache: Path, file: Path) -> str:
@@ -219,7 +223,7 @@ def _entry(cache: Path, file: Path) -> Path:
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from engine.errors import DataError, UsageError
 from engine.experiment import Prepare
-from engine.training.data.volumes import Affine, Floats, Mask
+from engine.training.data.nifti import Affine
+from engine.training.data.volumes import Floats, Mask
 
 ORIENTATIONS = tuple(
     "".join(axes[i] for axes, i in zip(order, ends, strict=True))
@@ -29,7 +30,7 @@ MAX_VOXELS = 1 << 30
 
 
 class Conformed(NamedTuple):
-    """`image` float32 and `label` uint8 {0, 1}, C-contiguous, of the prepared shape. `kept`: share of the lesion inside."""
+    """`image` float32 and `label` uint8 {0, 1}, C order, of the prepared shape. `kept`: share of the lesion inside."""
 
     image: Floats
     label: Mask
@@ -57,8 +58,9 @@ def conform(image: Floats, mask: Mask, affine: Affine, prepare: Prepare) -> Conf
     label = fit(marks, prepare.shape, 0)
     inside = int(np.count_nonzero(label))
     if not inside:
-        why = f"is smaller than a voxel of {prepare.spacing_mm:g} mm" if not whole else "lies outside the prepared shape"
-        raise DataError(f"the lesion {why}: nothing of it would be left; set a finer prepare.spacing_mm or a larger prepare.shape")
+        why = "lies outside the prepared shape" if whole else f"falls between voxels of {prepare.spacing_mm:g} mm"
+        right = "a larger prepare.shape" if whole else "a finer prepare.spacing_mm"
+        raise DataError(f"the lesion {why}: nothing of it would be left; set {right}")
     picture = fit(resampled, prepare.shape, float(resampled.min()))
     return Conformed(
         image=np.ascontiguousarray(min_max(picture) if prepare.intensity == "minmax" else picture, dtype=np.float32),
@@ -70,7 +72,7 @@ def conform(image: Floats, mask: Mask, affine: Affine, prepare: Prepare) -> Conf
 def reorient(
     image: Floats, mask: Mask, affine: Affine, axes: str
 ) -> tuple[Floats, Mask, tuple[float, float, float]]:
-    """Both with axes flipped and swapped to `axes` (RAS: the first grows to the right), and the spacing (mm) along them."""
+    """Both turned to `axes` (RAS: the first axis grows to the right), and the spacing (mm) along them."""
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt(axes))
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     turned = np.empty(3)
@@ -109,7 +111,7 @@ def min_max(volume: Floats) -> Floats:
     """Linearly to 0–1. Raises DataError where all voxels are alike."""
     low, high = float(volume.min()), float(volume.max())
     if not high > low:
-        raise DataError(f"every voxel inside the prepared shape is {low:g}: no picture; is prepare.shape far too small?")
+        raise DataError(f"every voxel inside the prepared shape is {low:g}: no picture; set a larger prepare.shape")
     # Halves first: the difference of two large floats may overflow where neither of them does.
     scaled: Floats = (volume * 0.5 - low * 0.5) / np.float32(high * 0.5 - low * 0.5)
     return np.clip(scaled, 0.0, 1.0, out=scaled)

@@ -24,7 +24,7 @@ import msgspec
 
 from engine.errors import DataError, UsageError
 from engine.experiment import Data
-from engine.training.data.volumes import is_volume, shown, stem
+from engine.training.data.nifti import is_volume, shown, stem
 
 NAMED = 5
 FOLDERS = (("imagesTr", "labelsTr", "_0000"), ("images", "labels", ""))
@@ -94,10 +94,7 @@ def bids(root: Path, data: Data) -> Found:
         if acquisition in LEFT_OUT:
             left_out[acquisition] += 1
             continue
-        entities = dict(part.split("-", 1) for part in name.rsplit("/", 1)[-1].split("_") if "-" in part)
-        cases.append((
-            [f"{k}-{entities[k]}" for k in ("sub", "ses") if k in entities], name, root / image, root / mask, acquisition
-        ))
+        cases.append((_who(name), name, root / image, root / mask, acquisition))
     if lonely:
         raise DataError(f"{shown(root)}: {_listed(lonely, 'lesion mask')} without the image it was drawn on "
                         f"(*_{suffix}.nii.gz); fetch the images, or remove these masks")
@@ -110,7 +107,7 @@ def bids(root: Path, data: Data) -> Found:
         )
         for who, name, image, mask, acquisition in cases
     ]
-    warnings = [f"{count} {LEFT_OUT[a]} volumes are left out: another contrast than SPACE" for a, count in left_out.items()]
+    warnings = [f"{n} {LEFT_OUT[a]} volumes are left out: another contrast than SPACE" for a, n in left_out.items()]
     unmarked = len(images) - len(made) - left_out.total()
     if unmarked > 0:
         warnings.append(f"{unmarked} {suffix} images have no lesion mask and are left out")
@@ -137,7 +134,7 @@ def pairs(root: Path, data: Data) -> Found:
     right = {
         stem(f).removesuffix(end): f for end in reversed(LABEL_ENDINGS) for f in files if stem(f).endswith(end)
     }
-    return _paired(root, left, right, "; beside CASE_image.nii.gz there must be CASE_label (or _mask, _seg, _lesion).nii.gz")
+    return _paired(root, left, right, "; CASE_image.nii.gz needs CASE_label.nii.gz (or _mask, _seg, _lesion) beside it")
 
 
 def _by_folder(root: Path, left: dict[str, str], right: dict[str, str], ending: str) -> Found:
@@ -146,8 +143,10 @@ def _by_folder(root: Path, left: dict[str, str], right: dict[str, str], ending: 
     first = {f: name.removesuffix(ending) for f, name in left.items() if name.endswith(ending)}
     others = len(left) - len(first)
     found = _paired(root, first, right, "; imagesTr/CASE_0000.nii.gz needs labelsTr/CASE.nii.gz")
-    said = (f"{others} volumes in imagesTr/ are further channels and are left out: only _0000 is used",) if others else ()
-    return Found(cases=found.cases, warnings=(*found.warnings, *said))
+    if not others:
+        return found
+    said = f"{others} volumes in imagesTr/ are further channels and are left out: only _0000 is used"
+    return Found(cases=found.cases, warnings=(*found.warnings, said))
 
 
 def _by_glob(root: Path, files: Sequence[str], image: str, label: str) -> Found:
@@ -196,7 +195,7 @@ def _checked(root: Path, cases: list[Case], warnings: list[str]) -> Found:
 
 
 def _volumes(root: Path) -> list[str]:
-    """Paths of all volumes below `root`, relative to it, sorted. Links to folders are not followed: they may go in circles."""
+    """Paths of all volumes below `root`, relative to it, sorted. Links to folders are not followed: they may circle."""
     if not root.is_dir():
         kind = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{shown(root)}: {kind}; give the folder of the volumes with --data")
@@ -212,6 +211,12 @@ def _volumes(root: Path) -> list[str]:
             f"{len(closed)} folder(s) in all; give yourself the right to read them"
         )
     return sorted(found)
+
+
+def _who(name: str) -> list[str]:
+    """sub-X and ses-Y of a BIDS name."""
+    entities = dict(part.split("-", 1) for part in name.rsplit("/", 1)[-1].split("_") if "-" in part)
+    return [f"{entity}-{entities[entity]}" for entity in ("sub", "ses") if entity in entities]
 
 
 def _acquisition(name: str) -> str:

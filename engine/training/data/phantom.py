@@ -1,9 +1,10 @@
 """Heads that never lived: volumes with lesions, made from a seed and written as a BIDS tree of .nii.gz files.
 
 Each has air, scalp, skull, cerebrospinal fluid, ventricles, folded grey and white matter, a bias field, noise, and one
-lesion whose volume is log-uniform between LESION_MM3 (the range of ARC, arXiv 2503.05531). Fluid is as bright as a
-lesion or brighter, so that brightness alone does not find it. Shapes, spacings and orientations differ; two acquisitions
-differ in contrast and noise. All sizes are those of a real head in mm, so few voxels a side mean large voxels.
+lesion. Fluid and scalp are brighter than tissue too, and brightness drifts, so that no one threshold finds the lesion.
+Shapes, spacings and orientations differ; two acquisitions differ in contrast and noise. All sizes are those of a real
+head in mm, so few voxels a side mean large voxels. A lesion's volume is log-uniform over LESION_MM3 (the range of ARC,
+arXiv 2503.05531 §2), from MIN_LESION_VOXELS up where that is more: ARC's smallest has 203 voxels.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from engine.experiment import Data
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name
 from engine.training.data.discover import MASK_ENDING, MASKS
-from engine.training.data.volumes import Affine, Floats, Mask
+from engine.training.data.nifti import Affine
+from engine.training.data.volumes import Floats, Mask
 
 VERSION = 1
 MANIFEST = "phantom.json"
@@ -47,7 +49,7 @@ MIN_SIDE = 24
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one head but its voxels. `shape` and `spacing_mm` in the order R, A, S; `axes` is how it is stored."""
+    """Everything about one head but its voxels. `shape` and `spacing_mm` go R, A, S; `axes` is how it is stored."""
 
     id: str
     session: str
@@ -76,7 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def specs(data: Data) -> tuple[Spec, ...]:
-    """All heads of `data`: the same for the same number, shape and seed. Raises UsageError for too few or too small ones."""
+    """All heads of `data`: the same for the same number, shape and seed. Raises UsageError for too few or too small."""
     if data.subjects < 2:
         raise UsageError(f"data.subjects = {data.subjects}: phantoms need 2 or more, one part is held out")
     if min(data.shape) < MIN_SIDE:
@@ -143,7 +145,8 @@ def write(data: Data, under: Path, progress: Callable[[int, int, str], None] = l
     every = specs(data)
     final = folder_of(data, under)
     manifest = Manifest(version=VERSION, data=data, subjects=every)
-    if read_json(final / MANIFEST, Manifest) == manifest:
+    found = read_json(final / MANIFEST, Manifest)
+    if found is not None and found.subjects == every:
         return final
     under.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     clean(under)
@@ -168,7 +171,8 @@ def write(data: Data, under: Path, progress: Callable[[int, int, str], None] = l
 
 def folder_of(data: Data, under: Path) -> Path:
     """Where these phantoms are or will be."""
-    body = msgspec.json.encode((VERSION, data.subjects, data.shape, data.seed))
+    looks = (VERSION, LESION_MM3, MIN_LESION_VOXELS, FIELD_MM, BRAIN_MM, SHELL_MM, AXES, ACQUISITIONS)
+    body = msgspec.json.encode((looks, data.subjects, data.shape, data.seed))
     return under / f"phantom-{hashlib.sha256(body).hexdigest()[:12]}"
 
 
@@ -183,7 +187,8 @@ def _millimetres(spec: Spec) -> tuple[Floats, Floats, Floats]:
 def _field(spec: Spec, rng: np.random.Generator, smooth_mm: float) -> Floats:
     """Smooth noise with mean 0 and standard deviation 1."""
     sigma = [min(smooth_mm / s, n / 3) for s, n in zip(spec.spacing_mm, spec.shape, strict=True)]
-    noise = ndimage.gaussian_filter(rng.standard_normal(spec.shape).astype(np.float32), sigma, mode="wrap", truncate=3.0)
+    noise = rng.standard_normal(spec.shape).astype(np.float32)
+    noise = ndimage.gaussian_filter(noise, sigma, mode="wrap", truncate=3.0)
     field: Floats = (noise - noise.mean()) / (noise.std() + np.float32(1e-9))
     return field
 
@@ -202,14 +207,15 @@ def _ventricles(place: tuple[Floats, Floats, Floats], rng: np.random.Generator) 
     x, y, z = place
     wide = float(rng.uniform(0.8, 1.5))
     bent = z - 8.0 + (y / 34.0) ** 2 * 9.0
-    horns: NDArray[np.bool_] = ((np.abs(x) - 11.0) / (6.0 * wide)) ** 2 + (y / 36.0) ** 2 + (bent / (7.0 * wide)) ** 2 < 1.0
+    squared = ((np.abs(x) - 11.0) / (6.0 * wide)) ** 2 + (y / 36.0) ** 2 + (bent / (7.0 * wide)) ** 2
+    horns: NDArray[np.bool_] = squared < 1.0
     return horns
 
 
 def _lesion(
     spec: Spec, place: tuple[Floats, Floats, Floats], tissue: NDArray[np.bool_], rng: np.random.Generator
 ) -> Mask:
-    """Exactly `lesion_voxels` voxels of tissue: those nearest to a random place, by a distance that is bent by noise."""
+    """Exactly `lesion_voxels` voxels of tissue: those nearest to a random place, by a distance bent by noise."""
     candidates = np.argwhere(tissue)
     centre = candidates[rng.integers(len(candidates))]
     squeeze = rng.uniform(0.7, 1.4, 3)

@@ -1,4 +1,4 @@
-"""Read NIfTI-1 and NIfTI-2 volumes without trusting them.
+"""Read volumes without trusting them.
 
 A gzip stream is read to its end, so that its CRC and length are checked (a reader that stops at the last voxel loads
 most bit flips without a word), and nothing is allocated on a header's word alone: the buffer grows with what the file
@@ -12,52 +12,20 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-import msgspec
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.training.data.nifti import HEADER_BYTES, Header, check_grids, parse, promise, shown
 
 Floats: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.uint8]
-Affine: TypeAlias = NDArray[np.float64]
 
 CHUNK = 1 << 20
-HEADER_BYTES = 540
-# The most that deflate can shrink anything: 258 bytes in two bits.
-DEFLATE_RATIO = 1032
-SPACING_MM = (0.02, 20.0)
-SUFFIXES = (".nii", ".nii.gz")
-MAGIC = {348: (b"n+1\0",), 540: (b"n+2\0\r\n\x1a\n",)}
-PAIRED = (b"ni1\0", b"ni2\0")
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says about its voxels. `dtype` as numpy writes it, `offset` and `data_bytes` after decompression."""
-
-    shape: tuple[int, int, int]
-    dtype: str
-    spacing_mm: tuple[float, float, float]
-    orientation: str
-    affine: tuple[tuple[float, ...], ...]
-    offset: int
-    data_bytes: int
-    slope: float = 1.0
-    inter: float = 0.0
-
-    @property
-    def matrix(self) -> Affine:
-        return np.array(self.affine, dtype=np.float64)
-
-    @property
-    def voxel_mm3(self) -> float:
-        return prod(self.spacing_mm)
 
 
 class Raw(NamedTuple):
@@ -78,25 +46,10 @@ class Pair(NamedTuple):
     label_sha256: str
 
 
-def shown(path: Path | str) -> str:
-    """A file name fit for a message: control characters, bidi marks and undecodable bytes escaped."""
-    return repr(str(path))
-
-
-def is_volume(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def stem(name: str) -> str:
-    """The file name without .nii or .nii.gz."""
-    lower = name.lower()
-    return next((name[: -len(s)] for s in (".nii.gz", ".nii") if lower.endswith(s)), name)
-
-
 def read_header(path: Path) -> Header:
     """The header alone, checked as far as it can be without reading the voxels. Raises DataError."""
     with _opened(path) as file:
-        return _header(path, next(_stream(path, file), b""), os.fstat(file.fileno()).st_size)
+        return parse(path, next(_stream(path, file), b""), os.fstat(file.fileno()).st_size)
 
 
 def digest(path: Path) -> str:
@@ -115,7 +68,7 @@ def read_raw(path: Path) -> Raw:
         before = os.fstat(file.fileno())
         blocks = _stream(path, file, sha)
         first = next(blocks, b"")
-        header = _header(path, first, before.st_size)
+        header = parse(path, first, before.st_size)
         end = header.offset + header.data_bytes
         content = bytearray(first)
         for block in blocks:
@@ -128,8 +81,7 @@ def read_raw(path: Path) -> Raw:
     if len(content) != end:
         holds = f"more than {end:,}" if len(content) > end else f"only {len(content):,}"
         raise DataError(
-            f"{shown(path)}: its header promises {_sides(header.shape)} voxels of {header.dtype}, {end:,} bytes in all, "
-            f"but it holds {holds} bytes; copy or convert it again"
+            f"{shown(path)}: {promise(header)}; it holds {holds} bytes; copy or convert it again"
         )
     flat = np.frombuffer(content, dtype=np.dtype(header.dtype), count=prod(header.shape), offset=header.offset)
     return Raw(header, flat.reshape(header.shape, order="F"), sha.hexdigest())
@@ -162,7 +114,7 @@ def scaled(path: Path, raw: Raw) -> Floats:
             values += np.float32(header.inter)
     _check_finite(path, values)
     if values.min() == values.max():
-        raise DataError(f"{shown(path)}: every voxel is {float(values.flat[0]):g}, so there is no picture; replace the file")
+        raise DataError(f"{shown(path)}: every voxel is {float(values.flat[0]):g}: no picture; replace the file")
     return values
 
 
@@ -175,25 +127,9 @@ def lesions(path: Path, raw: Raw) -> Mask:
     mask = (raw.voxels > 0) if plain else (raw.voxels * float(header.slope) + float(header.inter) > 0)
     if not mask.any():
         raise DataError(
-            f"{shown(path)}: the mask is empty, no voxel is above 0; remove the subject, or pass a label that marks its lesion"
+            f"{shown(path)}: the mask is empty, no voxel is above 0; remove the subject, or pass a label of it"
         )
     return mask.astype(np.uint8)
-
-
-def check_grids(image: Path, of_image: Header, label: Path, of_label: Header) -> None:
-    """Raises DataError unless both lie on one grid, to half a voxel at every corner."""
-    if of_image.shape != of_label.shape:
-        raise DataError(
-            f"{shown(label)}: the label is {_sides(of_label.shape)} voxels but its image {shown(image)} is "
-            f"{_sides(of_image.shape)}; resample the label to the image's grid"
-        )
-    corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in of_image.shape))], dtype=np.float64).T
-    apart = float(np.abs(((of_image.matrix - of_label.matrix) @ corners)[:3]).max())
-    if apart > 0.5 * min(of_image.spacing_mm):
-        raise DataError(
-            f"{shown(label)}: the label lies up to {apart:.1f} mm from its image {shown(image)} (their affines differ); "
-            "resample the label to the image's grid"
-        )
 
 
 def _check_finite(path: Path, values: NDArray[Any]) -> None:
@@ -288,109 +224,3 @@ def _unzipped(path: Path, blocks: Iterator[bytes]) -> Iterator[bytes]:
                 yield out
     if not member.eof:
         raise DataError(f"{shown(path)}: cut short, the gzip stream has no end; fetch it again")
-
-
-def _header(path: Path, block: bytes, file_bytes: int) -> Header:
-    """The header at the start of `block`, with its promise weighed against the size of the file."""
-    raw = _nifti(path, block)
-    shape = _shape(path, raw)
-    dtype = _dtype(path, raw)
-    affine, spacing = _space(path, raw)
-    try:
-        offset = int(raw.get_data_offset())
-        slope, inter = raw.get_slope_inter()
-    except (ValueError, OverflowError, nibabel.spatialimages.HeaderDataError) as error:
-        raise DataError(f"{shown(path)}: its header makes no sense ({error}); convert it again") from None
-    if offset < len(raw.binaryblock):
-        raise DataError(f"{shown(path)}: its voxels would begin inside the header, at byte {offset}; convert it again")
-    header = Header(
-        shape=shape,
-        dtype=dtype.str,
-        spacing_mm=spacing,
-        orientation="".join(nibabel.aff2axcodes(affine)),
-        affine=tuple(tuple(float(v) for v in row) for row in affine),
-        offset=offset,
-        data_bytes=prod(shape) * dtype.itemsize,
-        slope=1.0 if slope is None else float(slope),
-        inter=0.0 if inter is None else float(inter),
-    )
-    end = offset + header.data_bytes
-    zipped = path.name.lower().endswith(".gz")
-    possible = file_bytes * DEFLATE_RATIO if zipped else file_bytes
-    if end > possible or (not zipped and end != file_bytes):
-        raise DataError(
-            f"{shown(path)}: its header promises {_sides(shape)} voxels of {dtype.str}, {end:,} bytes in all, but the file has "
-            f"{file_bytes:,} bytes{' even compressed' if zipped else ''}; copy or convert it again"
-        )
-    return header
-
-
-def _nifti(path: Path, block: bytes) -> Any:
-    """nibabel's view of the header's fields, unchecked."""
-    for order in ("<", ">"):
-        size = int.from_bytes(block[:4], "little" if order == "<" else "big")
-        if size not in MAGIC or len(block) < size:
-            continue
-        place = slice(344, 348) if size == 348 else slice(4, 12)
-        if block[place][:4] in PAIRED:
-            raise DataError(f"{shown(path)}: the header of an .hdr/.img pair; convert both into one .nii.gz")
-        if block[place] in MAGIC[size]:
-            kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
-            return kind(block[:size], endianness=order, check=False)
-    raise DataError(f"{shown(path)}: not a NIfTI volume; a .nii or .nii.gz file is needed")
-
-
-def _shape(path: Path, raw: Any) -> tuple[int, int, int]:
-    """Three sides; further dimensions may only be 1."""
-    count = int(raw["dim"][0])
-    sides = [int(n) for n in raw["dim"][1 : count + 1]] if 1 <= count <= 7 else []
-    if any(n < 1 for n in sides) or not sides:
-        raise DataError(f"{shown(path)}: its header gives the dimensions {[int(n) for n in raw['dim']]}; convert it again")
-    while len(sides) > 3 and sides[-1] == 1:
-        sides.pop()
-    if len(sides) != 3:
-        advice = "take one volume out of the series" if len(sides) > 3 else "a whole head is needed"
-        raise DataError(f"{shown(path)}: {len(sides)} dimensions ({_sides(tuple(sides))}); 3 are needed: {advice}")
-    return sides[0], sides[1], sides[2]
-
-
-def _dtype(path: Path, raw: Any) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(raw.get_data_dtype())
-    except nibabel.spatialimages.HeaderDataError:
-        dtype = np.dtype("V1")
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise DataError(
-            f"{shown(path)}: voxels of type {int(raw['datatype'])} (colour, complex or unknown); whole numbers or floats are needed"
-        )
-    if int(raw["bitpix"]) != dtype.itemsize * 8:
-        raise DataError(
-            f"{shown(path)}: its header says {dtype.name} but {int(raw['bitpix'])} bits a voxel; convert it again"
-        )
-    return dtype
-
-
-def _space(path: Path, raw: Any) -> tuple[Affine, tuple[float, float, float]]:
-    """The affine (mm) and the spacing along the stored axes (mm)."""
-    try:
-        with np.errstate(all="ignore"):
-            affine = np.asarray(raw.get_best_affine(), dtype=np.float64)
-    except (ValueError, nibabel.spatialimages.HeaderDataError) as error:
-        raise DataError(f"{shown(path)}: its orientation makes no sense ({error}); convert it again") from None
-    low, high = SPACING_MM
-    if np.isfinite(affine).all():
-        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-        flat = abs(float(np.linalg.det(affine[:3, :3]))) < 1e-3 * float(np.prod(spacing))
-        if not flat and bool(((spacing >= low) & (spacing <= high)).all()):
-            return affine, (float(spacing[0]), float(spacing[1]), float(spacing[2]))
-        words = " × ".join(f"{s:g}" for s in spacing)
-    else:
-        words = "NaN or infinite"
-    raise DataError(
-        f"{shown(path)}: a voxel would measure {words} mm, and the axes must not coincide; sides of {low:g} to {high:g} mm "
-        "are needed (are its units mm?); convert it again"
-    )
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)

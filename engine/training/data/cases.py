@@ -1,0 +1,149 @@
+"""One case from its two files to its place in the cache, and several at once in processes that end with this one."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import DataError
+from engine.experiment import Prepare
+from engine.training.data import cache
+from engine.training.data.conform import conform
+from engine.training.data.discover import Case
+from engine.training.data.nifti import shown
+from engine.training.data.volumes import read_header, read_pair
+
+MAX_PROCESSES = 8
+# Shares of a lesion or a volume beyond which a sentence is worth it.
+LOST_SHARE = 0.01
+LARGE_SHARE = 0.3
+POLL_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+# Peak memory of one case: the file, float32 of it, turned, resampled and prepared copies.
+COPIES = 6
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """A prepared case."""
+
+    case: Case
+    record: cache.CaseRecord
+    reused: bool
+
+
+def prepare_case(case: Case, folder: Path, prepare: Prepare) -> Done:
+    """The case in the cache `folder`, prepared now if it is not there. Raises DataError naming the file."""
+    known = [cache.known_digest(folder, file) for file in (case.image, case.label)]
+    if known[0] and known[1]:
+        record = cache.find(folder, cache.case_key(known[0], known[1], prepare))
+        if record is not None:
+            return Done(case=case, record=record, reused=True)
+    pair = read_pair(case.image, case.label)
+    cache.remember(folder, case.image, pair.image_sha256)
+    cache.remember(folder, case.label, pair.label_sha256)
+    key = cache.case_key(pair.image_sha256, pair.label_sha256, prepare)
+    record = cache.find(folder, key)
+    if record is not None:
+        return Done(case=case, record=record, reused=True)
+    try:
+        conformed = conform(pair.image, pair.mask, pair.header.matrix, prepare)
+    except DataError as error:
+        raise DataError(f"{shown(case.image)}: {error}") from None
+    header = pair.header
+    marked = int(pair.mask.sum(dtype="int64"))
+    record = cache.CaseRecord(
+        key=key,
+        shape=prepare.shape,
+        lesion_voxels=int(conformed.label.sum(dtype="int64")),
+        lesion_mm3=marked * header.voxel_mm3,
+        source_shape=header.shape,
+        source_spacing_mm=header.spacing_mm,
+        source_orientation=header.orientation,
+        image_sha256=pair.image_sha256,
+        label_sha256=pair.label_sha256,
+        warnings=_remarks(conformed.kept, marked / pair.mask.size),
+    )
+    return Done(case=case, record=cache.store(folder, record, conformed), reused=False)
+
+
+def prepare_all(
+    cases: Sequence[Case], folder: Path, prepare: Prepare, stopped: Callable[[], bool], processes: int = 0
+) -> Iterator[Done]:
+    """Cases as they are done, in any order; none begins after `stopped()` says so, and those begun are finished.
+
+    `processes` 0 asks the machine. Raises DataError for the first bad case, once those begun are finished.
+    """
+    count = processes or process_count(cases)
+    if count == 1:
+        for case in cases:
+            if stopped():
+                return
+            yield prepare_case(case, folder, prepare)
+        return
+    # fork: a child that must import scipy first takes longer than a small case.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_follow, initargs=(os.getpid(),)) as pool:
+        waiting = list(reversed(cases))
+        running: set[Future[Done]] = set()
+        failure: Exception | None = None
+        while running or (waiting and not failure and not stopped()):
+            while waiting and len(running) < count and not failure and not stopped():
+                running.add(pool.submit(prepare_case, waiting.pop(), folder, prepare))
+            finished, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in finished:
+                error = future.exception()
+                if error is None:
+                    yield future.result()
+                elif not isinstance(error, Exception):
+                    raise error
+                else:
+                    failure = failure or error
+        if failure:
+            raise failure
+
+
+def process_count(cases: Sequence[Case]) -> int:
+    """As many processes as cores allow and memory bears, MAX_PROCESSES at most."""
+    largest = max((_case_bytes(case) for case in cases[:16]), default=1)
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, len(cases), MAX_PROCESSES, _available_bytes() // 2 // largest))
+
+
+def _case_bytes(case: Case) -> int:
+    try:
+        header = read_header(case.image)
+    except DataError:
+        return 1
+    voxels = header.shape[0] * header.shape[1] * header.shape[2]
+    return header.data_bytes + voxels * 4 * COPIES
+
+
+def _available_bytes() -> int:
+    with Path("/proc/meminfo").open() as lines:
+        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 32)
+
+
+def _remarks(kept: float, share: float) -> tuple[str, ...]:
+    said = []
+    if kept < 1.0 - LOST_SHARE:
+        cut = f"{1.0 - kept:.0%} of the lesion lies outside the prepared shape and is cut off"
+        said.append(f"{cut}; a larger prepare.shape keeps it")
+    if share > LARGE_SHARE:
+        said.append(f"the label marks {share:.0%} of the volume; is it really a lesion mask? (above 0 is lesion)")
+    return tuple(said)
+
+
+def _follow(parent: int) -> None:
+    """In a new child: end with the parent however that ends, and let it decide what a signal to the group means."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

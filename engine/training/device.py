@@ -1,0 +1,70 @@
+"""Which device trains, what it is called, and how full it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from engine.errors import UsageError
+from engine.events import Memory
+
+
+def choose(wanted: str, visible: str | None = None) -> torch.device:
+    """`auto` (CUDA, else MPS, else the CPU), `cpu`, `mps`, `cuda:N` or `N`. Raises UsageError if it is not there.
+
+    N counts the machine's devices. Where `visible` (CUDA_VISIBLE_DEVICES) shows one device alone, that one is number 0.
+    """
+    if wanted == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda", 0) if found == "cuda" else torch.device(found)
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("device mps: this machine or this build of torch has none; choose --devices cpu")
+        return torch.device("mps")
+    name = wanted.removeprefix("cuda").removeprefix(":") or "0"
+    if not name.isdigit():
+        raise UsageError(f"device {wanted!r}: it is auto, cpu, mps or the number of a CUDA device")
+    if not torch.cuda.is_available():
+        raise UsageError(
+            f"device {wanted}: torch {torch.__version__} sees no CUDA device here "
+            f"({'built for CUDA ' + torch.version.cuda if torch.version.cuda else 'built for the CPU'}); "
+            "choose --devices cpu, or install the CUDA build of torch and look at nvidia-smi"
+        )
+    index = 0 if visible is not None and visible.strip() == name else int(name)
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise UsageError(f"device {wanted}: there are {count} CUDA devices, numbered from 0")
+    return torch.device("cuda", index)
+
+
+def chosen(wanted: str) -> torch.device:
+    """`choose` in this process's environment."""
+    return choose(wanted, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def name(device: torch.device) -> str:
+    """As the driver or the kernel says it."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return model or platform.processor() or platform.machine()
+
+
+def memory(device: torch.device) -> Memory | None:
+    """The caching allocator's view, bytes; it keeps these figures itself, so asking does not wait for the device."""
+    if device.type != "cuda":
+        return None
+    stats = torch.cuda.memory_stats(device)
+    return Memory(
+        allocated=stats.get("allocated_bytes.all.current", 0), reserved=stats.get("reserved_bytes.all.current", 0),
+        peak_allocated=stats.get("allocated_bytes.all.peak", 0), peak_reserved=stats.get("reserved_bytes.all.peak", 0),
+    )

@@ -1,0 +1,21 @@
+"""Networks by name: each module here registers its own. `build` makes the one an experiment names."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from engine.experiment import Model
+from engine.training.models import meshnet
+from engine.training.registry import MODELS
+
+__all__ = ["build", "meshnet", "parameters"]
+
+
+def build(config: Model) -> nn.Module:
+    """The network with freshly drawn weights (torch's global generator). Raises UsageError for an unknown name."""
+    return MODELS[config.name](config)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

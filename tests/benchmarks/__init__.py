@@ -1,0 +1,1 @@
+"""Measured figures: `python -m tests.benchmarks` runs all, `python -m tests.benchmarks.NAME` one."""

@@ -1,0 +1,336 @@
+"""The application: which screen is up, which experiment is watched, and what keys do. Owns no training."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from engine import control, launch
+from engine.control import Verb
+from engine.errors import UsageError, unknown
+from engine.paths import ExperimentPaths, experiments_in
+from engine.watch import Watch
+from tui import settings as stored
+from tui.actions import BY_ACTION, COMMANDS, Situation
+from tui.glyphs import AsciiFilter, terminal_is_ascii
+from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
+from tui.monitor import Monitor, Source
+from tui.plain import plain
+from tui.screens.dashboard import Dashboard
+from tui.terminal import LeanDriver
+from tui.theme import THEMES, variables_for
+from tui.widgets.panel import Lines
+from tui.words import runs_stopped_here
+
+# With --low-bandwidth the screen is looked at less often and shows no running seconds.
+LOW_BANDWIDTH_INTERVAL = 2.0
+BY = "the dashboard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to show; None takes what the settings file says."""
+
+    low_bandwidth: bool = False
+    ascii: bool = False
+    theme: str | None = None
+    readonly: bool = False
+    interval: float | None = None
+
+
+class SteptopApp(App[None]):
+    """The dashboard of `folder`; without one, of the only experiment in `logs`, or a list, or a welcome.
+
+    Raises UsageError for an unknown theme.
+    """
+
+    TITLE = "steptop"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(command.key, command.action, command.title, show=False, id=command.action)
+        for command in COMMANDS if command.action not in ("enlarge_focused", "log_scale", "next_curve")
+    ]
+
+    view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
+    problem: reactive[str] = reactive("", repaint=False, init=False)
+
+    def __init__(
+        self, *, logs: Path, folder: Path | None = None, source: Source | None = None, options: Options | None = None,
+        settings_file: Path | None = None,
+    ) -> None:
+        super().__init__(driver_class=LeanDriver)
+        self.options = options or Options()
+        self.logs = logs
+        self.folder = folder
+        self.animation_level = "none"
+        self._source = source
+        self._settings_file = settings_file or stored.path()
+        self._settings = stored.load(self._settings_file)
+        self._monitor: Monitor | None = None
+        self._ascii = [AsciiFilter()] if self.options.ascii or terminal_is_ascii() else []
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        wanted = self.options.theme or self._settings.theme
+        if wanted not in self.available_themes:
+            if self.options.theme:
+                raise unknown("theme", wanted, self.available_themes)
+            wanted = "dark"
+        self.theme = wanted
+
+    # ------------------------------------------------------------ how it looks
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return variables_for(self.current_theme)
+
+    def get_line_filters(self) -> list[LineFilter]:
+        return [*super().get_line_filters(), *self._ascii]
+
+    @property
+    def interval(self) -> float:
+        """Seconds between refreshes."""
+        wanted = stored.within(self.options.interval or self._settings.interval)
+        return max(wanted, LOW_BANDWIDTH_INTERVAL) if self.options.low_bandwidth else wanted
+
+    # ------------------------------------------------------------ begin and end
+
+    def on_mount(self) -> None:
+        if self._ascii:
+            self.add_class("-ascii")
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self._ended_by, number)
+        self._first_screen()
+
+    def _ended_by(self, number: int) -> None:
+        self.exit(return_code=128 + number)
+
+    def _first_screen(self) -> None:
+        if self.folder is not None:
+            self.watch_folder(self.folder)
+            return
+        folders = experiments_in(self.logs) if self.logs.is_dir() else []
+        if len(folders) == 1:
+            self.watch_folder(folders[0].resolve())
+        else:
+            self.action_experiments()
+            if not folders and not self.options.readonly:
+                self.action_launch()
+
+    def on_unmount(self) -> None:
+        self._stop_watching()
+
+    def on_resize(self, event: events.Resize) -> None:
+        if isinstance(self._driver, LeanDriver):
+            self._driver.forget()
+            self.screen.refresh()
+
+    # ------------------------------------------------------------ what is watched
+
+    def watch_folder(self, folder: Path) -> None:
+        """Show the dashboard of `folder`, from its newest state on."""
+        self._stop_watching()
+        source = self._source if self.folder == folder else None
+        self.folder, self._source = folder, None
+        make: Callable[[], Source] = (lambda: source) if source is not None else (lambda: Watch(folder))
+        self._monitor = Monitor(make, self._post_from(folder), self.interval)
+        self._monitor.start()
+        marks = "read-only" if self.options.readonly else ""
+        board = Dashboard(marks, self.options.readonly, self.options.low_bandwidth)
+        self._base(board.data_bind(SteptopApp.view, SteptopApp.problem))
+
+    def _stop_watching(self) -> None:
+        if self._monitor is not None:
+            self._monitor.stop()
+        self._monitor, self.problem = None, ""
+        self.set_reactive(SteptopApp.view, None)
+
+    def _base(self, screen: Screen[None]) -> None:
+        """`screen` with nothing below it but Textual's empty one."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(screen)
+
+    def _post_from(self, folder: Path) -> Callable[..., object]:
+        """Messages of a monitor that was replaced meanwhile are nobody's."""
+        return lambda message: self.post_message(message) if self.folder == folder else False
+
+    def on_state_changed(self, message: StateChanged) -> None:
+        self.problem = ""
+        self.view = message.view
+
+    def on_source_failed(self, message: SourceFailed) -> None:
+        self.problem = message.text
+
+    def on_open_experiment(self, message: OpenExperiment) -> None:
+        self.watch_folder(message.folder)
+
+    @property
+    def situation(self) -> Situation:
+        return Situation(self.view, self.options.readonly)
+
+    # ------------------------------------------------------------ commands
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        command = BY_ACTION.get(action)
+        return command.possible(self.situation) if command is not None else True
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        for command in COMMANDS:
+            if command.action != "command_palette" and command.possible(self.situation):
+                key = command.shown_key or command.key
+                yield SystemCommand(f"{command.title} ({key})", command.help, self._runner(command.action))
+
+    def _runner(self, action: str) -> Callable[[], object]:
+        return lambda: self.call_later(self._run_on_screen, action)
+
+    async def _run_on_screen(self, action: str) -> None:
+        await self.screen.run_action(action)
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """A short notice; `text` may hold untrusted words."""
+        self.notify(str(plain(text)), severity=severity, markup=False, timeout=6)  # type: ignore[arg-type]
+
+    def action_stop_after_run(self) -> None:
+        if self.view is not None:
+            cancel = runs_stopped_here(self.view.state)
+            self._ask("stop_cancel" if cancel else "stop_after_run")
+
+    def action_stop_now(self) -> None:
+        from tui.screens.confirm import Confirm, stop_now_question
+
+        if self.view is not None:
+            self.push_screen(Confirm(stop_now_question(self.view)), self._confirmed("stop_now"))
+
+    def action_stop_force(self) -> None:
+        from tui.screens.confirm import Confirm, force_question
+
+        if self.view is not None:
+            self.push_screen(Confirm(force_question(self.view)), self._confirmed("stop_force"))
+
+    def _confirmed(self, verb: Verb) -> Callable[[bool | None], None]:
+        return lambda yes: self._ask(verb) if yes else None
+
+    @work(thread=True, exit_on_error=False)
+    def _ask(self, verb: Verb) -> None:
+        """Leave the request; the supervisor's answer comes back with the next states."""
+        folder, view = self.folder, self.view
+        if folder is None or view is None:
+            return
+        try:
+            control.request(ExperimentPaths(folder), verb, by=BY)
+            if not view.state.supervisor_alive:
+                launch.take_over(folder)
+        except (OSError, UsageError) as error:
+            self.call_from_thread(self.say, f"the request could not be left: {error}", "error")
+        if self._monitor is not None:
+            self._monitor.wake()
+
+    def action_resume(self) -> None:
+        self._resume()
+
+    @work(thread=True, exclusive=True, group="resume", exit_on_error=False)
+    def _resume(self) -> None:
+        folder = self.folder
+        if folder is None:
+            return
+        self.call_from_thread(self.say, f"{folder.name}: going on from its last checkpoint")
+        try:
+            if not launch.take_over(folder):
+                launch.resume(folder)
+        except (OSError, UsageError) as error:
+            self.call_from_thread(self.say, str(error), "error")
+        if self._monitor is not None:
+            self._monitor.wake()
+
+    def action_logs(self) -> None:
+        from tui.screens.log import LogScreen
+
+        if self.view is not None and not isinstance(self.screen, LogScreen):
+            self.push_screen(LogScreen(self.view.state))
+
+    def action_experiments(self) -> None:
+        from tui.screens.experiments import ExperimentsScreen
+
+        if not isinstance(self.screen, ExperimentsScreen):
+            self._stop_watching()
+            self._base(ExperimentsScreen(self.logs, self.options.readonly))
+
+    def action_launch(self) -> None:
+        from tui.screens.launch import LaunchScreen
+
+        if not isinstance(self.screen, LaunchScreen):
+            self.push_screen(LaunchScreen(self.logs), self._launched)
+
+    def _launched(self, folder: Path | None) -> None:
+        if folder is not None:
+            self.watch_folder(folder)
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.focused, self.situation))
+
+    def action_back(self) -> None:
+        screen = self.screen
+        if screen.maximized is not None:
+            screen.minimize()
+        elif isinstance(screen, Dashboard) and screen.focused is not None:
+            screen.set_focus(None)
+        elif len(self.screen_stack) > 2:
+            self.pop_screen()
+        elif not isinstance(screen, Dashboard):
+            if self.folder is not None:
+                self.watch_folder(self.folder)
+        elif self.logs.is_dir() and len(experiments_in(self.logs)) > 1:
+            self.action_experiments()
+
+    def action_next_theme(self) -> None:
+        names = list(THEMES)
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        self.say(f"theme: {self.theme}")
+        self._remember(theme=self.theme)
+
+    def action_faster(self) -> None:
+        self._pace(0.5)
+
+    def action_slower(self) -> None:
+        self._pace(2.0)
+
+    def _pace(self, factor: float) -> None:
+        interval = stored.within(self._settings.interval * factor)
+        self.options = Options(**{**vars(self.options), "interval": None})
+        self._remember(interval=interval)
+        if self._monitor is not None:
+            self._monitor.interval = self.interval
+        self.say(f"refreshed every {self.interval:g} s")
+
+    def _remember(self, **changed: object) -> None:
+        self._settings = stored.Settings(**{"theme": self._settings.theme, "interval": self._settings.interval, **changed})  # type: ignore[arg-type]
+        try:
+            stored.save(self._settings_file, self._settings)
+        except OSError as error:
+            self.say(f"{self._settings_file} could not be written: {error.strerror}", "warning")
+
+    def action_redraw(self) -> None:
+        if isinstance(self._driver, LeanDriver):
+            self._driver.forget()
+        for lines in self.screen.query(Lines):
+            lines.redraw()
+        self.screen.refresh()
+
+    async def action_quit(self) -> None:
+        self.exit()

@@ -1,0 +1,96 @@
+"""A question before something is ended. Enter, escape and n mean no; y, or the button, means yes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from tui.format import clock, count, duration, plural
+from tui.messages import View
+from tui.plain import plain
+
+
+class Question(NamedTuple):
+    """What would be done, to what, and what follows; `yes` is the button's word."""
+
+    title: str
+    text: str
+    yes: str
+
+
+def stop_now_question(view: View) -> Question:
+    state, run = view.state, view.state.run
+    name = state.plan.name
+    if state.phase == "preparing" or run is None:
+        return Question(f"Stop {name} now?", "Volumes that are prepared are kept. Resume (r) goes on.", "Stop now")
+    step = f"step {count(run.step + 1)}" if run.step else "its first step"
+    return Question(
+        f"Stop run {(state.current or 0) + 1} of {name} now?",
+        f"It finishes {step}, writes a checkpoint and ends; no further run starts. Nothing is lost: resume (r) goes on from there.\n"
+        "To let this run end first, cancel and press s.",
+        "Stop now",
+    )
+
+
+def force_question(view: View) -> Question:
+    """Names what is lost: the steps behind the newest checkpoint, and how long they took."""
+    state, run = view.state, view.state.run
+    name = state.plan.name
+    if run is None or not run.step:
+        return Question(f"End {name} by force?", "No step has been trained yet: nothing is lost.", "End by force")
+    kept = run.checkpoint if run.checkpoint is not None and not run.checkpoint.error else None
+    resumed = run.begin.resumed_from_step if run.begin is not None else 0
+    saved = max(kept.step if kept is not None else 0, resumed)
+    lost = max(0, run.step - saved)
+    took = f", about {duration(lost * view.bottleneck.step_seconds)} of training" if lost and view.bottleneck.step_seconds else ""
+    if not lost:
+        what = "No step is lost: the newest checkpoint is of this very step."
+    elif saved:
+        when = f" of {clock(kept.t, state.now)}" if kept is not None and kept.t else ""
+        what = f"{plural(lost, 'step')} since the checkpoint{when} (step {count(saved)}) would be lost{took}."
+    else:
+        what = f"There is no checkpoint yet: all {plural(lost, 'step')} of this run would be lost{took}."
+    return Question(
+        f"End run {(state.current or 0) + 1} of {name} by force?",
+        f"{what}\nThe processes are killed. To end it with a checkpoint, cancel and press x.",
+        "End by force",
+    )
+
+
+class Confirm(ModalScreen[bool]):
+    """Yes or no; no unless said otherwise."""
+
+    AUTO_FOCUS = "#no"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "yes"),
+        Binding("n,escape,q", "answer(False)", "no"),
+        Binding("left,right,h,l", "app.focus_next", "other button", show=False),
+    ]
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(plain(self._question.title), classes="dialog-title", markup=False)
+            yield Static(plain_lines(self._question.text), classes="dialog-text", markup=False)
+            with Horizontal(classes="dialog-buttons"):
+                yield Button(plain("Cancel (n)"), id="no", compact=True)
+                yield Button(plain(f"{self._question.yes} (y)"), id="yes", compact=True, classes="danger")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)
+
+
+def plain_lines(text: str) -> str:
+    """Several lines, each cleaned; for widgets with markup off."""
+    return "\n".join(str(plain(line)) for line in text.split("\n"))

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 
 from engine import catalog
+from engine.costs import KeyTiming, timing_of
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, resolve_profile, runs_of, training_hash
-from engine.forecast import Forecast, KeyTiming, before_launch, benchmark_key, timing_of
+from engine.forecast import Forecast, before_launch
 from engine.manifest import manifest
 from engine.paths import (
     ExperimentPaths,
@@ -350,5 +351,6 @@ def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
         return None
     steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
     tests = {fold["fold"]: fold["test"] for fold in found.folds}
-    name = next((t.key for t in timings if t.key == benchmark_key(plan, found.device.get("name", ""))), None)
-    return before_launch(plan, steps, tests, timings) if name is not None else None
+    here = [timing for timing in timings if timing.device_name == found.device.get("name")]
+    expected = before_launch(plan, steps, tests, here)
+    return expected if expected.experiment.seconds is not None else None

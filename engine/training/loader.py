@@ -54,6 +54,11 @@ class Volumes(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.subjects)
 
+    @property
+    def voxels(self) -> int:
+        """Of one sample."""
+        return int(open_case(Path(self.subjects[0].folder))[0].size)
+
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Raises DataError if the prepared volume is not there or not right."""
         began = time.perf_counter()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from engine.forecast import Estimate, Forecast, forecast
 
 from engine import catalog, launch
 from engine import status as contract
 from engine.errors import UsageError
+from engine.forecast import Estimate, Forecast, forecast
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.profile import KNOBS
 from engine.state import ExperimentState
@@ -24,6 +24,8 @@ from tui.verbs.common import find, request_from, say
 
 WATCH_SECONDS = 2.0
 ENDED = ("finished", "stopped", "failed", "lost")
+# Rows of a table of shapes; more say no more.
+MANY = 8
 
 
 def status(options: argparse.Namespace) -> int:
@@ -196,11 +198,19 @@ def _expected(expected: Forecast) -> str:
 def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
     """What would be trained, from the preflight's JSON."""
     lines = [f"{plan.name}: {len(plan.runs)} runs of {plan.experiment.epochs} epochs, profile {plan.profile.name}"]
-    if details.get("subjects") is not None:
-        lines.append(f"subjects: {details['subjects']}")
-    for name in ("shapes", "spacings", "strata"):
+    lines.append(f"subjects: {details.get('subjects', 0)}")
+    for name in ("shapes", "orientations", "acquisitions"):
         if details.get(name):
-            lines.append(f"{name}: {_flat(details[name])}")
+            counts = sorted(details[name].items(), key=lambda item: -item[1])
+            more = " …" if len(counts) > MANY else ""
+            lines.append(f"{name}: " + ", ".join(f"{count} × {key}" for key, count in counts[:MANY]) + more)
+    for name, label in (("spacings_mm", "spacing, mm"), ("lesions_mm3", "lesion, mm³")):
+        if details.get(name):
+            spread = details[name]
+            lines.append(f"{label}: {spread['low']:.4g} to {spread['high']:.4g}, median {spread['middle']:.4g}")
+    if details.get("strata"):
+        lines.append(f"strata ({' × '.join(details.get('stratified_by') or [])}): held out per fold")
+        lines += [f"    {name}: {' '.join(str(n) for n in counts)}" for name, counts in details["strata"].items()]
     for fold in details.get("folds") or []:
         lines.append(
             f"fold {fold.get('fold')}: {fold.get('train')} train, {fold.get('test')} test, "
@@ -208,26 +218,12 @@ def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
         )
     for name in ("model", "device"):
         if details.get(name):
-            lines.append(f"{name}: {_flat(details[name])}")
+            lines.append(f"{name}: {', '.join(f'{key} {value}' for key, value in details[name].items())}")
     for name in ("disk", "memory"):
-        sizes = details.get(name)
-        if isinstance(sizes, dict):
-            lines.append(
-                f"{name}: "
-                + ", ".join(
-                    f"{key.replace('_', ' ')} {fmt.size(value) if isinstance(value, int) else value}"
-                    for key, value in sizes.items()
-                )
-            )
+        if details.get(name):
+            sizes = (f"{key.replace('_', ' ')} {fmt.size(value)}" for key, value in details[name].items())
+            lines.append(f"{name}: {', '.join(sizes)}")
     return lines
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_flat(item) for item in value[:8]) + (" …" if len(value) > 8 else "")
-    return str(value)
 
 
 def experiments(options: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ Point = tuple[float, float]
 # A column of dots in a cell from the top down, left then right.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 OUTLIER = 3.0
+# A pace that varies by less than this share is drawn as calm as it is.
+CALM = 0.2
 
 
 def bounds(values: Sequence[float], log: bool = False, robust: bool = False) -> tuple[float, float]:
@@ -23,6 +25,9 @@ def bounds(values: Sequence[float], log: bool = False, robust: bool = False) -> 
         high = max(low, min(high, OUTLIER * sorted(kept)[len(kept) // 2]))
     if log:
         return (low / 1.1, high * 1.1) if low == high else (low, high)
+    if robust and high - low < CALM * high:
+        middle = (low + high) / 2
+        low, high = middle * (1 - CALM / 2), middle * (1 + CALM / 2)
     pad = (high - low) * 0.05 or abs(high) * 0.05 or 0.5
     return (max(0.0, low - pad) if low >= 0 else low - pad), high + pad
 

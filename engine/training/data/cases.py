@@ -113,7 +113,7 @@ def process_count(cases: Sequence[Case]) -> int:
     """As many processes as cores allow and memory bears, MAX_PROCESSES at most."""
     largest = max((_case_bytes(case) for case in cases[:16]), default=1)
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, len(cases), MAX_PROCESSES, _available_bytes() // 2 // largest))
+    return max(1, min(cores, len(cases), MAX_PROCESSES, available_bytes() // 2 // largest))
 
 
 def _case_bytes(case: Case) -> int:
@@ -125,7 +125,7 @@ def _case_bytes(case: Case) -> int:
     return header.data_bytes + voxels * 4 * COPIES
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     with Path("/proc/meminfo").open() as lines:
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 32)
 

@@ -27,6 +27,7 @@ from engine.errors import UsageError
 from engine.experiment import Data
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name
+from engine.training.data.discover import ACQUISITIONS as ACQUISITION_NAMES
 from engine.training.data.discover import MASK_ENDING, MASKS
 from engine.training.data.nifti import Affine
 from engine.training.data.volumes import Floats, Mask
@@ -174,6 +175,11 @@ def folder_of(data: Data, under: Path) -> Path:
     looks = (VERSION, LESION_MM3, MIN_LESION_VOXELS, FIELD_MM, BRAIN_MM, SHELL_MM, AXES, ACQUISITIONS)
     body = msgspec.json.encode((looks, data.subjects, data.shape, data.seed))
     return under / f"phantom-{hashlib.sha256(body).hexdigest()[:12]}"
+
+
+def acquisition_name(spec: Spec) -> str:
+    """As `discover` will read it from the file name."""
+    return ACQUISITION_NAMES[spec.acquisition]
 
 
 def _millimetres(spec: Spec) -> tuple[Floats, Floats, Floats]:

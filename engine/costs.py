@@ -1,0 +1,256 @@
+"""What one of everything costs: a step, a validation, a checkpoint, a test subject, a start, a gap between runs.
+
+A cost is measured in the run itself where it can be, else in other runs of the experiment, else in earlier experiments
+of the same kind, else modelled; `basis` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import hypot, sqrt
+
+import msgspec
+
+from engine.experiment import Plan
+from engine.pace import Pace, Segment
+from engine.state import ExperimentState, Part, RunState
+
+# Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
+BETWEEN_RUNS = 0.046
+# The same training after a resume: another node, a cache gone cold.
+AFTER_RESUME = 0.08
+# What a mean over few steps cannot know: stalls that are rare enough not to have come yet, a machine that warms up.
+UNSEEN = 0.012
+# Batch means of heavy-tailed, autocorrelated steps are too sure of themselves: their 90 % intervals held 76 % of
+# simulated runs. With this factor on the standard error they hold 90 % (tests/benchmarks/forecast.py).
+TOO_SURE = 1.35
+# A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
+COLD_EPOCH = 0.75
+MODELLED = 0.6
+GAP_SECONDS = 3.0
+STARTUP_SECONDS = 8.0
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """One unit, in seconds: `spread` is the standard error of `mean`, shared by all units; `noise` the standard
+    deviation of a single one; `below` how much less it may be for a reason that cannot be seen yet."""
+
+    mean: float
+    spread: float = 0.0
+    noise: float = 0.0
+    below: float = 0.0
+    basis: str = ""
+
+
+class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """Measured unit costs of an earlier experiment under its benchmark key. None where it had none."""
+
+    key: str
+    device_name: str
+    experiment: str
+    steps: int
+    step_seconds: float
+    between_runs: float = BETWEEN_RUNS
+    startup: float | None = None
+    validate_item: float | None = None
+    evaluate_item: float | None = None
+    checkpoint: float | None = None
+    gap: float | None = None
+
+
+def benchmark_key(plan: Plan, device_name: str) -> str:
+    """What a step's time depends on: model, shape, batch, precision, device, workers. Equal keys can be compared."""
+    model, knobs = plan.experiment.model, plan.profile
+    what = " ".join(plan.experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
+    shape = "×".join(str(side) for side in plan.experiment.prepare.shape)
+    return "|".join((
+        what, shape, f"batch {knobs['batch_size']}×{knobs['accumulate_steps']}", str(knobs["precision"]),
+        "compiled" if knobs["compile"] else "eager", device_name, f"workers {knobs['num_workers']}",
+    ))
+
+
+def timing_of(state: ExperimentState) -> KeyTiming | None:
+    """What this experiment can tell a later one; None before its first epoch has ended."""
+    seen = [run for run in state.runs if run.begin is not None and run.pace.segments and run.step >= run.steps_per_epoch]
+    means = [steady for run in seen if (steady := steady_mean(run.pace)) > 0]
+    if not seen or not means:
+        return None
+    newest = seen[-1].begin
+    assert newest is not None
+    mean = sum(means) / len(means)
+    validate, evaluate = pooled(state, "validate"), pooled(state, "evaluate")
+    return KeyTiming(
+        key=benchmark_key(state.plan, newest.device_name), device_name=newest.device_name, experiment=state.plan.name,
+        steps=sum(run.pace.steps for run in seen), step_seconds=mean, between_runs=between(means),
+        startup=_mean(pooled(state, "startup")), validate_item=_per_item(validate), evaluate_item=_per_item(evaluate),
+        checkpoint=_mean(pooled(state, "checkpoint")), gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
+    )
+
+
+def steady_mean(pace: Pace) -> float:
+    """Seconds per step without warm-up, over all paces the run has had but a slower first one (a cold first epoch)."""
+    segments = pace.segments
+    if len(segments) > 1 and segments[0].mean > segments[1].mean:
+        segments = segments[1:]
+    steps = sum(segment.steps for segment in segments)
+    return sum(segment.seconds for segment in segments) / steps if steps else 0.0
+
+
+def between(means: Sequence[float]) -> float:
+    """Relative standard deviation between runs; with few runs mostly the prior one."""
+    if len(means) < 2:
+        return BETWEEN_RUNS
+    mean = sum(means) / len(means)
+    own = sum((value - mean) ** 2 for value in means)
+    return sqrt((own / mean**2 + 2 * BETWEEN_RUNS**2) / (len(means) - 1 + 2))
+
+
+def pooled(state: ExperimentState, name: str) -> Part:
+    """This span over all runs of the experiment."""
+    parts = [run.parts[name] for run in state.runs if name in run.parts]
+    return Part(
+        sum(p.count for p in parts), sum(p.seconds for p in parts), parts[-1].last if parts else 0.0,
+        sum(p.items for p in parts),
+    )
+
+
+def _mean(part: Part) -> float | None:
+    return part.mean if part.count else None
+
+
+def _per_item(part: Part) -> float | None:
+    return part.seconds / part.items if part.items else None
+
+
+# ---------------------------------------------------------------- a step
+
+
+def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
+    """Seconds per step of `run` from here on: its present pace, weighed with what other runs and attempts say."""
+    before = _elsewhere(state, run, history)
+    if run is None or not run.pace.steps:
+        return before
+    pace = run.pace
+    here = [segment for segment in pace.segments if segment.attempt == pace.attempt and segment.steps]
+    earlier = [segment for segment in pace.segments if segment.attempt < pace.attempt and segment.steps]
+    if earlier:
+        last = earlier[-1]
+        error = hypot(_error(last), AFTER_RESUME * last.mean)
+        before = Cost(last.mean, error, _noise(last), basis=f"from before the resume, {last.steps:,} steps")
+    if not here:
+        return before or _warming(pace)
+    now = here[-1]
+    own = Cost(
+        now.mean, hypot(_error(now), _restless(here)), _noise(now), basis=f"measured here, {now.steps:,} steps"
+    )
+    if before is not None:
+        return _weighed(own, before)
+    if run.step < run.steps_per_epoch:
+        return msgspec.structs.replace(
+            own, below=COLD_EPOCH * own.mean, spread=hypot(own.spread, 0.1 * own.mean),
+            basis=f"warming: {pace.steps:,} steps so far, the first epoch may be slower than the rest",
+        )
+    return own
+
+
+def _error(segment: Segment) -> float:
+    """Standard error of a segment's mean. A spread that few steps could not show is taken as 30 %."""
+    seen = sqrt(segment.variance / segment.steps)
+    unknown = 0.3 * segment.mean / sqrt(segment.steps) * (8 / (8 + segment.steps))
+    return hypot(TOO_SURE * seen, unknown, UNSEEN * segment.mean)
+
+
+def _noise(segment: Segment) -> float:
+    return sqrt(segment.variance)
+
+
+def _restless(segments: Sequence[Segment]) -> float:
+    """A pace that has changed back and forth will again: half its standard deviation between segments but the first."""
+    changed = segments[1:]
+    if len(changed) < 2:
+        return 0.0
+    steps = sum(segment.steps for segment in changed)
+    mean = sum(segment.seconds for segment in changed) / steps
+    return 0.5 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
+
+
+def _warming(pace: Pace) -> Cost:
+    """Before the pace is known: the quicker of the steps so far, and next to nothing sure."""
+    whole = pace.seconds / pace.steps
+    lately = [bucket.seconds / bucket.steps for bucket in pace.buckets[len(pace.buckets) // 2 :]]
+    guess = sorted(lately)[len(lately) // 2] if lately else whole
+    steps = "1 step" if pace.steps == 1 else f"{pace.steps:,} steps"
+    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps} so far")
+
+
+def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
+    """What other runs of the experiment, or earlier experiments of the same key, say about a step."""
+    others = [other for other in state.runs if other is not run and other.pace.segments and not other.pace.warming]
+    means = [steady_mean(other.pace) for other in others]
+    if means:
+        mean, apart = sum(means) / len(means), between(means)
+        error = apart * sqrt(1 + 1 / len(means)) * mean
+        noise = _noise(others[-1].pace.segments[-1])
+        return Cost(mean, error, noise, basis=f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}")
+    timing = _like(state.plan, run, history)
+    return from_timing(timing) if timing is not None else None
+
+
+def _like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
+    device = run.begin.device_name if run is not None and run.begin is not None else None
+    return next(
+        (t for t in history if t.key == benchmark_key(plan, t.device_name if device is None else device)), None
+    )
+
+
+def from_timing(timing: KeyTiming) -> Cost:
+    mean = timing.step_seconds
+    return Cost(
+        mean, hypot(timing.between_runs, BETWEEN_RUNS) * mean, 0.5 * mean,
+        basis=f"from {timing.experiment}, {timing.steps:,} steps",
+    )
+
+
+def _weighed(own: Cost, before: Cost) -> Cost:
+    """Both, by the inverse of their variances; the basis is that of the weightier."""
+    a, b = 1 / max(own.spread, 1e-9 * own.mean + 1e-12) ** 2, 1 / max(before.spread, 1e-9 * before.mean + 1e-12) ** 2
+    return Cost(
+        (a * own.mean + b * before.mean) / (a + b), 1 / sqrt(a + b), own.noise or before.noise,
+        basis=own.basis if a >= b else before.basis,
+    )
+
+
+# ---------------------------------------------------------------- everything else
+
+
+def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], fallback: Cost) -> Cost:
+    """One span called `name`: measured in any run, else from `history`, else `fallback`."""
+    part = pooled(state, name)
+    if part.count:
+        return Cost(part.mean, hypot(0.15 / sqrt(part.count), 0.02) * part.mean, 0.15 * part.mean, basis="measured here")
+    if name in history:
+        return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis="from earlier experiments")
+    return fallback
+
+
+def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:
+    """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled from what
+    a step waits for data and spends in the forward pass. None when there is nothing to go by."""
+    other = "validate" if name == "evaluate" else "evaluate"
+    for source, error, basis in ((name, 0.04, "measured here"), (other, 0.3, f"modelled from {other}")):
+        part = pooled(state, source)
+        if part.items:
+            each = part.seconds / part.items
+            return Cost(each, hypot(error, 0.08 / sqrt(part.count)) * each, 0.2 * each, basis=basis)
+        if source in history:
+            return Cost(history[source], hypot(error, 0.1) * history[source], 0.2 * history[source], basis=basis)
+    known = [r for r in (run, *state.runs) if r is not None and r.recent]
+    if not known:
+        return None
+    recent = known[0].recent
+    samples = sum(record.samples for record in recent)
+    if not samples:
+        return None
+    each = sum(r.spans.data + r.spans.h2d + r.spans.forward for r in recent) / samples
+    each = each or sum(r.seconds for r in recent) / samples
+    return Cost(each, MODELLED * each, 0.2 * each, basis="modelled from the forward pass")

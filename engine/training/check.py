@@ -1,0 +1,351 @@
+"""`python -P -m engine.training.check PLAN_JSON [--quick]`: would this plan train? One JSON object on stdout.
+
+`PLAN_JSON` is a file, or - for stdin; no experiment need exist. Every volume is read to its end; with `--quick` only
+headers are, nothing slow is imported, and what needs the voxels or the model is left empty. Nothing is ever written.
+Exit codes: 0 nothing wrong, 2 errors (they are in the report).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from engine.errors import DataError, UsageError
+from engine.experiment import Plan, steps_per_epoch
+from engine.training.data import cache, phantom
+from engine.training.data.cases import available_bytes, process_count
+from engine.training.data.conform import check_prepare, resampled_shape
+from engine.training.data.discover import Case, find
+from engine.training.data.nifti import Header, check_grids, shown
+from engine.training.data.volumes import lesions, read_header, read_raw, scaled
+from engine.training.folds import ACQUISITION, Member, make_folds, table
+
+SHOWN_ERRORS = 20
+# What a forked worker costs beside its batches.
+WORKER_BYTES = 60 << 20
+TIGHT = 0.8
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    low: float
+    middle: float
+    high: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `strata`: how many of each stratum every fold holds out. Bytes, mm, mm³."""
+
+    ok: bool
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    quick: bool = False
+    experiment: str = ""
+    runs: int = 0
+    epochs: int = 0
+    subjects: int = 0
+    shapes: dict[str, int] = {}
+    spacings_mm: Range | None = None
+    orientations: dict[str, int] = {}
+    acquisitions: dict[str, int] = {}
+    lesions_mm3: Range | None = None
+    stratified_by: tuple[str, ...] = ()
+    strata: dict[str, tuple[int, ...]] = {}
+    folds: tuple[dict[str, int], ...] = ()
+    prepared_shape: tuple[int, int, int] = (0, 0, 0)
+    disk: dict[str, int] = {}
+    memory: dict[str, int] = {}
+    model: dict[str, str | int] = {}
+    device: dict[str, str] = {}
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """One case as far as it was looked at."""
+
+    case: Case
+    header: Header | None = None
+    lesion_mm3: float | None = None
+    cached: bool = False
+    content: str = ""
+    error: str = ""
+
+
+def check(plan: Plan, quick: bool) -> Report:
+    """The whole report. Raises UsageError for a plan that cannot be looked at at all."""
+    experiment = plan.experiment
+    check_prepare(experiment.prepare)
+    warnings: list[str] = []
+    if experiment.data.source == "phantom":
+        looked = [_imagined(spec) for spec in phantom.specs(experiment.data)]
+    else:
+        if not plan.data_dir:
+            raise UsageError(f"{plan.experiment_name} needs volumes of your own: give their folder with --data DIR")
+        found = find(experiment.data, Path(plan.data_dir))
+        warnings += found.warnings
+        looked = _look_at_all(found.cases, plan, quick)
+    errors = [one.error for one in looked if one.error]
+    report = Report(
+        ok=not errors,
+        errors=_first(errors),
+        warnings=(*warnings, *_twins(looked)),
+        quick=quick,
+        experiment=plan.experiment_name,
+        runs=len(plan.runs),
+        epochs=experiment.epochs,
+        subjects=len(looked),
+        acquisitions=dict(Counter(one.case.acquisition for one in looked if one.case.acquisition)),
+        prepared_shape=experiment.prepare.shape,
+        device=_quick_device(plan.device),
+    )
+    steps = (_with_headers, _with_folds, _with_disk, _with_memory)
+    for step in steps:
+        report = step(report, plan, looked)
+    return report if quick else _with_model(report, plan)
+
+
+def _first(errors: Sequence[str]) -> tuple[str, ...]:
+    more = len(errors) - SHOWN_ERRORS
+    return (*errors[:SHOWN_ERRORS], *([f"… and {more} more volumes"] if more > 0 else ()))
+
+
+def _imagined(spec: phantom.Spec) -> Looked:
+    """A phantom's own description: nothing needs to be written to know it."""
+    case = Case(
+        id=f"{spec.id}_{spec.session}", image=Path(), label=Path(), group=spec.id,
+        acquisition=phantom.acquisition_name(spec),
+    )
+    header = Header(
+        shape=spec.shape, dtype="<i2", spacing_mm=spec.spacing_mm, orientation=spec.axes, affine=(), offset=352,
+        data_bytes=prod(spec.shape) * 2,
+    )
+    return Looked(case=case, header=header, lesion_mm3=spec.lesion_mm3)
+
+
+def _look_at_all(cases: Sequence[Case], plan: Plan, quick: bool) -> list[Looked]:
+    """Threads do: reading and unpacking let go of the interpreter's lock."""
+    with ThreadPoolExecutor(1 if quick else process_count(cases)) as pool:
+        return list(pool.map(lambda case: _look(case, plan, quick), cases))
+
+
+def _look(case: Case, plan: Plan, quick: bool) -> Looked:
+    prepare, folder = plan.experiment.prepare, Path(plan.cache_dir)
+    known = [cache.known_digest(folder, file) for file in (case.image, case.label)] if plan.cache_dir else [None, None]
+    record = cache.find(folder, cache.case_key(known[0], known[1], prepare)) if known[0] and known[1] else None
+    try:
+        header = read_header(case.image)
+        check_grids(case.image, header, case.label, read_header(case.label))
+        _check_resampled(case, header, plan)
+        if quick:
+            there = record is not None
+            return Looked(
+                case=case, header=header, lesion_mm3=record.lesion_mm3 if record else None, cached=there,
+                content=known[0] or "",
+            )
+        image = read_raw(case.image)
+        scaled(case.image, image)
+        marks = read_raw(case.label)
+        volume = float(lesions(case.label, marks).sum(dtype="int64")) * header.voxel_mm3
+    except DataError as error:
+        return Looked(case=case, error=str(error))
+    key = cache.case_key(image.sha256, marks.sha256, prepare)
+    cached = bool(plan.cache_dir) and cache.find(folder, key) is not None
+    return Looked(case=case, header=header, lesion_mm3=volume, cached=cached, content=image.sha256)
+
+
+def _check_resampled(case: Case, header: Header, plan: Plan) -> None:
+    try:
+        resampled_shape(header.shape, header.spacing_mm, plan.experiment.prepare.spacing_mm)
+    except DataError as error:
+        raise DataError(f"{shown(case.image)}: {error}") from None
+
+
+def _twins(looked: Iterable[Looked]) -> tuple[str, ...]:
+    same: dict[str, list[str]] = defaultdict(list)
+    for one in looked:
+        if one.content:
+            same[one.content].append(one.case.id)
+    named = [" = ".join(names) for names in same.values() if len(names) > 1]
+    if not named:
+        return ()
+    return (f"{len(named)} images are there more than once ({'; '.join(named[:5])}): folds test on what they learnt",)
+
+
+def _with_headers(report: Report, _plan: Plan, looked: Sequence[Looked]) -> Report:
+    headers = [one.header for one in looked if one.header]
+    shapes = Counter(" × ".join(str(n) for n in header.shape) for header in headers)
+    return msgspec.structs.replace(
+        report,
+        shapes=dict(shapes.most_common()),
+        orientations=dict(Counter(header.orientation for header in headers).most_common()),
+        spacings_mm=_range([s for header in headers for s in header.spacing_mm]),
+        lesions_mm3=_range([one.lesion_mm3 for one in looked if one.lesion_mm3 is not None]),
+    )
+
+
+def _range(values: Sequence[float]) -> Range | None:
+    return Range(low=min(values), middle=median(values), high=max(values)) if values else None
+
+
+def _with_folds(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
+    """Fold sizes do not depend on strata, so they are right even where lesion sizes are not known yet."""
+    runs = plan.experiment.runs
+    known = all(one.lesion_mm3 is not None for one in looked)
+    by = runs.stratify if known else tuple(name for name in runs.stratify if name == ACQUISITION)
+    try:
+        folds = make_folds(
+            [
+                Member(
+                    id=one.case.id, lesion_mm3=one.lesion_mm3 or 0.0, acquisition=one.case.acquisition,
+                    group=one.case.group,
+                )
+                for one in looked
+            ],
+            runs.folds, runs.split_seed, by,
+        )
+    except UsageError as error:
+        return msgspec.structs.replace(report, ok=False, errors=(*report.errors, str(error)))
+    return msgspec.structs.replace(
+        report,
+        stratified_by=folds.stratified_by,
+        strata=table(folds) if known else {},
+        warnings=(*report.warnings, *(folds.warnings if known else ())),
+        folds=tuple(
+            {
+                "fold": split.fold,
+                "train": len(split.train),
+                "test": len(split.test),
+                "steps_per_epoch": steps_per_epoch(split, plan.profile),
+            }
+            for split in folds.splits
+        ),
+    )
+
+
+def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
+    each = cache.bytes_per_case(plan.experiment.prepare)
+    cached = sum(one.cached for one in looked)
+    needed = (len(looked) - cached) * each
+    disk = {"needed": needed, "prepared": cached * each}
+    if not plan.cache_dir:
+        return msgspec.structs.replace(report, disk=disk)
+    folder = Path(plan.cache_dir)
+    report = msgspec.structs.replace(report, disk=disk | {"free": cache.free_bytes(folder)})
+    try:
+        cache.check_room(folder, needed)
+    except DataError as error:
+        return msgspec.structs.replace(report, ok=False, errors=(*report.errors, str(error)))
+    return report
+
+
+def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Report:
+    """What batches on their way to the trainer take: modelled from shapes and knobs, not measured."""
+    profile = plan.profile
+    sample = prod(plan.experiment.prepare.shape) * cache.BYTES_PER_VOXEL
+    workers = int(profile["num_workers"])
+    waiting = workers * int(profile["prefetch_factor"]) * int(profile["batch_size"]) * sample
+    loader = waiting + int(profile["batch_size"]) * sample + workers * WORKER_BYTES
+    available = available_bytes()
+    memory = {"sample": sample, "waiting_batches": waiting, "loader": loader, "available": available}
+    warnings = list(report.warnings)
+    if loader > TIGHT * available:
+        warnings.append(
+            f"batches and workers may take {loader / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available; "
+            "fewer num_workers or a smaller prefetch_factor takes less"
+        )
+    shared = Path("/dev/shm")  # noqa: S108 - only its size is asked for
+    if workers and shared.is_dir():
+        memory["shm_free"] = cache.free_bytes(shared)
+        if waiting > TIGHT * memory["shm_free"]:
+            warnings.append(
+                f"batches on their way may take {waiting / 1e9:.1f} GB of /dev/shm, {memory['shm_free'] / 1e9:.1f} GB "
+                "are free there; fewer num_workers or a smaller prefetch_factor takes less"
+            )
+    return msgspec.structs.replace(report, memory=memory, warnings=tuple(warnings))
+
+
+def _with_model(report: Report, plan: Plan) -> Report:
+    """The network built once, and the device asked for by the name the trainer will use."""
+    from engine.training import device, models
+
+    config = plan.experiment.model
+    errors = list(report.errors)
+    described: dict[str, str | int] = {"name": config.name, "channels": config.channels}
+    found = report.device
+    try:
+        described["parameters"] = models.parameters(models.build(config))
+    except UsageError as error:
+        errors.append(str(error))
+    try:
+        chosen = device.chosen(plan.device)
+        found = {"kind": chosen.type, "name": device.name(chosen)}
+    except UsageError as error:
+        errors.append(str(error))
+    return msgspec.structs.replace(report, ok=not errors, errors=tuple(errors), model=described, device=found)
+
+
+def _quick_device(wanted: str) -> dict[str, str]:
+    """The device as far as it can be told without torch: its build says whether it can use CUDA, NVML what is there."""
+    from engine.gpu import Gpus
+
+    gpus = Gpus().names() if wanted not in ("cpu", "mps") and _built_for_cuda() else []
+    index = int(wanted) if wanted.isdigit() else 0
+    if index < len(gpus):
+        return {"kind": "cuda", "name": gpus[index]}
+    return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": _processor()}
+
+
+def _built_for_cuda() -> bool:
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.origin:
+        return False
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text()
+    except OSError:
+        return False
+    return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return model or platform.processor() or platform.machine()
+
+
+def _plan(name: str) -> Plan:
+    try:
+        text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return msgspec.json.decode(text, type=Plan)
+    except OSError as error:
+        raise UsageError(f"{shown(name)}: cannot be read: {error.strerror}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"{shown(name)}: not a plan: {error}") from None
+
+
+def main(arguments: Sequence[str]) -> int:
+    names = [argument for argument in arguments if argument != "--quick"]
+    if len(names) != 1:
+        print("usage: python -P -m engine.training.check PLAN_JSON|- [--quick]", file=sys.stderr)
+        return 2
+    try:
+        report = check(_plan(names[0]), quick="--quick" in arguments)
+    except UsageError as error:
+        report = Report(ok=False, errors=(str(error),))
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.flush()
+    return 0 if report.ok else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""The held-out subjects: whole volumes through the network without autocast, scored one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import torch
+from torch import nn
+
+from engine.training.loader import Volumes, collate
+from engine.training.metrics import METRICS, counts
+from engine.training.recorder import LongSpan
+
+VALIDATION_SUBJECTS = 16
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of each subject, in the order of the volumes; `loss` is what training minimises."""
+
+    subjects: dict[str, list[float]]
+
+    def mean(self) -> dict[str, float]:
+        """Over the subjects for which a figure is defined."""
+        means = {}
+        for name, values in self.subjects.items():
+            defined = [value for value in values if value == value]
+            if defined:
+                means[name] = sum(defined) / len(defined)
+        return means
+
+
+def evaluate(
+    model: nn.Module, loss: nn.Module, volumes: Volumes, indices: Sequence[int], device: torch.device,
+    memory_format: torch.memory_format, progress: LongSpan, check_stop: Callable[[], None],
+) -> Scores:
+    """Dice, AVD, MCC and the loss of every subject of `indices`, in float32. `check_stop` is called before each.
+
+    Leaves the model as it was, in training mode or not. Each subject's figures are read from the device.
+    """
+    figures: dict[str, list[float]] = {name: [] for name in (*METRICS, "loss")}
+    training = model.training
+    model.eval()
+    try:
+        for index in indices:
+            check_stop()
+            batch = collate([volumes[0, index]])
+            image = batch.image.to(device, memory_format=memory_format)
+            label = batch.label.to(device)
+            with torch.no_grad():
+                logits = model(image).float()
+                figures["loss"].append(float(loss(logits, label.long())))  # host-device sync
+                found = counts(logits.argmax(1) > 0, label > 0)  # host-device sync
+            for name, metric in METRICS.items():
+                figures[name].append(metric(found))
+            progress.advance(volumes.subjects[index].id)
+    finally:
+        model.train(training)
+    return Scores(subjects=figures)
+
+
+def validation_indices(count: int) -> list[int]:
+    """At most VALIDATION_SUBJECTS of `count` held-out subjects, evenly spread: a curve to look at, nothing is chosen by it."""
+    few = min(count, VALIDATION_SUBJECTS)
+    return [i * count // few for i in range(few)]

@@ -1,0 +1,80 @@
+"""One run as its folder describes it: which fold and restart, what to train on, as which attempt."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import UsageError
+from engine.experiment import Plan, Prepared, RunKey, Split, Subject, run_hash, steps_per_epoch
+from engine.paths import ExperimentPaths, RunPaths, read_json
+
+FOLDER = re.compile(r"^fold_(\d+)_restart_(\d+)$")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """`folder` is the run's. `config_hash` keys its checkpoints and its result."""
+
+    folder: Path
+    plan: Plan
+    prepared: Prepared
+    key: RunKey
+    split: Split
+    attempt: int
+    config_hash: str
+
+    @property
+    def run(self) -> RunPaths:
+        return RunPaths(self.folder)
+
+    @property
+    def experiment(self) -> ExperimentPaths:
+        return ExperimentPaths(self.folder.parent)
+
+    @property
+    def training(self) -> tuple[Subject, ...]:
+        return tuple(self.prepared.subjects[i] for i in self.split.train)
+
+    @property
+    def held_out(self) -> tuple[Subject, ...]:
+        return tuple(self.prepared.subjects[i] for i in self.split.test)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.split, self.plan.profile)
+
+    @property
+    def steps(self) -> int:
+        return self.plan.experiment.epochs * self.steps_per_epoch
+
+
+def read(folder: Path, environ: Mapping[str, str] = os.environ) -> Job:
+    """The job of a run's folder. Raises UsageError naming what is missing."""
+    match = FOLDER.match(folder.name)
+    if match is None:
+        raise UsageError(f"{folder}: not a run's folder; those are called fold_F_restart_R")
+    fold, restart = int(match[1]), int(match[2])
+    paths = ExperimentPaths(folder.parent)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        raise UsageError(f"{paths.plan}: missing or damaged; `steptop run` writes it")
+    prepared = read_json(paths.data, Prepared)
+    if prepared is None:
+        raise UsageError(f"{paths.data}: missing or damaged; `python -P -m engine.training.prepare {folder.parent}` writes it")
+    key = next((key for key in plan.runs if (key.fold, key.restart) == (fold, restart)), None)
+    split = next((split for split in prepared.splits if split.fold == fold), None)
+    if key is None or split is None:
+        raise UsageError(f"{folder}: the plan has no fold {fold} restart {restart}")
+    if not split.train or not split.test:
+        raise UsageError(f"{paths.data}: fold {fold} has {len(split.train)} subjects to train on and {len(split.test)} held out")
+    segments = RunPaths(folder).segments()
+    given = environ.get("STEPTOP_ATTEMPT", "")
+    return Job(
+        folder=folder, plan=plan, prepared=prepared, key=key, split=split,
+        attempt=int(given) if given.isdigit() else len(segments) + 1,
+        config_hash=run_hash(plan, key, prepared.data_hash),
+    )

@@ -1,0 +1,77 @@
+"""What became of an attempt: result.json always, results.json when the run is complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from engine.events import Outcome
+from engine.journal import read_ends
+from engine.paths import write_json
+from engine.records import ResultInfo
+from engine.training.evaluate import Scores
+from engine.training.job import Job
+from engine.training.results import FIGURES, RunResults
+
+ERROR_CHARACTERS = 2000
+EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
+
+
+def result(job: Job, outcome: Outcome, step: int, error: BaseException | None = None) -> ResultInfo:
+    """Write result.json, the trainer's last word about this attempt."""
+    info = ResultInfo(
+        outcome=outcome, attempt=job.attempt, step=step, epoch=-(-step // job.steps_per_epoch), config_hash=job.config_hash,
+        error_class=type(error).__name__ if error is not None else "", error=words(error) if error is not None else "",
+        at=time.time(),
+    )
+    write_json(job.run.result, info)
+    return info
+
+
+def words(error: BaseException) -> str:
+    """What an error says, in its own words: of one that came out of a loader process the last line, which names it, and
+    of a loader process that died the signal, which torch gives as the cause only."""
+    text = str(error).strip()
+    cause = error.__cause__
+    if "DataLoader worker" in text and "exited unexpectedly" in text and isinstance(cause, RuntimeError):
+        text = f"{str(cause).strip()} ({text})"
+    if "Original Traceback" in text:
+        text = text.splitlines()[-1]
+    return text[:ERROR_CHARACTERS]
+
+
+def run_results(job: Job, scores: Scores, train_loss: float | None, seconds: float, started: float) -> RunResults:
+    """Write results.json: the run is complete."""
+    means = scores.mean()
+    subjects = {name: [_defined(value) for value in scores.subjects[name]] for name in FIGURES}
+    found = RunResults(
+        outer_fold=job.key.fold, restart=job.key.restart, seed=job.key.seed, test_dice=means.get("dice"),
+        test_avd=means.get("avd"), test_mcc=means.get("mcc"), final_train_loss=train_loss,
+        checkpoint_path=str(job.run.final), duration_seconds=seconds, per_subject_dice=subjects["dice"],
+        per_subject_avd=subjects["avd"], per_subject_mcc=subjects["mcc"], subject_indices=list(job.split.test),
+        subject_ids=[subject.id for subject in job.held_out], config_hash=job.config_hash,
+        epochs=job.plan.experiment.epochs, attempts=len(job.run.segments()), started=_first_start(job, started),
+        ended=time.time(),
+    )
+    write_json(job.run.results, found)
+    return found
+
+
+def earlier_seconds(job: Job) -> float:
+    """How long earlier attempts lasted by their journals, steps that were lost and done again included."""
+    spans = []
+    for segment in job.run.segments():
+        if segment != job.run.segment(job.attempt):
+            records = read_ends(segment)[0]
+            if records:
+                spans.append(records[-1].m - records[0].m)
+    return sum(spans)
+
+
+def _first_start(job: Job, started: float) -> float:
+    begins: Sequence[float] = [records[0].t for s in job.run.segments() if (records := read_ends(s)[0])]
+    return min([started, *begins])
+
+
+def _defined(value: float) -> float | None:
+    return value if value == value else None

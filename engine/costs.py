@@ -19,14 +19,17 @@ from engine.state import ExperimentState, Part, RunState
 BETWEEN_RUNS = 0.046
 # The same training after a resume: another node, a cache gone cold.
 AFTER_RESUME = 0.08
-# What a mean over few steps cannot know: stalls that are rare enough not to have come yet, a machine that warms up.
-UNSEEN = 0.012
-# Batch means of heavy-tailed, autocorrelated steps are too sure of themselves: their 90 % intervals held 76 % of
-# simulated runs. With this factor on the standard error they hold 90 % (tests/benchmarks/forecast.py).
-TOO_SURE = 1.35
+# However many steps: a machine's pace wanders by about this much.
+UNSEEN = 0.008
+# The spread of steps before it is known, weighing as much as so many steps: stalls of 1 % of steps, 3–10× long.
+USUAL_SPREAD = 0.6
+USUAL_STEPS = 40
+# Batch means of heavy-tailed, autocorrelated steps are too sure of themselves. With this factor on the standard error
+# 90 % ranges hold nine simulated runs in ten (tests/benchmarks/forecast.py).
+TOO_SURE = 1.15
 # A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
 COLD_EPOCH = 0.75
-MODELLED = 0.6
+MODELLED = 1.0
 GAP_SECONDS = 3.0
 STARTUP_SECONDS = 8.0
 
@@ -71,7 +74,7 @@ def benchmark_key(plan: Plan, device_name: str) -> str:
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:
     """What this experiment can tell a later one; None before its first epoch has ended."""
-    seen = [run for run in state.runs if run.begin is not None and run.pace.segments and run.step >= run.steps_per_epoch]
+    seen = [run for run in state.runs if run.begin and run.pace.segments and run.step >= run.steps_per_epoch]
     means = [steady for run in seen if (steady := steady_mean(run.pace)) > 0]
     if not seen or not means:
         return None
@@ -148,16 +151,16 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     if run.step < run.steps_per_epoch:
         return msgspec.structs.replace(
             own, below=COLD_EPOCH * own.mean, spread=hypot(own.spread, 0.1 * own.mean),
-            basis=f"warming: {pace.steps:,} steps so far, the first epoch may be slower than the rest",
+            basis=f"warming: {pace.steps:,} steps so far",
         )
     return own
 
 
 def _error(segment: Segment) -> float:
-    """Standard error of a segment's mean. A spread that few steps could not show is taken as 30 %."""
-    seen = sqrt(segment.variance / segment.steps)
-    unknown = 0.3 * segment.mean / sqrt(segment.steps) * (8 / (8 + segment.steps))
-    return hypot(TOO_SURE * seen, unknown, UNSEEN * segment.mean)
+    """Standard error of a segment's mean, its variance weighed with what is usual (stalls may yet come)."""
+    usual = (USUAL_SPREAD * segment.mean) ** 2
+    variance = (segment.steps * segment.variance + USUAL_STEPS * usual) / (segment.steps + USUAL_STEPS)
+    return hypot(TOO_SURE * sqrt(variance / segment.steps), UNSEEN * segment.mean)
 
 
 def _noise(segment: Segment) -> float:
@@ -192,11 +195,12 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
         error = apart * sqrt(1 + 1 / len(means)) * mean
         noise = _noise(others[-1].pace.segments[-1])
         return Cost(mean, error, noise, basis=f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}")
-    timing = _like(state.plan, run, history)
+    timing = like(state.plan, run, history)
     return from_timing(timing) if timing is not None else None
 
 
-def _like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
+def like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
+    """The newest earlier experiment whose steps can be compared with these."""
     device = run.begin.device_name if run is not None and run.begin is not None else None
     return next(
         (t for t in history if t.key == benchmark_key(plan, t.device_name if device is None else device)), None
@@ -212,12 +216,11 @@ def from_timing(timing: KeyTiming) -> Cost:
 
 
 def _weighed(own: Cost, before: Cost) -> Cost:
-    """Both, by the inverse of their variances; the basis is that of the weightier."""
-    a, b = 1 / max(own.spread, 1e-9 * own.mean + 1e-12) ** 2, 1 / max(before.spread, 1e-9 * before.mean + 1e-12) ** 2
-    return Cost(
-        (a * own.mean + b * before.mean) / (a + b), 1 / sqrt(a + b), own.noise or before.noise,
-        basis=own.basis if a >= b else before.basis,
-    )
+    """Both, by the inverse of their variances; the basis names what weighs a tenth or more."""
+    a, b = (1 / max(cost.spread, 1e-9 * cost.mean, 1e-12) ** 2 for cost in (own, before))
+    share = a / (a + b)
+    basis = own.basis if share > 0.9 else before.basis if share < 0.1 else f"{own.basis}, and {before.basis}"
+    return Cost(share * own.mean + (1 - share) * before.mean, 1 / sqrt(a + b), own.noise or before.noise, basis=basis)
 
 
 # ---------------------------------------------------------------- everything else
@@ -227,21 +230,25 @@ def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], f
     """One span called `name`: measured in any run, else from `history`, else `fallback`."""
     part = pooled(state, name)
     if part.count:
-        return Cost(part.mean, hypot(0.15 / sqrt(part.count), 0.02) * part.mean, 0.15 * part.mean, basis="measured here")
+        error = hypot(0.1 / sqrt(part.count), 0.02) * part.mean
+        return Cost(part.mean, error, 0.15 * part.mean, basis="measured here")
     if name in history:
         return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis="from earlier experiments")
     return fallback
 
 
 def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:
-    """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled from what
-    a step waits for data and spends in the forward pass. None when there is nothing to go by."""
+    """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled as
+    loading a sample and one forward pass. None when there is nothing to go by."""
     other = "validate" if name == "evaluate" else "evaluate"
-    for source, error, basis in ((name, 0.04, "measured here"), (other, 0.3, f"modelled from {other}")):
+    for source, error, basis in ((name, 0.04, "measured here"), (other, 0.12, f"modelled from {other}")):
         part = pooled(state, source)
+        if run is not None and run.activity == source and run.activity_done:
+            part = Part(part.count + 1, part.seconds + max(0.0, state.now - run.activity_since), 0.0,
+                        part.items + run.activity_done)
         if part.items:
             each = part.seconds / part.items
-            return Cost(each, hypot(error, 0.08 / sqrt(part.count)) * each, 0.2 * each, basis=basis)
+            return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, basis=basis)
         if source in history:
             return Cost(history[source], hypot(error, 0.1) * history[source], 0.2 * history[source], basis=basis)
     known = [r for r in (run, *state.runs) if r is not None and r.recent]
@@ -251,6 +258,8 @@ def item_cost(state: ExperimentState, run: RunState | None, name: str, history: 
     samples = sum(record.samples for record in recent)
     if not samples:
         return None
-    each = sum(r.spans.data + r.spans.h2d + r.spans.forward for r in recent) / samples
+    loads = sum(record.loads for record in recent)
+    load = sum(r.load_seconds for r in recent) / loads if loads else sum(r.spans.data for r in recent) / samples
+    each = load + sum(r.spans.h2d + r.spans.forward for r in recent) / samples
     each = each or sum(r.seconds for r in recent) / samples
     return Cost(each, MODELLED * each, 0.2 * each, basis="modelled from the forward pass")

@@ -20,13 +20,14 @@ from engine.costs import (
     benchmark_key,
     from_timing,
     item_cost,
+    like,
     part_cost,
     pooled,
     step_cost,
     timing_of,
 )
 from engine.experiment import Plan
-from engine.remaining import Amounts, added, later_runs, of_run, runs_left, whole_run
+from engine.remaining import Amounts, added, later_runs, of_run, planned, runs_left, whole_run
 from engine.state import ExperimentState, RunState
 
 __all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_of"]
@@ -34,7 +35,8 @@ __all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key"
 Z90 = 1.645
 NOT_KNOWN = "not known yet"
 ENDED = ("finished", "stopped", "failed", "lost")
-NAMES = {"step": "train", "here": "under way", "gap": "between runs"}
+WORDS = {"step": "train", "gap": "between runs"}
+FIRST_CHECKPOINT = 0.5
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -48,7 +50,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """`stop_here`: when it ends if this run is the last. `parts`: seconds left of the experiment, by what they go into."""
+    """`stop_here`: when it ends if this run is the last. `parts`: seconds left of the experiment by what takes them."""
 
     epoch: Estimate = Estimate()
     run: Estimate = Estimate()
@@ -66,61 +68,94 @@ def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forec
     run = state.run
     if run is None or run.phase in ENDED:
         return _between_runs(state, run, history)
-    if state.stop is not None and state.stop.mode in ("now", "force") and state.stop.phase != "done":
-        return _stopping(state, run, history)
     step = step_cost(state, run, history)
-    amounts = of_run(state, run, step.mean if step else 0.0)
-    if step is None or amounts is None:
-        return Forecast(warming=run.begin is not None, text=_why_unknown(state, run))
+    if step is None:
+        return Forecast(warming=run.begin is not None, text="not known yet: no step has ended")
     costs = _costs(state, run, step, history)
+    if state.stop is not None and state.stop.mode != "after_run" and state.stop.phase != "done":
+        soon = _estimate(state, {"step": 1.0, "checkpoint": 1.0}, costs, "stopping now")
+        return Forecast(epoch=soon, run=soon, stop_here=soon, experiment=soon, text="stopping now")
+    amounts = of_run(state, run, costs)
+    if amounts is None:
+        return Forecast(text="not known yet: how many steps an epoch has is known once the volumes are prepared")
     epoch_left, run_left = amounts
-    after = later_runs(state, runs_left(state), step.mean)
+    others = runs_left(state, running=True)
+    after = later_runs(state, others, step.mean, running=True)
     epoch = _estimate(state, epoch_left, costs, step.basis)
     ends = _estimate(state, run_left, costs, step.basis, epoch)
-    last = state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done"
-    everything = run_left if last or after is None else added(run_left, after)
-    basis = step.basis if after is None or last else f"{step.basis}; the other runs like this one"
-    experiment = ends if last else _estimate(state, everything, costs, basis, ends)
     warming = run.pace.warming or step.basis.startswith("warming")
+    if after is None:
+        return Forecast(
+            epoch=epoch, run=ends, stop_here=ends, warming=warming, text=_text(step, costs, run_left),
+            parts=_parts(run_left, costs),
+        )
+    whole = added(run_left, after)
+    experiment = _estimate(state, whole, costs, step.basis, ends) if others else ends
     return Forecast(
         epoch=epoch, run=ends, stop_here=ends, experiment=experiment, warming=warming,
-        text=_text(step, costs, run_left, warming), parts=_parts(everything, costs),
+        text=_text(step, costs, whole), parts=_parts(whole, costs),
+    )
+
+
+def _over(state: ExperimentState) -> Forecast:
+    """It has ended: nothing is left, and it is known when."""
+    at = state.ended.t if state.ended is not None else max((run.ended for run in state.runs), default=0.0)
+    if state.phase == "lost":
+        nobody = Estimate(basis="lost: nobody is training")
+        return Forecast(epoch=nobody, run=nobody, stop_here=nobody, experiment=nobody, text=nobody.basis)
+    over = Estimate(0.0, 0.0, 0.0, at or None, state.phase)
+    return Forecast(epoch=over, run=over, stop_here=over, experiment=over, text=state.phase)
+
+
+def _between_runs(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Forecast:
+    """Before the first run, or between two."""
+    over = Estimate(0.0, 0.0, 0.0, run.ended or None, run.phase) if run is not None else Estimate()
+    left = runs_left(state, running=False)
+    step = step_cost(state, None, history)
+    after = later_runs(state, left, step.mean if step else 0.0, running=False)
+    if run is not None and not left:
+        return Forecast(epoch=over, run=over, stop_here=over, experiment=over, text=over.basis)
+    if step is None or after is None:
+        unknown = Estimate()
+        return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=NOT_KNOWN)
+    costs = _costs(state, run, step, history)
+    experiment = _estimate(state, after, costs, step.basis)
+    return Forecast(
+        epoch=over, run=over, stop_here=over, experiment=experiment, text=_text(step, costs, after),
+        parts=_parts(after, costs),
     )
 
 
 def before_launch(
     plan: Plan, steps_per_epoch: Mapping[int, int], test_counts: Mapping[int, int], timings: Sequence[KeyTiming]
 ) -> Forecast:
-    """What an experiment would take if launched now: `steps_per_epoch` and `test_counts` by fold, `timings` newest first.
+    """What an experiment would take if launched now; `steps_per_epoch` and `test_counts` are by fold.
 
-    Only timings under the plan's own benchmark key count; without one nothing is known.
+    `timings` come newest first. Only timings under the plan's own benchmark key count; without one nothing is known.
     """
     timing = next((t for t in timings if t.key == benchmark_key(plan, t.device_name)), None)
     if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
         return Forecast(text="not known yet: nothing of this kind has run here")
     step, known = from_timing(timing), _remembered(timing)
-    costs = {
-        "step": step, "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
+    costs = _with_steps(step) | {
         "startup": _known(known, "startup", STARTUP_SECONDS), "gap": _known(known, "gap", GAP_SECONDS),
-        "checkpoint": _known(known, "checkpoint", 0.5),
+        "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT),
     }
-    guess = Cost(step.mean * 0.5, step.mean * 0.4, basis="modelled from a step")
-    for name in ("validate", "evaluate"):
-        source = known.get(name, known.get("evaluate" if name == "validate" else "validate"))
-        costs[name] = Cost(source, (0.1 if name in known else 0.3) * source) if source is not None else guess
+    for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
+        guess = _known(known, other, 0.5 * step.mean)
+        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean)
     runs = plan.runs[: plan.stop_after_runs or None]
-    first: Amounts | None = None
+    each = [
+        whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
+    ]
     total: Amounts = {}
-    for key in runs:
-        left = whole_run(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0), step.mean)
-        first = first if first is not None else dict(left)
+    for left in each:
         total = added(total, left)
     total["gap"] = float(len(runs) - 1)
-    total["drift"] = total["step"] - (first or {})["step"]
-    run = _interval(first or {}, costs, step.basis)
+    run = _interval(each[0], costs, step.basis)
     experiment = _nested(_interval(total, costs, step.basis), run)
     return Forecast(
-        run=run, stop_here=run, experiment=experiment, text=f"{step.basis}; 90 % range", parts=_parts(total, costs)
+        run=run, stop_here=run, experiment=experiment, text=f"{step.basis} · 90 % range", parts=_parts(total, costs)
     )
 
 
@@ -130,32 +165,34 @@ def before_launch(
 def _costs(
     state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]
 ) -> dict[str, Cost]:
-    device = run.begin.device_name if run is not None and run.begin is not None else None
-    timing = next(
-        (t for t in history if t.key == benchmark_key(state.plan, device if device is not None else t.device_name)), None
-    )
+    timing = like(state.plan, run, history)
     known = _remembered(timing) if timing is not None else {}
-    gaps = state.gaps
-    gap = sum(gaps) / len(gaps) if gaps else known.get("gap", GAP_SECONDS)
-    costs = {
-        "step": step, "drift": Cost(0.0, BETWEEN_RUNS * step.mean), "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
+    gap = sum(state.gaps) / len(state.gaps) if state.gaps else known.get("gap", GAP_SECONDS)
+    costs = _with_steps(step) | {
+        "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
         "startup": part_cost(state, "startup", known, Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)),
         "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)),
     }
     for name in ("validate", "evaluate"):
         cost = item_cost(state, run, name, known)
         costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
-    for name in {name for other in state.runs for name in other.parts} - set(costs):
-        costs[name] = part_cost(state, name, {}, Cost(0.0))
-    for name in ("validate", "evaluate"):
-        part = pooled(state, name)
-        if part.count:
+        if pooled(state, name).count:
             costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
+    for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
+        costs[name] = part_cost(state, name, {}, Cost(0.0))
     return costs
 
 
+def _with_steps(step: Cost) -> dict[str, Cost]:
+    """A step; what steps of other runs may differ in; what steps after the present epoch may be quicker."""
+    return {
+        "step": msgspec.structs.replace(step, below=0.0), "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
+        "cold": Cost(0.0, below=step.below),
+    }
+
+
 def _first_checkpoint(run: RunState | None) -> Cost:
-    seconds = run.checkpoint.seconds if run is not None and run.checkpoint is not None else 0.5
+    seconds = run.checkpoint.seconds if run is not None and run.checkpoint is not None else FIRST_CHECKPOINT
     return Cost(seconds, 0.5 * seconds)
 
 
@@ -190,11 +227,7 @@ def _interval(amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estima
 def _estimate(
     state: ExperimentState, amounts: Amounts, costs: Mapping[str, Cost], basis: str, inner: Estimate | None = None
 ) -> Estimate:
-    counted = {name: count for name, count in amounts.items() if count and not name.startswith("here/")}
-    # The rest of what is under way comes as seconds already.
-    under_way = {name: count for name, count in amounts.items() if name.startswith("here/")}
-    all_costs = dict(costs) | {name: Cost(1.0, 0.2, basis="under way") for name in under_way}
-    estimate = _interval(counted | under_way, all_costs, basis)
+    estimate = _interval(amounts, costs, basis)
     if inner is not None:
         estimate = _nested(estimate, inner)
     return msgspec.structs.replace(estimate, at=state.now + (estimate.seconds or 0.0))
@@ -210,8 +243,17 @@ def _nested(outer: Estimate, inner: Estimate) -> Estimate:
 def _parts(amounts: Amounts, costs: Mapping[str, Cost]) -> dict[str, float]:
     parts: dict[str, float] = {}
     for name, count in amounts.items():
-        mean = 1.0 if name.startswith("here/") else costs[name].mean
-        short = name.removeprefix("here/").removesuffix(" (whole)")
-        if count * mean:
-            parts[NAMES.get(short, short)] = parts.get(NAMES.get(short, short), 0.0) + count * mean
+        if seconds := count * costs[name].mean:
+            word = WORDS.get(name, name.removesuffix(" (whole)"))
+            parts[word] = parts.get(word, 0.0) + seconds
     return parts
+
+
+def _text(step: Cost, costs: Mapping[str, Cost], amounts: Amounts) -> str:
+    """What it rests on, and what of it has not been seen yet."""
+    warming = step.basis.startswith("warming")
+    said = [step.basis, "the first epoch may be slower than the rest" if warming else "90 % range"]
+    for name in ("validate", "evaluate"):
+        if amounts.get(name) and costs[name].basis.startswith("modelled"):
+            said.append(f"{name} not seen yet: {costs[name].basis}")
+    return " · ".join(said)

@@ -119,7 +119,7 @@ COMPUTE = replace(
     ARC, experiment_name="arc-meshnet26", knobs={"num_workers": 4, "val_every_epochs": 5}, profile="moderate",
     recipe=replace(
         ARC.recipe, spans=Spans(data=0.012, h2d=0.018, forward=0.17, loss=0.01, backward=0.295, optimizer=0.012),
-        startup_seconds=12.0, validate_every=5, validate_items=75, validate_item_seconds=0.3, evaluate_item_seconds=0.34,
+        startup_seconds=12.0, validate_every=5, validate_items=16, validate_item_seconds=0.3, evaluate_item_seconds=0.34,
         load_seconds=0.9, num_workers=4,
     ),
     machine=replace(

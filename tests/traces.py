@@ -241,12 +241,13 @@ def trace(
     step times after every 50 steps, evaluation and checkpoints."""
     rng = random.Random(f"{kind}/{seed}")
     mean = 10 ** rng.uniform(-0.6, 1.2)
+    subject = mean * rng.uniform(0.5, 4)
     recipe = Recipe(
         **{  # type: ignore[arg-type]
             "epochs": epochs or rng.randrange(20, 81), "steps_per_epoch": steps_per_epoch,
             "spans": Spans(data=0.1 * mean, forward=0.3 * mean, loss=0.02 * mean, backward=0.5 * mean, optimizer=0.08 * mean),
-            "startup_seconds": rng.uniform(2, 10), "validate_item_seconds": mean * rng.uniform(0.5, 4),
-            "evaluate_item_seconds": mean * rng.uniform(0.3, 1.0), "checkpoint_seconds": rng.uniform(0.05, 0.5),
+            "startup_seconds": rng.uniform(2, 10), "validate_item_seconds": subject,
+            "evaluate_item_seconds": subject * rng.uniform(0.8, 1.25), "checkpoint_seconds": rng.uniform(0.05, 0.5),
         } | more
     )
     seconds = step_seconds(kind, rng, recipe.steps, mean, steps_per_epoch, rng.uniform(0.03, 0.25))

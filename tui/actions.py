@@ -15,7 +15,7 @@ class Situation(NamedTuple):
 
     view: View | None = None
     readonly: bool = False
-    enlarged: bool = False
+    dashboard: bool = True
 
     @property
     def state(self) -> ExperimentState | None:
@@ -76,11 +76,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("logs", "l", "Logs", "What the trainer printed: filter with /, follow with f.", "logs", 4, lambda s: s.view is not None),
     Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 6),
     Command("launch", "n", "Launch an experiment", "Choose experiment, profile, folds, data; see when it would end.", "new", 7, writes=True),
-    Command("enlarge_focused", "enter", "Enlarge the panel", "The focused panel fills the screen; escape puts it back.", "enlarge", 8),
+    Command("enlarge_focused", "enter", "Enlarge the panel", "The focused panel fills the screen; escape puts it back.", "enlarge", 8, lambda s: s.dashboard),
     Command("help", "question_mark,f1", "Help", "What the focused panel shows, and every key.", "help", 5, shown_key="?"),
     Command("command_palette", "ctrl+p", "Command palette", "Every command by name.", shown_key="ctrl+p"),
-    Command("log_scale", "g", "Logarithmic scale", "Switch both plots between linear and logarithmic."),
-    Command("next_curve", "m", "Next curve", "Show another curve in the loss plot: validation figures, where there are some."),
+    Command("log_scale", "g", "Logarithmic scale", "Switch the plots between linear and logarithmic.", when=lambda s: s.dashboard),
+    Command("next_curve", "m", "Next curve", "Another curve in the loss plot: validation figures, where there are some.", when=lambda s: s.dashboard),
     Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's own colours). Remembered."),
     Command("faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"),
     Command("slower", "minus", "Refresh less often", "Up to every ten seconds. Remembered.", shown_key="-"),

@@ -106,8 +106,8 @@ class SteptopApp(App[None]):
     # ------------------------------------------------------------ begin and end
 
     def on_mount(self) -> None:
-        if self._ascii:
-            self.add_class("-ascii")
+        self.set_class(bool(self._ascii), "-ascii")
+        self.set_class(self.options.low_bandwidth, "-calm")
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._ended_by, number)
@@ -178,7 +178,7 @@ class SteptopApp(App[None]):
 
     @property
     def situation(self) -> Situation:
-        return Situation(self.view, self.options.readonly)
+        return Situation(self.view, self.options.readonly, any(isinstance(screen, Dashboard) for screen in self.screen_stack))
 
     # ------------------------------------------------------------ commands
 

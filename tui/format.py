@@ -19,7 +19,7 @@ def duration(seconds: float | None) -> str:
         return DASH
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    if seconds == 0:
+    if seconds < 1e-6:
         return "0 s"
     if seconds < 0.9995:
         return f"{significant(seconds * 1000)} ms"
@@ -148,10 +148,12 @@ def significant(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else DASH
     places = digits - 1 - math.floor(math.log10(abs(value)))
-    if places > 6:
+    if not -4 <= places <= 6:
         return f"{value:.{digits - 1}e}"
-    text = f"{round(value, places):.{max(0, places)}f}"
-    return text
+    rounded = round(value, places)
+    # 9.996 is 10.0, not 10.00.
+    places -= abs(rounded) >= 10 ** (digits - places)
+    return f"{rounded:.{max(0, places)}f}"
 
 
 def loss(value: float | None) -> str:

@@ -102,8 +102,7 @@ def change(old: Pen | None, new: Pen) -> str:
 @lru_cache(4096)
 def blank(pen: Pen) -> Pen:
     """What can be seen of `pen` on a space."""
-    seen = tuple(a for a in pen.attributes if a in ("4", "7", "9", "21"))
-    return Pen(seen, pen.foreground if seen else "", pen.background)
+    return pen if set(pen.attributes) & {"4", "7", "9", "21"} else Pen((), "", pen.background)
 
 
 class Canvas:

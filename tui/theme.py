@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 # What a piece of text is for. app.tcss gives each a colour of the theme; text-style lives there too.
 ROLES = (
@@ -18,7 +18,7 @@ def _theme(
     return Theme(
         name=name, dark=dark, ansi=ansi, primary=accent, secondary=accent, accent=accent, warning=warn, error=bad, success=good,
         foreground=text, background=background, surface=strip, panel=strip, boost=strip,
-        variables={
+        variables=(BUILTIN_THEMES["ansi-dark"].variables if ansi else {}) | {
             "label": label, "number": number, "rule": rule, "track": track, "faint": faint, "strip": strip, "good": good,
             "warn": warn, "bad": bad, "border": accent, "border-blurred": rule, "scrollbar": rule, "scrollbar-hover": label,
             "scrollbar-active": accent, "scrollbar-background": background, "scrollbar-background-hover": background,

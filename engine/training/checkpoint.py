@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written aside, forced to the disk, read back, and only then given their name.
+"""Checkpoints that are whole or not there: written aside, forced to the disk, read back, only then given their name.
 
     step-00000148.pt      a checkpoint; the two newest stay
     final.pt              the state after the last step
@@ -70,7 +70,8 @@ class Store:
     """The checkpoints of one run's folder. `step` is the newest one's, written or loaded; None without any."""
 
     def __init__(
-        self, run: RunPaths, config_hash: str, attempt: int, keep: int = 2, after: Callable[[str], None] = lambda _: None
+        self, run: RunPaths, config_hash: str, attempt: int, keep: int = 2,
+        after: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`after` is told of every stage of a save as it is over; tests end the process there."""
         self.step: int | None = None
@@ -106,7 +107,7 @@ class Store:
         temporary.unlink(missing_ok=True)
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "r+b") as file:
+            with os.fdopen(descriptor, "r+b") as file:
                 hashed = _Hashed(file)
                 _save(state, hashed)
                 file.flush()
@@ -125,7 +126,7 @@ class Store:
                 attempt=self._attempt, torch=str(torch.__version__),
             ))
             self._after("described")
-            os.replace(temporary, path)
+            temporary.replace(path)
             sync_folder(path.parent)
             self._after("named")
         except BaseException:
@@ -188,7 +189,7 @@ class Store:
                 "resume with the settings it was made with, or train under another name"
             )
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != sidecar.size:
                     raise CheckpointError(f"{path.name}: {size} bytes instead of {sidecar.size}")
@@ -207,7 +208,7 @@ class Store:
             path.unlink(missing_ok=True)
 
     def _leftovers(self) -> Iterator[Path]:
-        """Temporary files whose writer is gone (or had this process's number before), and digests of what never came."""
+        """Temporary files whose writer is gone (or had this process's number before), and digests of what never was."""
         for path in self._run.folder.glob("step-????????.json"):
             if not path.with_suffix(".pt").exists():
                 yield path

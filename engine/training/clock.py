@@ -45,7 +45,7 @@ class HostClock:
     def mark(self) -> float:
         return time.perf_counter()
 
-    def passed(self, mark: float) -> bool:
+    def passed(self, mark: float) -> bool:  # noqa: ARG002
         return True
 
     def seconds(self, begin: float, end: float) -> float:
@@ -76,15 +76,15 @@ class CudaClock:
         self._next = 0
 
     def mark(self) -> torch.cuda.Event:
-        event = self._pool.pop() if self._pool else torch.cuda.Event(enable_timing=True)
+        event = self._pool.pop() if self._pool else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
     def passed(self, mark: torch.cuda.Event) -> bool:
-        return bool(mark.query())
+        return bool(mark.query())  # type: ignore[no-untyped-call]
 
     def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
-        return begin.elapsed_time(end) / 1000
+        return float(begin.elapsed_time(end)) / 1000
 
     def release(self, marks: Iterable[torch.cuda.Event]) -> None:
         self._pool.extend(marks)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import torch
-from torch import nn
 
+from engine.training.learner import Learner
 from engine.training.loader import Volumes, collate
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
@@ -31,25 +31,25 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    model: nn.Module, loss: nn.Module, volumes: Volumes, indices: Sequence[int], device: torch.device,
-    memory_format: torch.memory_format, progress: LongSpan, check_stop: Callable[[], None],
+    learner: Learner, volumes: Volumes, indices: Sequence[int], progress: LongSpan, check_stop: Callable[[], None]
 ) -> Scores:
     """Dice, AVD, MCC and the loss of every subject of `indices`, in float32. `check_stop` is called before each.
 
     Leaves the model as it was, in training mode or not. Each subject's figures are read from the device.
     """
     figures: dict[str, list[float]] = {name: [] for name in (*METRICS, "loss")}
+    model, device = learner.model, learner.device
     training = model.training
     model.eval()
     try:
         for index in indices:
             check_stop()
             batch = collate([volumes[0, index]])
-            image = batch.image.to(device, memory_format=memory_format)
+            image = batch.image.to(device, memory_format=learner.memory_format)
             label = batch.label.to(device)
             with torch.no_grad():
-                logits = model(image).float()
-                figures["loss"].append(float(loss(logits, label.long())))  # host-device sync
+                logits = model(image)
+                figures["loss"].append(float(learner.loss(logits, label.long())))  # host-device sync
                 found = counts(logits.argmax(1) > 0, label > 0)  # host-device sync
             for name, metric in METRICS.items():
                 figures[name].append(metric(found))
@@ -60,6 +60,7 @@ def evaluate(
 
 
 def validation_indices(count: int) -> list[int]:
-    """At most VALIDATION_SUBJECTS of `count` held-out subjects, evenly spread: a curve to look at, nothing is chosen by it."""
+    """At most VALIDATION_SUBJECTS of `count` held-out ones, evenly spread: a curve to look at, nothing is chosen by it.
+    """
     few = min(count, VALIDATION_SUBJECTS)
     return [i * count // few for i in range(few)]

@@ -64,13 +64,14 @@ def read(folder: Path, environ: Mapping[str, str] = os.environ) -> Job:
         raise UsageError(f"{paths.plan}: missing or damaged; `steptop run` writes it")
     prepared = read_json(paths.data, Prepared)
     if prepared is None:
-        raise UsageError(f"{paths.data}: missing or damaged; `python -P -m engine.training.prepare {folder.parent}` writes it")
+        raise UsageError(f"{paths.data}: missing or damaged; `steptop run` prepares the volumes and writes it")
     key = next((key for key in plan.runs if (key.fold, key.restart) == (fold, restart)), None)
     split = next((split for split in prepared.splits if split.fold == fold), None)
     if key is None or split is None:
         raise UsageError(f"{folder}: the plan has no fold {fold} restart {restart}")
     if not split.train or not split.test:
-        raise UsageError(f"{paths.data}: fold {fold} has {len(split.train)} subjects to train on and {len(split.test)} held out")
+        counts = f"{len(split.train)} subjects to train on and {len(split.test)} held out"
+        raise UsageError(f"{paths.data}: fold {fold} has {counts}")
     segments = RunPaths(folder).segments()
     given = environ.get("STEPTOP_ATTEMPT", "")
     return Job(

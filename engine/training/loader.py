@@ -1,4 +1,4 @@
-"""Samples for the loop: prepared volumes, memory-mapped once per process, in an order that only seed and epoch decide."""
+"""Samples for the loop: prepared volumes, memory-mapped once per process, in an order that seed and epoch decide."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Item(NamedTuple):
 
     image: Tensor
     label: Tensor
-    index: int
+    subject: int
     seconds: float
 
 
@@ -114,9 +114,9 @@ class Feed:
             "worker_init_fn": start_worker,
         }
         self._loader: DataLoader[Item] | None = DataLoader(
-            volumes, batch_size=int(profile["batch_size"]), sampler=self._order, num_workers=workers, collate_fn=collate,
-            pin_memory=bool(profile["pin_memory"]) and device_type == "cuda", generator=seeds.loader_generator(seed),
-            **(with_workers if workers else {}),
+            volumes, batch_size=int(profile["batch_size"]), sampler=self._order, num_workers=workers,
+            collate_fn=collate, pin_memory=bool(profile["pin_memory"]) and device_type == "cuda",
+            generator=seeds.loader_generator(seed), **(with_workers if workers else {}),
         )
         self._batches: Iterator[Batch] | None = None
         self._begun: tuple[int, tuple[int, ...]] | None = None
@@ -146,7 +146,7 @@ def collate(items: list[Item]) -> Batch:
     """Items of one shape, one behind the other."""
     return Batch(
         torch.stack([item.image for item in items]), torch.stack([item.label for item in items]),
-        [item.index for item in items], sum(item.seconds for item in items),
+        [item.subject for item in items], sum(item.seconds for item in items),
     )
 
 

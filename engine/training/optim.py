@@ -14,7 +14,7 @@ from engine.experiment import Schedule
 
 
 def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) -> Optimizer:
-    """AdamW. Fused on CUDA: there the gradient scaler hands it the overflow flag on the device instead of reading it."""
+    """AdamW. Fused on CUDA: there the gradient scaler passes the overflow flag on unread."""
     return AdamW(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, eps=config.eps,
         fused=True if device.type == "cuda" else None,

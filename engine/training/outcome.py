@@ -20,7 +20,8 @@ EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 def result(job: Job, outcome: Outcome, step: int, error: BaseException | None = None) -> ResultInfo:
     """Write result.json, the trainer's last word about this attempt."""
     info = ResultInfo(
-        outcome=outcome, attempt=job.attempt, step=step, epoch=-(-step // job.steps_per_epoch), config_hash=job.config_hash,
+        outcome=outcome, attempt=job.attempt, step=step, epoch=-(-step // job.steps_per_epoch),
+        config_hash=job.config_hash,
         error_class=type(error).__name__ if error is not None else "", error=words(error) if error is not None else "",
         at=time.time(),
     )

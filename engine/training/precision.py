@@ -41,7 +41,9 @@ def observe(model: nn.Module, report: Callable[[str, str], None]) -> None:
     handle = hidden.register_forward_hook(look)
 
 
-def observe_apart(model: nn.Module, image: Tensor, dtype: torch.dtype | None, report: Callable[[str, str], None]) -> None:
+def observe_apart(
+    model: nn.Module, image: Tensor, dtype: torch.dtype | None, report: Callable[[str, str], None]
+) -> None:
     """The same by a forward pass of its own, for a model that is compiled afterwards: a hook would be compiled with it.
 
     `image` (B, 1, D, H, W) is cropped; nothing of the model changes.

@@ -229,7 +229,10 @@ def main(arguments: Sequence[str]) -> int:
         try:
             write_json(
                 paths.prepare_result,
-                ResultInfo(outcome=outcome, error=text, error_class=name, kind=kind, at=time.time()),
+                ResultInfo(
+                    outcome=outcome, attempt=int(os.environ.get("STEPTOP_ATTEMPT", "0")), error=text, error_class=name,
+                    kind=kind, at=time.time(),
+                ),
             )
         except OSError as error:
             print(f"{shown(paths.prepare_result)}: cannot be written: {error.strerror}", file=sys.stderr)

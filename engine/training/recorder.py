@@ -1,7 +1,7 @@
 """Where the time goes: `with recorder.span("forward"): …`, and a line in the journal every quarter of a second.
 
-Nothing here waits for the device. A step's device times and its loss are looked up when the device has passed the step's
-last mark, some steps later on CUDA, at once on a CPU. Spans that follow each other share the mark between them.
+Nothing here waits for the device. A step's device times and its loss are looked up when the device has passed the
+step's last mark, some steps later on CUDA, at once on a CPU. Spans that follow each other share the mark between them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Mean:
 class _Step:
     """One step, until the device has done it."""
 
-    __slots__ = ("data", "epoch", "load_seconds", "loads", "loss", "lr", "marks", "number", "samples", "seconds", "spans")
+    __slots__ = (
+        "data", "epoch", "load_seconds", "loads", "loss", "lr", "marks", "number", "samples", "seconds", "spans",
+    )
 
     def __init__(self) -> None:
         self.number = self.epoch = self.samples = self.loads = 0

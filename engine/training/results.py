@@ -46,7 +46,7 @@ class RunResults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[str, Any]:
-    """Write experiment_results.json and return it. Runs that are missing, damaged or of another configuration are left out."""
+    """Write experiment_results.json and return it; missing, damaged and other configurations' runs are left out."""
     runs = [run for key in plan.runs if (run := _of(paths, plan, prepared, key)) is not None]
     summary: dict[str, Any] = {
         "num_runs": len(runs), "num_runs_planned": len(plan.runs),
@@ -79,7 +79,7 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """mean, std (of a sample, n - 1), median and iqr [lower quartile, upper quartile]; None where there are too few values.
+    """mean, std (of a sample, n - 1), median and iqr [lower, upper quartile]; None where there are too few values.
 
     Quartiles are interpolated linearly between order statistics, as numpy.percentile does.
     """
@@ -109,7 +109,7 @@ def _fold(fold: int, every: Sequence[RunResults]) -> dict[str, Any]:
 
 
 def _timing(runs: Sequence[RunResults]) -> dict[str, Any]:
-    """Wall clock of the first start and the last end, and the hours all runs took, pauses between attempts not counted."""
+    """Wall clock of the first start and last end, and the hours all runs took without the pauses between attempts."""
     starts, ends = [run.started for run in runs if run.started], [run.ended for run in runs if run.ended]
     return {
         "start": _clock(min(starts, default=0.0)), "end": _clock(max(ends, default=0.0)),

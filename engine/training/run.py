@@ -34,7 +34,7 @@ def run(folder: Path, stop: Stop, began: float, line_seconds: float = LINE_SECON
             sys.stderr.flush()
             # Its frames hold the loader, whose processes end only when nothing holds it.
             outcome, error = "failed", failure.with_traceback(None)
-        trainer.close()
+        trainer.resources.close()
         stop.disarm()
         info = result(job, outcome, trainer.step, error)
         if trainer.begun:

@@ -38,12 +38,12 @@ def loader_generator(seed: int) -> torch.Generator:
 
 
 def rng_state() -> dict[str, Any]:
-    """The global generators' states as tensors and plain numbers: `torch.load(weights_only=True)` takes nothing else."""
+    """The global generators' states as tensors and plain numbers: `weights_only=True` loads nothing else."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": {
             "name": str(name), "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)), "position": int(position),
             "has_gauss": int(has_gauss), "cached": float(cached),

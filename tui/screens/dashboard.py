@@ -58,7 +58,7 @@ class Dashboard(Screen[None]):
         yield Banner(self._readonly).data_bind(Dashboard.view, Dashboard.problem)
         with Vertical(id="body"):
             with Horizontal(id="top", classes="row"):
-                yield ProgressPanel(id="progress").data_bind(Dashboard.view)
+                yield ProgressPanel(calm=self._calm, id="progress").data_bind(Dashboard.view)
                 yield FinishPanel(id="finish").data_bind(Dashboard.view)
             with Horizontal(id="middle", classes="row"):
                 yield WherePanel(id="where").data_bind(Dashboard.view)
@@ -80,9 +80,6 @@ class Dashboard(Screen[None]):
             self.minimize()
         else:
             self.maximize(message.panel, container=False)
-
-    def watch_maximized(self, before: object, after: object) -> None:
-        self.situation = self.situation._replace(enlarged=after is not None)
 
     @property
     def panels(self) -> list[Panel]:

@@ -60,11 +60,22 @@ def entry(listed: Listed, width: int) -> Content:
         ends = listed.view.forecast.experiment.at
         when = f"ends {clock(ends, state.now)}" if ends else "end not known yet"
     role = {"good": "$good", "warn": "$warn", "bad": "$bad", "accent": "$accent"}.get(word.role, "$label")
-    symbols = "".join(RUN_SYMBOLS[r.phase] for r in state.runs[:30]) if width >= 110 else ""
-    return Content.assemble(
-        (f" {word.symbol} ", role), (fit(state.plan.name, 24), "$number"), (f" {fit(word.text, 18)}", role), (f" {fit(where, 11)}", ""),
-        (f" {fit(epoch, 14)}", "$label"), (f" {fit(when, 24)}", ""), (f" {symbols}", "$label"),
-    )
+    parts: list[tuple[str, str]] = [
+        (f" {word.symbol} ", role),
+        (fit(state.plan.name, 24), "$number"),
+        (f" {fit(word.text, 20)}", role),
+        (f" {fit(where, 11)}", "$foreground"),
+        (f" {fit(when, 26)}", "$foreground"),
+        (f" {fit(epoch, 14)}", "$label"),
+        (" " + "".join(RUN_SYMBOLS[run.phase] for run in state.runs[:30]), "$label"),
+    ]
+    room, shown = width - 6, []
+    for text, style in parts:
+        if len(text) > room:
+            break
+        room -= len(text)
+        shown.append((text, style))
+    return Content.assemble(*shown)
 
 
 class ExperimentsScreen(Screen[None]):

@@ -13,8 +13,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui.actions import COMMANDS, Situation
+from tui.plain import wrapped
 from tui.widgets.panel import Panel
 
+KEY, TITLE = 18, 24
+WIDEST, FRAME = 110, 8
 MOVES = (
     ("tab, shift+tab", "next and previous panel"),
     ("h j k l, arrows", "the panel in that direction"),
@@ -45,17 +48,21 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(self._keys(), markup=False)
 
     def _keys(self) -> Content:
-        parts: list[Content] = []
-        for command in COMMANDS:
-            key = command.shown_key or command.key
-            possible = command.possible(self._situation)
-            parts.append(_entry(key, command.title, command.help, possible))
-        parts += [_entry(keys, text, "", True) for keys, text in MOVES]
-        return Content("\n").join(parts)
+        width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
+        entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in COMMANDS]
+        entries += [(keys, text, "", True) for keys, text in MOVES]
+        return Content("\n").join(part for entry in entries for part in _entry(*entry, width))
 
 
-def _entry(key: str, title: str, text: str, possible: bool) -> Content:
-    return Content.assemble(
-        (f"{key:>16}  ", "$accent bold" if possible else "$faint"), (title, "$number" if possible else "$faint"),
-        (f"  {text}" if text else "", "$label" if possible else "$faint"),
+def _entry(key: str, title: str, text: str, possible: bool, width: int) -> list[Content]:
+    """Key, title and text in columns; on a narrow screen the text goes below, indented."""
+    beside = width >= KEY + TITLE + 40
+    room = width - KEY - (TITLE if beside else 0)
+    lines = wrapped(text, room, 3)
+    first = lines.pop(0) if beside and lines else ""
+    key_style, title_style, text_style = ("$accent bold", "$number", "$label") if possible else ("$faint", "$faint", "$faint")
+    head = Content.assemble(
+        (f"{key:>{KEY - 2}}  ", key_style), (f"{title:<{TITLE}}" if first else title, title_style), (first, text_style)
     )
+    indent = " " * (width - room)
+    return [head, *(Content.assemble((indent + line, text_style)) for line in lines)]

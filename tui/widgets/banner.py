@@ -94,7 +94,7 @@ class Banner(Lines):
     def watch_problem(self) -> None:
         self._fit()
 
-    def watch_view(self) -> None:
+    def watch_view(self, view: View | None) -> None:
         self._fit()
 
     def _fit(self) -> None:

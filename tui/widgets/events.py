@@ -61,5 +61,8 @@ class EventsPanel(Panel):
     def on_mouse_scroll_down(self) -> None:
         self.action_look_back(-1)
 
+    def depends(self, view: View) -> tuple[object, ...]:
+        return view.state.sentences, view.state.run.sentences if view.state.run is not None else None
+
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         return events_lines(view, width, height, self.back)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.forecast import Estimate
-from tui.format import DASH, clock, margin, moment, plural, whole
+from tui.format import DASH, clock, margin, moment, percent, plural, whole
 from tui.messages import View
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
@@ -38,7 +38,19 @@ def finish_lines(view: View, width: int, height: int) -> list[Line]:
     lines = [_row(label, estimate, role, width, state.now) for label, estimate, role in rows]
     if len(lines) < height:
         lines.append(_basis(view))
+    if len(lines) + 2 < height:
+        lines += [[], *_parts(view, height - len(lines) - 1)]
     return lines
+
+
+def _parts(view: View, room: int) -> list[Line]:
+    """What the time left goes into, the largest first."""
+    parts = sorted(view.forecast.parts.items(), key=lambda part: part[1], reverse=True)
+    total = sum(seconds for _, seconds in parts)
+    return [
+        [(f"{name:<{LABEL}}", "label"), (whole(seconds).rjust(8), "text"), (percent(seconds / total).rjust(8), "label")]
+        for name, seconds in parts[:room] if total and seconds > 0
+    ]
 
 
 def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> Line:
@@ -77,6 +89,9 @@ def ended_lines(view: View, width: int) -> list[Line]:
     if trained:
         lines.append(ends([("training in all", "label")], [(whole(trained), "number")], width))
     done, total = state.runs_finished, len(state.runs)
+    if state.phase != "finished" and state.run is not None and state.run.steps_total:
+        kept = state.run.checkpoint.step if state.run.checkpoint is not None and not state.run.checkpoint.error else 0
+        lines.append(ends([("newest checkpoint", "label")], [(f"step {kept:,}" if kept else "none in this run", "number")], width))
     lines.append(ends([("runs finished", "label")], [(f"{done} of {plural(total, 'run')}", "number")], width))
     return lines
 

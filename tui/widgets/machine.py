@@ -10,7 +10,7 @@ from tui.plain import clipped
 from tui.widgets.line import Line, bar, ends, spark, width_of
 from tui.widgets.panel import Panel
 
-LABEL = 9
+LABEL, SPARK = 9, 40
 HOT, NEARLY_FULL, FULL = 83.0, 0.85, 0.95
 
 
@@ -48,14 +48,14 @@ def gpu_lines(samples: tuple[Sample, ...], width: int, each: int) -> list[Line]:
         if gpu.error:
             found.append([(name, "label"), (f"{DASH}  ", "number"), (clipped(gpu.error, width - 12), "warn")])
             continue
-        past = [next((g.util for g in s.gpus if g.index == gpu.index), None) for s in samples]
+        past = [next((g.util for g in s.gpus if g.index == gpu.index), None) for s in samples[-SPARK:]]
         right = _heat(gpu)
         used: Line = [(percent_of(gpu.util).rjust(5), "number"), ("  ", "text")]
         if each == 1:
             memory: Line = [("   VRAM ", "label"), (fraction(gpu.memory_used, gpu.memory_total), _full(gpu.memory_used, gpu.memory_total))]
             found.append(ends([(name, "label"), *used, *memory], right, width))
             continue
-        room = min(40, width - LABEL - 7 - width_of(right) - 2)
+        room = min(SPARK, width - LABEL - 7 - width_of(right) - 2)
         found.append(ends([(name, "label"), *used, spark(past, room, 100.0)], right, width))
         found.append(_vram(gpu, width))
     return found
@@ -93,11 +93,11 @@ def _full(used: float | None, total: float | None) -> str:
 
 def _cpu(samples: tuple[Sample, ...], width: int) -> Line:
     sample = samples[-1]
-    past = [s.cpu / s.cores if s.cores else None for s in samples]
+    past = [s.cpu / s.cores if s.cores else None for s in samples[-SPARK:]]
     share = sample.cpu / sample.cores if sample.cores else None
     right: Line = [("ours ", "label"), (f"{sample.own_cpu:.1f}", "text"), (f" of {sample.cores} cores", "label")]
     left: Line = [(f"{'CPU':<{LABEL}}", "label"), (percent(share).rjust(5), "number"), ("  ", "text")]
-    room = min(40, width - width_of(left) - width_of(right) - 2)
+    room = min(SPARK, width - width_of(left) - width_of(right) - 2)
     return ends([*left, spark(past, room, 1.0)], right, width)
 
 
@@ -155,8 +155,6 @@ def _workers(view: View, sample: Sample, width: int) -> Line:
         line += [(f"   {arrow} {sign}{number} {unit}/h", "notice" if soon else "warn" if slope > 0 else "label")]
     if trend.full_in_seconds is not None:
         line += [("  full in ", "label"), (duration(trend.full_in_seconds), "alarm" if trend.full_in_seconds < 86_400 else "text")]
-    elif slope is not None and abs(slope) < 1 << 20:
-        line += [("   steady", "label")]
     return line
 
 
@@ -196,6 +194,9 @@ class MachinePanel(Panel):
         "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners); the arrow is "
         "the slope, 'full in' when free memory ends at that slope. shm: /dev/shm, through which workers pass batches."
     )
+
+    def depends(self, view: View) -> tuple[object, ...]:
+        return view.state.samples, view.state.run.memory if view.state.run is not None else None
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         return machine_lines(view, width, height)

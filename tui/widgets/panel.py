@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -31,16 +32,25 @@ class Lines(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes, markup=False)
         self._drawn: list[Line] = []
+        self._parts: tuple[object, ...] | None = None
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         """Lines of at most `width` cells; those beyond `height` are not shown."""
         raise NotImplementedError
 
+    def depends(self, view: View) -> tuple[object, ...] | None:
+        """What the drawing is a function of, by identity (states are frozen and share what did not change); None: all of it."""
+        return None
+
     def lines(self, width: int, height: int) -> list[Line]:
         return self.draw(self.view, width, height) if self.view is not None else []
 
-    def watch_view(self) -> None:
-        self.redraw()
+    def watch_view(self, view: View | None) -> None:
+        parts = self.depends(view) if view is not None else None
+        known, self._parts = self._parts, parts
+        same = parts is not None and known is not None and len(parts) == len(known) and all(map(is_, parts, known))
+        if not same:
+            self.redraw()
 
     def on_resize(self, event: events.Resize) -> None:
         self.redraw()

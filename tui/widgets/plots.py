@@ -57,6 +57,10 @@ class Plot(Panel):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("g", "log_scale", "log scale", show=False)]
     log: reactive[bool] = reactive(False, repaint=False, init=False)
 
+    def depends(self, view: View) -> tuple[object, ...]:
+        run = view.state.run
+        return (run.pace, run.curves) if run is not None else (None, None)
+
     def action_log_scale(self) -> None:
         self.log = not self.log
 

@@ -40,7 +40,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def progress_lines(view: View, width: int, height: int, calm: bool = False) -> list[Line]:
-    """Three bars, what happens now, and below them what is being learned."""
+    """Three bars, what happens now, and below them what is being learned. `calm`: no running seconds."""
     state, run = view.state, view.state.run
     step, steps = (run.step_in_epoch, run.steps_per_epoch) if run else (0, 0)
     epoch, epochs = (run.epoch, run.epochs or state.plan.experiment.epochs) if run else (0, state.plan.experiment.epochs)
@@ -111,5 +111,9 @@ class ProgressPanel(Panel):
         "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called stalled."
     )
 
+    def __init__(self, *, calm: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._calm = calm
+
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        return progress_lines(view, width, height)
+        return progress_lines(view, width, height, self._calm)

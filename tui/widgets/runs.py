@@ -42,23 +42,27 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
     if len(lines) + 1 + len(summary) > height:
         return lines
     lines += [[], *summary]
-    return [*lines, *_results(state, height - len(lines))]
+    return [*lines, *_results(state, width, height - len(lines))]
 
 
-def _results(state: ExperimentState, room: int) -> list[Line]:
+def _results(state: ExperimentState, width: int, room: int) -> list[Line]:
     """The held-out figures of finished runs, the newest at the bottom, where there is room for a table."""
     finished = [(at, run) for at, run in enumerate(state.runs, start=1) if run.phase == "finished" and run.test is not None]
     if room < 4 or not finished:
         return []
-    names = list(dict.fromkeys(name for _, run in finished if run.test is not None for name in run.test.values))[:4]
-    head: Line = [(f"{'run':<22}", "faint"), *((f"{name:>9}", "faint") for name in names), (f"{'took':>11}", "faint")]
+    names = list(dict.fromkeys(name for _, run in finished if run.test is not None for name in run.test.values))
+    names = [name[:8] for name in names[: (width - 18) // 9]]
+    timed = width >= 18 + 9 * len(names) + 10
+    head: Line = [("run  fold  restart", "faint"), *((f"{name:>9}", "faint") for name in names)]
+    if timed:
+        head.append((f"{'took':>10}", "faint"))
     rows: list[Line] = []
     for at, run in finished[-(room - 2) :]:
         values = run.test.values if run.test is not None else {}
         rows.append([
-            (f"{at:>3}  ", "number"), (f"{run.key.name:<17}", "label"),
+            (f"{at:>3}", "number"), (f"{run.key.fold:>6}{run.key.restart:>9}", "label"),
             *((f"{values[name]:>9.3f}" if name in values else f"{'–':>9}", "text") for name in names),
-            (duration(run.elapsed or None).rjust(11), "label"),
+            (duration(run.elapsed or None).rjust(10) if timed else "", "label"),
         ])
     return [[], head, *rows]
 
@@ -104,6 +108,9 @@ class RunsPanel(Panel):
         "Folds down, restarts across: · waiting, ▶ running, ✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost.\n"
         "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run."
     )
+
+    def depends(self, view: View) -> tuple[object, ...]:
+        return tuple(part for run in view.state.runs for part in (run.phase, run.test))
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         runs = view.state.runs

@@ -10,8 +10,8 @@ from tui.widgets.line import Line, block, width_of
 from tui.widgets.panel import Panel
 
 NAME, NUMBERS = 11, 17
-# Kinds of a limit that can be lifted, and the span that shows it.
-LIMITS: dict[str, str] = {}
+# Limits that can be lifted, and the span that shows each. Computing is what a training is for.
+LIMITS = {"loader": "data", "copy": "h2d", "host": "other"}
 
 
 def where_lines(view: View, width: int, height: int) -> list[Line]:
@@ -35,7 +35,7 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
 
 
 def headline_role(limit: Bottleneck) -> str:
-    return "alarm" if limit.kind in LIMITS else "notice" if limit.kind in ("warming", "unknown") else "text"
+    return "alarm" if limit.kind in LIMITS else "label" if limit.kind == "unknown" else "number"
 
 
 def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
@@ -45,7 +45,7 @@ def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
         return shown
     kept = sorted(shown, key=lambda share: share.seconds, reverse=True)[: max(1, room - 1)]
     rest = [share for share in shown if share not in kept]
-    together = Share(name="the rest", seconds=sum(s.seconds for s in rest), share=sum(s.share for s in rest))
+    together = Share("the rest", sum(s.seconds for s in rest), sum(s.share for s in rest))
     return [*(share for share in shown if share in kept), together]
 
 

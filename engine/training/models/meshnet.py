@@ -22,11 +22,9 @@ class MeshNet(nn.Module):
 
     def __init__(self, channels: int, classes: int = 2, dropout: float = 0.0, inputs: int = 1) -> None:
         super().__init__()
-        blocks = OrderedDict(
-            (f"block{i}", _block(inputs if i == 1 else channels, channels, dilation, dropout))
-            for i, dilation in enumerate(DILATIONS, start=1)
-        )
-        self.blocks = nn.Sequential(blocks)
+        self.blocks = nn.Sequential()
+        for i, dilation in enumerate(DILATIONS, start=1):
+            self.blocks.add_module(f"block{i}", _block(inputs if i == 1 else channels, channels, dilation, dropout))
         self.head = nn.Conv3d(channels, classes, kernel_size=1)
         gain = nn.init.calculate_gain("relu")
         for module in self.modules():

@@ -1,0 +1,254 @@
+"""Where the time goes, told by a device that works through its queue in its own time (a stand-in for CUDA events)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engine.events import Memory, Progress, Record, SpanEnded, Steps
+from engine.training.clock import HostClock
+from engine.training.recorder import PENDING, NaNLoss, Recorder
+
+
+class Host:
+    """The host's time, in seconds; it only passes when told to."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class QueueDevice:
+    """A device with a queue. `work(s)` is launched at once and takes s of device time after what is queued before it;
+    marks and copies stand in that queue. `waits` counts how often the host was made to wait."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.busy_until = 0.0
+        self.waits = 0
+        self.in_use = 0
+
+    def work(self, seconds: float) -> None:
+        self.busy_until = max(self.busy_until, self.host.time) + seconds
+
+    def mark(self) -> list[float]:
+        self.in_use += 1
+        return [max(self.busy_until, self.host.time)]
+
+    def passed(self, mark: list[float]) -> bool:
+        return mark[0] <= self.host.time
+
+    def seconds(self, begin: list[float], end: list[float]) -> float:
+        assert self.passed(end), "asked for a time that is not known yet"
+        return end[0] - begin[0]
+
+    def release(self, marks: Iterable[list[float]]) -> None:
+        for mark in marks:
+            self.in_use -= 1
+            mark[0] = float("nan")
+
+    def keep(self, number: Tensor) -> tuple[float, float]:
+        return max(self.busy_until, self.host.time), float(number)
+
+    def kept(self, slot: tuple[float, float]) -> float:
+        assert slot[0] <= self.host.time, "read a loss that has not arrived yet"
+        return slot[1]
+
+    def wait(self) -> None:
+        self.waits += 1
+        self.host.time = max(self.host.time, self.busy_until)
+
+
+class Bench:
+    """A recorder over a queue device, and what it wrote."""
+
+    def __init__(self, line_seconds: float = 0.25, memory: Memory | None = None) -> None:
+        self.written: list[Record] = []
+        self.host = Host()
+        self.device = QueueDevice(self.host)
+        self.recorder = Recorder(self.written.append, self.device, lambda: memory, self.host, line_seconds)
+
+    def step(self, number: int, data: float = 0.0, forward: float = 0.0, backward: float = 0.0, loss: float = 0.5) -> None:
+        recorder = self.recorder
+        with recorder.span("data"):
+            self.host.time += data
+        recorder.loaded(1, data)
+        with recorder.span("forward"):
+            self.device.work(forward)
+        with recorder.span("backward"):
+            self.device.work(backward)
+        recorder.loss(torch.tensor(loss))
+        with recorder.span("optimizer"):
+            pass
+        recorder.step_ended(number, epoch=1, lr=0.1)
+
+    def steps(self) -> list[Steps]:
+        return [record for record in self.written if isinstance(record, Steps)]
+
+
+def test_device_time_is_told_when_the_device_has_got_there() -> None:
+    bench = Bench(line_seconds=0.0)
+    bench.step(1, data=0.1, forward=1.0, backward=2.0)
+    assert bench.steps() == []
+    bench.host.time += 3.0
+    bench.step(2, data=0.1, forward=1.0, backward=2.0)
+    (line,) = bench.steps()
+    assert line.step == 1
+    assert line.loss == pytest.approx(0.5)
+    assert line.spans.forward == pytest.approx(1.0)
+    assert line.spans.backward == pytest.approx(2.0)
+    assert line.spans.data == pytest.approx(0.1)
+    assert bench.device.waits == 0
+
+
+def test_the_host_never_waits_within_an_epoch() -> None:
+    bench = Bench()
+    for number in range(1, 200):
+        bench.step(number, data=0.01, forward=0.05, backward=0.1)
+    assert bench.device.waits == 0
+
+
+def test_a_host_that_runs_far_ahead_is_held_back_and_loses_nothing() -> None:
+    bench = Bench()
+    for number in range(1, 3 * PENDING):
+        bench.step(number, forward=1.0)
+    bench.recorder.drain()
+    assert sum(line.steps for line in bench.steps()) == 3 * PENDING - 1
+    assert bench.device.in_use == 0
+
+
+def test_the_end_of_an_epoch_tells_every_step_and_its_whole_time() -> None:
+    bench = Bench()
+    began = bench.host.time
+    for number in range(1, 11):
+        bench.step(number, data=0.01, forward=0.2, backward=0.3)
+    bench.recorder.drain()
+    lines = bench.steps()
+    assert lines[-1].step == 10
+    assert sum(line.steps for line in lines) == 10
+    assert sum(line.seconds for line in lines) == pytest.approx(bench.host.time - began)
+    assert sum(line.spans.forward for line in lines) == pytest.approx(2.0)
+    assert bench.device.in_use == 0, "every event is back in the pool"
+
+
+def test_time_beside_the_steps_is_not_theirs() -> None:
+    bench = Bench()
+    bench.step(1, data=0.1)
+    bench.recorder.drain()
+    with bench.recorder.long("validate", 2, epoch=1, step=1) as progress:
+        bench.host.time += 30
+        progress.advance("sub-1")
+        bench.host.time += 30
+        progress.advance("sub-2")
+    bench.step(2, data=0.2)
+    bench.recorder.drain()
+    assert [line.seconds for line in bench.steps()] == pytest.approx([0.1, 0.2])
+    ended = next(record for record in bench.written if isinstance(record, SpanEnded))
+    assert (ended.name, ended.items) == ("validate", 2)
+    assert ended.seconds == pytest.approx(60)
+
+
+def test_a_long_span_begins_with_nothing_done_and_speaks_at_most_once_a_second() -> None:
+    bench = Bench()
+    with bench.recorder.long("evaluate", 100) as progress:
+        for _ in range(100):
+            bench.host.time += 0.1
+            progress.advance()
+    told = [record.done for record in bench.written if isinstance(record, Progress)]
+    assert told[0] == 0
+    assert 8 <= len(told) <= 11
+
+
+def test_a_long_span_that_is_broken_off_claims_no_duration() -> None:
+    bench = Bench()
+    with pytest.raises(KeyError), bench.recorder.long("evaluate", 10):
+        raise KeyError
+    assert not any(isinstance(record, SpanEnded) for record in bench.written)
+
+
+def test_quick_steps_share_a_line_and_slow_ones_have_their_own() -> None:
+    quick, slow = Bench(), Bench()
+    for number in range(1, 101):
+        quick.step(number, data=0.01)
+        slow.step(number, data=1.0)
+    assert len(quick.steps()) == 4
+    assert [line.steps for line in slow.steps()] == [1] * 100
+    assert quick.steps()[0].low == pytest.approx(0.01)
+    assert quick.steps()[0].load_seconds == pytest.approx(0.25)
+    assert quick.steps()[0].loads == 25
+
+
+def test_a_loss_that_is_no_number_is_noticed_when_it_arrives_and_the_line_before_it_is_kept() -> None:
+    bench = Bench()
+    bench.step(1, forward=1.0, loss=0.5)
+    bench.step(2, forward=1.0, loss=float("nan"))
+    bench.step(3, forward=1.0, loss=0.5)
+    with pytest.raises(NaNLoss, match="step 2"):
+        bench.recorder.drain()
+    assert bench.steps()[-1].step == 2
+    assert bench.steps()[-1].loss == pytest.approx(0.5)
+
+
+def test_memory_is_told_every_few_seconds_and_not_without_a_device() -> None:
+    memory = Memory(allocated=1, reserved=2, peak_allocated=3, peak_reserved=4)
+    bench, without = Bench(memory=memory), Bench()
+    for number in range(1, 61):
+        bench.step(number, data=1.0)
+        without.step(number, data=1.0)
+    assert 10 <= sum(isinstance(record, Memory) for record in bench.written) <= 13
+    assert not any(isinstance(record, Memory) for record in without.written)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5), st.booleans()), min_size=1, max_size=40
+    )
+)
+def test_nothing_is_lost_or_told_twice_whatever_the_device_does(steps: list[tuple[float, float, float, bool]]) -> None:
+    bench = Bench()
+    began, beside = bench.host.time, 0.0
+    for number, (data, forward, backward, checkpoint) in enumerate(steps, start=1):
+        bench.step(number, data, forward, backward, loss=float(number))
+        if checkpoint:
+            bench.recorder.drain()
+            with bench.recorder.long("checkpoint", 1):
+                bench.host.time += 1.0
+            beside += 1.0
+    bench.recorder.drain()
+    lines = bench.steps()
+    assert sum(line.steps for line in lines) == len(steps)
+    assert [line.step for line in lines] == sorted({line.step for line in lines})
+    assert sum(line.seconds for line in lines) == pytest.approx(bench.host.time - began - beside, abs=1e-6)
+    assert sum(line.spans.forward for line in lines) == pytest.approx(sum(step[1] for step in steps), abs=1e-6)
+    assert sum(line.spans.backward for line in lines) == pytest.approx(sum(step[2] for step in steps), abs=1e-6)
+    assert sum(line.spans.data for line in lines) == pytest.approx(sum(step[0] for step in steps), abs=1e-6)
+    assert bench.recorder.losses.value == pytest.approx((len(steps) + 1) / 2)
+    assert bench.device.in_use == 0
+
+
+def test_on_a_cpu_the_parts_of_a_step_add_up_to_it() -> None:
+    written: list[Record] = []
+    recorder = Recorder(written.append, HostClock(), line_seconds=0.0)
+    a = torch.rand(200, 200)
+    for number in range(1, 21):
+        with recorder.span("data"):
+            sum(range(20_000))
+        for name in ("h2d", "forward", "loss", "backward"):
+            with recorder.span(name):
+                a = (a @ a).clamp(0, 1)
+        recorder.loss(a.mean())
+        with recorder.span("optimizer"):
+            a = (a @ a).clamp(0, 1)
+        recorder.step_ended(number, 1, None)
+    lines = [record for record in written if isinstance(record, Steps)]
+    parts = sum(getattr(line.spans, name) for line in lines for name in line.spans.__struct_fields__)
+    whole = sum(line.seconds for line in lines)
+    assert 0 < parts <= whole
+    assert all(line.spans.backward > 0 for line in lines)

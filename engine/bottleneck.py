@@ -81,12 +81,16 @@ def bottleneck(state: ExperimentState) -> Bottleneck:
         return Bottleneck(headline="the journal gives steps no time")
     shares = tuple(
         Share(name, seconds, seconds / step.whole)
-        for name, seconds in step.spans.items() if name != "other" or seconds > 0
+        for name, seconds in step.spans.items()
+        if name != "other" or seconds > 0
     )
     rate = step.samples / step.seconds
     known = Bottleneck(
-        step_seconds=step.seconds, samples_per_second=rate or None,
-        voxels_per_second=rate * run.begin.voxels_per_sample or None, shares=shares, load_seconds=step.load,
+        step_seconds=step.seconds,
+        samples_per_second=rate or None,
+        voxels_per_second=rate * run.begin.voxels_per_sample or None,
+        shares=shares,
+        load_seconds=step.load,
     )
     steps = sum(record.steps for record in records)
     new = msgspec.structs.replace
@@ -179,7 +183,8 @@ def _more_workers(step: _Step, state: ExperimentState, run: RunState) -> str:
         return f"More workers will not help: {now} already share {cores} cores."
     tried = {
         workers: predicted(step.seconds, step.computing, step.samples, step.load, now, workers, cores, on_cpu)
-        for workers in sorted({min(2 * max(1, now), most), most}) if workers > now
+        for workers in sorted({min(2 * max(1, now), most), most})
+        if workers > now
     }
     best = min(sum(seconds) for seconds in tried.values())
     workers, (low, high) = next(item for item in tried.items() if sum(item[1]) <= 1.05 * best)
@@ -197,8 +202,14 @@ def _more_workers(step: _Step, state: ExperimentState, run: RunState) -> str:
 
 
 def predicted(
-    seconds: float, computing: float, samples: float, load: float | None, now: int, workers: int,
-    cores: int | None = None, on_cpu: bool = False,
+    seconds: float,
+    computing: float,
+    samples: float,
+    load: float | None,
+    now: int,
+    workers: int,
+    cores: int | None = None,
+    on_cpu: bool = False,
 ) -> tuple[float, float]:
     """Seconds per step with `workers` instead of `now`, as a range, from the step measured now.
 

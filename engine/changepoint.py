@@ -67,8 +67,8 @@ def split(values: Sequence[float]) -> int | None:
         between = away * away / (index * (count - index))
         if between > best:
             best, at = between, index
-    if not at:
-        return None
+    if at in (0, SIDE, count - SIDE):
+        return None  # at the edge of what may be looked at: the change itself lies beyond, or has only begun
     total = sum(value * value for value in clipped) - count * mean * mean
     explained = best * count
     if explained < 0.2 * total:

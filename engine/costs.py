@@ -66,10 +66,17 @@ def benchmark_key(plan: Plan, device_name: str) -> str:
     model, knobs = plan.experiment.model, plan.profile
     what = " ".join(plan.experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
     shape = "×".join(str(side) for side in plan.experiment.prepare.shape)
-    return "|".join((
-        what, shape, f"batch {knobs['batch_size']}×{knobs['accumulate_steps']}", str(knobs["precision"]),
-        "compiled" if knobs["compile"] else "eager", device_name, f"workers {knobs['num_workers']}",
-    ))
+    return "|".join(
+        (
+            what,
+            shape,
+            f"batch {knobs['batch_size']}×{knobs['accumulate_steps']}",
+            str(knobs["precision"]),
+            "compiled" if knobs["compile"] else "eager",
+            device_name,
+            f"workers {knobs['num_workers']}",
+        )
+    )
 
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:
@@ -83,10 +90,17 @@ def timing_of(state: ExperimentState) -> KeyTiming | None:
     mean = sum(means) / len(means)
     validate, evaluate = pooled(state, "validate"), pooled(state, "evaluate")
     return KeyTiming(
-        key=benchmark_key(state.plan, newest.device_name), device_name=newest.device_name, experiment=state.plan.name,
-        steps=sum(run.pace.steps for run in seen), step_seconds=mean, between_runs=between(means),
-        startup=_mean(pooled(state, "startup")), validate_item=_per_item(validate), evaluate_item=_per_item(evaluate),
-        checkpoint=_mean(pooled(state, "checkpoint")), gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
+        key=benchmark_key(state.plan, newest.device_name),
+        device_name=newest.device_name,
+        experiment=state.plan.name,
+        steps=sum(run.pace.steps for run in seen),
+        step_seconds=mean,
+        between_runs=between(means),
+        startup=_mean(pooled(state, "startup")),
+        validate_item=_per_item(validate),
+        evaluate_item=_per_item(evaluate),
+        checkpoint=_mean(pooled(state, "checkpoint")),
+        gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
     )
 
 
@@ -112,7 +126,9 @@ def pooled(state: ExperimentState, name: str) -> Part:
     """This span over all runs of the experiment."""
     parts = [run.parts[name] for run in state.runs if name in run.parts]
     return Part(
-        sum(p.count for p in parts), sum(p.seconds for p in parts), parts[-1].last if parts else 0.0,
+        sum(p.count for p in parts),
+        sum(p.seconds for p in parts),
+        parts[-1].last if parts else 0.0,
         sum(p.items for p in parts),
     )
 
@@ -143,14 +159,14 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     if not here:
         return before or _warming(pace)
     now = here[-1]
-    own = Cost(
-        now.mean, hypot(_error(now), _restless(here)), _noise(now), basis=f"measured here, {now.steps:,} steps"
-    )
+    own = Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), basis=f"measured here, {now.steps:,} steps")
     if before is not None:
         return _weighed(own, before)
     if run.step < run.steps_per_epoch:
         return msgspec.structs.replace(
-            own, below=COLD_EPOCH * own.mean, spread=hypot(own.spread, 0.1 * own.mean),
+            own,
+            below=COLD_EPOCH * own.mean,
+            spread=hypot(own.spread, 0.1 * own.mean),
             basis=f"warming: {pace.steps:,} steps so far",
         )
     return own
@@ -202,15 +218,15 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
 def like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
     """The newest earlier experiment whose steps can be compared with these."""
     device = run.begin.device_name if run is not None and run.begin is not None else None
-    return next(
-        (t for t in history if t.key == benchmark_key(plan, t.device_name if device is None else device)), None
-    )
+    return next((t for t in history if t.key == benchmark_key(plan, t.device_name if device is None else device)), None)
 
 
 def from_timing(timing: KeyTiming) -> Cost:
     mean = timing.step_seconds
     return Cost(
-        mean, hypot(timing.between_runs, BETWEEN_RUNS) * mean, 0.5 * mean,
+        mean,
+        hypot(timing.between_runs, BETWEEN_RUNS) * mean,
+        0.5 * mean,
         basis=f"from {timing.experiment}, {timing.steps:,} steps",
     )
 
@@ -244,8 +260,12 @@ def item_cost(state: ExperimentState, run: RunState | None, name: str, history: 
     for source, error, basis in ((name, 0.04, "measured here"), (other, 0.12, f"modelled from {other}")):
         part = pooled(state, source)
         if run is not None and run.activity == source and run.activity_done:
-            part = Part(part.count + 1, part.seconds + max(0.0, state.now - run.activity_since), 0.0,
-                        part.items + run.activity_done)
+            part = Part(
+                part.count + 1,
+                part.seconds + max(0.0, state.now - run.activity_since),
+                0.0,
+                part.items + run.activity_done,
+            )
         if part.items:
             each = part.seconds / part.items
             return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, basis=basis)

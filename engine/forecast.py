@@ -86,14 +86,23 @@ def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forec
     warming = run.pace.warming or step.basis.startswith("warming")
     if after is None:
         return Forecast(
-            epoch=epoch, run=ends, stop_here=ends, warming=warming, text=_text(step, costs, run_left),
+            epoch=epoch,
+            run=ends,
+            stop_here=ends,
+            warming=warming,
+            text=_text(step, costs, run_left),
             parts=_parts(run_left, costs),
         )
     whole = added(run_left, after)
     experiment = _estimate(state, whole, costs, step.basis, ends) if others else ends
     return Forecast(
-        epoch=epoch, run=ends, stop_here=ends, experiment=experiment, warming=warming,
-        text=_text(step, costs, whole), parts=_parts(whole, costs),
+        epoch=epoch,
+        run=ends,
+        stop_here=ends,
+        experiment=experiment,
+        warming=warming,
+        text=_text(step, costs, whole),
+        parts=_parts(whole, costs),
     )
 
 
@@ -121,7 +130,11 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
     costs = _costs(state, run, step, history)
     experiment = _estimate(state, after, costs, step.basis)
     return Forecast(
-        epoch=over, run=over, stop_here=over, experiment=experiment, text=_text(step, costs, after),
+        epoch=over,
+        run=over,
+        stop_here=over,
+        experiment=experiment,
+        text=_text(step, costs, after),
         parts=_parts(after, costs),
     )
 
@@ -138,7 +151,8 @@ def before_launch(
         return Forecast(text="not known yet: nothing of this kind has run here")
     step, known = from_timing(timing), _remembered(timing)
     costs = _with_steps(step) | {
-        "startup": _known(known, "startup", STARTUP_SECONDS), "gap": _known(known, "gap", GAP_SECONDS),
+        "startup": _known(known, "startup", STARTUP_SECONDS),
+        "gap": _known(known, "gap", GAP_SECONDS),
         "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT),
     }
     for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
@@ -162,9 +176,7 @@ def before_launch(
 # ---------------------------------------------------------------- costs and ranges
 
 
-def _costs(
-    state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]
-) -> dict[str, Cost]:
+def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]) -> dict[str, Cost]:
     timing = like(state.plan, run, history)
     known = _remembered(timing) if timing is not None else {}
     gap = sum(state.gaps) / len(state.gaps) if state.gaps else known.get("gap", GAP_SECONDS)
@@ -186,7 +198,8 @@ def _costs(
 def _with_steps(step: Cost) -> dict[str, Cost]:
     """A step; what steps of other runs may differ in; what steps after the present epoch may be quicker."""
     return {
-        "step": msgspec.structs.replace(step, below=0.0), "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
+        "step": msgspec.structs.replace(step, below=0.0),
+        "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
         "cold": Cost(0.0, below=step.below),
     }
 
@@ -198,8 +211,11 @@ def _first_checkpoint(run: RunState | None) -> Cost:
 
 def _remembered(timing: KeyTiming) -> dict[str, float]:
     known = {
-        "startup": timing.startup, "validate": timing.validate_item, "evaluate": timing.evaluate_item,
-        "checkpoint": timing.checkpoint, "gap": timing.gap,
+        "startup": timing.startup,
+        "validate": timing.validate_item,
+        "evaluate": timing.evaluate_item,
+        "checkpoint": timing.checkpoint,
+        "gap": timing.gap,
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -17,7 +17,8 @@ import msgspec
 from engine.events import AnyRecord, Gap, Record, decode_many, encode
 
 RETRY_SECONDS = 5.0
-CHUNK = 4 << 20
+# Records of a larger block fall out of the cache before they are folded: 4 MiB at a time takes half as long again.
+CHUNK = 1 << 18
 
 
 class Writer:

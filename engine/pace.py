@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import accumulate
-from math import isfinite, nan
+from math import nan
 from typing import NamedTuple
 
 import msgspec
 
 from engine import changepoint
-from engine.events import Steps
+from engine.events import Level, Steps
 
 MAX_BUCKETS = 512
 MAX_SEGMENTS = 64
@@ -28,6 +28,7 @@ FINE = 1024
 # A new pace must have lasted this long: 1 % of the attempt, at least 5 s and at most 5 minutes.
 SHORTEST_SECONDS = 5.0
 LONGEST_SECONDS = 300.0
+IMPOSSIBLE = 1e9
 BATCHES = 12
 
 
@@ -82,27 +83,26 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 class Columns(NamedTuple):
-    """n records side by side: running sums of steps and seconds (n + 1 of each), the last step's number, wall clock."""
+    """n records, and the running sums of their steps and seconds over the run (n + 1 of each)."""
 
+    records: Sequence[Steps]
     steps: list[int]
     seconds: list[float]
-    last: list[int]
-    times: list[float]
 
     def mark(self, index: int) -> Mark:
         """The place before record `index`."""
-        if index == len(self.last):
-            return Mark(self.last[-1] + 1, self.steps[-1], self.seconds[-1], self.times[-1])
-        seconds, steps = self.seconds[index + 1] - self.seconds[index], self.steps[index + 1] - self.steps[index]
-        return Mark(
-            self.last[index] - steps + 1, self.steps[index], self.seconds[index], self.times[index] - seconds
-        )
+        if index == len(self.records):
+            last = self.records[-1]
+            return Mark(last.step + 1, self.steps[-1], self.seconds[-1], last.t)
+        record = self.records[index]
+        return Mark(record.step - record.steps + 1, self.steps[index], self.seconds[index], record.t - record.seconds)
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """The fold of all `steps` records of a run. `segments[-1]` is the present pace, warm-up left out.
 
     `warm_*` is the present attempt's warm-up. While a resumed attempt warms up, `segments[-1]` is the pace it had.
+    `begun` is where the open segment (while warming: the attempt) begins, `opened` where the block under way does.
     """
 
     buckets: tuple[Bucket, ...] = ()
@@ -119,7 +119,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     bucket_filled: int = 0
     bucket_losses: int = 0
     bucket_seconds: float = 0.0
-    waiting: tuple[tuple[Mark, int, float], ...] = ()
+    bucket_loss: float = 0.0
+    waiting: tuple[Steps, ...] = ()
     records: int = 0
     opened: Mark = Mark()
     begun: Mark = Mark()
@@ -128,19 +129,18 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 def add(pace: Pace, records: Sequence[Steps]) -> Pace:
     """`pace` with `records` (in order) folded in. Records with no steps or impossible times are passed over."""
-    if not records:
-        return pace
     steps = [r.steps for r in records]
     seconds = [r.seconds for r in records]
-    if min(steps) < 1 or not (min(seconds) >= 0 and isfinite(sum(seconds))):
-        usable = [r for r in records if r.steps >= 1 and 0 <= r.seconds < 1e12]
+    if not records:
+        return pace
+    if min(steps) < 1 or not (min(seconds) >= 0 and max(seconds) < IMPOSSIBLE):
+        usable = [r for r in records if r.steps >= 1 and 0 <= r.seconds < IMPOSSIBLE]
         return add(pace, usable) if len(usable) < len(records) else pace
     # Running sums take one record after the other, so no chunking shows in them; sums of parts are differences.
     columns = Columns(
-        list(accumulate(steps, initial=pace.steps)), list(accumulate(seconds, initial=pace.seconds)),
-        [r.step for r in records], [r.t for r in records],
+        records, list(accumulate(steps, initial=pace.steps)), list(accumulate(seconds, initial=pace.seconds))
     )
-    pace = _bucketed(pace, records, columns)
+    pace = _bucketed(pace, columns, seconds)
     pace = msgspec.structs.replace(pace, steps=columns.steps[-1], seconds=columns.seconds[-1])
     return _warmed(pace, columns) if pace.warming else _blocked(pace, columns)
 
@@ -161,15 +161,19 @@ def rewound(pace: Pace, step: int) -> Pace:
     if pace.segments and segments[-1] is not pace.segments[-1]:
         segments = (*segments[-(MAX_SEGMENTS - 1) :], pace.segments[-1])
     return Pace(
-        buckets=tuple(buckets), steps=sum(b.steps for b in buckets), seconds=sum(b.seconds for b in buckets),
-        segments=segments, attempt=pace.attempt + 1, bucket_records=pace.bucket_records,
+        buckets=tuple(buckets),
+        steps=sum(b.steps for b in buckets),
+        seconds=sum(b.seconds for b in buckets),
+        segments=segments,
+        attempt=pace.attempt + 1,
+        bucket_records=pace.bucket_records,
         bucket_filled=pace.bucket_records,
     )
 
 
-def changes(before: Pace, after: Pace) -> list[tuple[float, str, str]]:
+def changes(before: Pace, after: Pace) -> list[tuple[float, str, Level]]:
     """What `after` knows that `before` did not, as (wall clock, sentence, level): warm-up over, pace changed."""
-    said: list[tuple[float, str, str]] = []
+    said: list[tuple[float, str, Level]] = []
     if after.warm_over and (before.warming or before.attempt != after.attempt):
         steps = "1 step" if after.warm_steps == 1 else f"{after.warm_steps:,} steps"
         text = f"warm-up over after {steps}" if after.warm_steps else "no warm-up: steady from the first step"
@@ -178,7 +182,8 @@ def changes(before: Pace, after: Pace) -> list[tuple[float, str, str]]:
     for segment in after.segments:
         if segment.ratio and segment.noticed > known and segment.attempt == after.attempt:
             percent = abs(segment.ratio - 1) * 100
-            word, level = ("slower", "warn") if segment.ratio > 1 else ("faster", "info")
+            word = "slower" if segment.ratio > 1 else "faster"
+            level: Level = "warn" if segment.ratio > 1 else "info"
             clock = time.strftime("%H:%M:%S", time.localtime(segment.since))
             said.append((segment.noticed, f"step time {percent:.0f} % {word} since {clock}", level))
     return said
@@ -187,32 +192,34 @@ def changes(before: Pace, after: Pace) -> list[tuple[float, str, str]]:
 # ---------------------------------------------------------------- buckets, for curves
 
 
-def _bucketed(pace: Pace, records: Sequence[Steps], columns: Columns) -> Pace:
-    lows, highs = [r.low for r in records], [r.high for r in records]
-    losses = [r.loss for r in records]
+def _bucketed(pace: Pace, columns: Columns, seconds: list[float]) -> Pace:
+    records = columns.records
+    single = columns.steps[-1] - columns.steps[0] == len(records)
+    lows, highs = (seconds, seconds) if single else ([r.low for r in records], [r.high for r in records])
     buckets, size, filled, known = list(pace.buckets), pace.bucket_records, pace.bucket_filled, pace.bucket_losses
-    start, at = pace.bucket_seconds, 0
+    start, loss, at = pace.bucket_seconds, pace.bucket_loss, 0
     while at < len(records):
         if filled >= size or not buckets:
             if len(buckets) >= MAX_BUCKETS:
                 buckets = [_joined(a, b) for a, b in zip(buckets[::2], buckets[1::2], strict=True)]
                 size *= 2
             buckets.append(Bucket(0, 0, 0.0, lows[at], highs[at], nan, 0.0))
-            filled, known, start = 0, 0, columns.seconds[at]
+            filled, known, start, loss = 0, 0, columns.seconds[at], 0.0
         end = min(len(records), at + size - filled)
-        old, said = buckets[-1], [loss for loss in losses[at:end] if loss is not None]
-        loss = old.loss * known if known else 0.0
+        old, said = buckets[-1], [r.loss for r in records[at:end] if r.loss is not None]
         known += len(said)
+        for value in said:
+            loss += value
         buckets[-1] = Bucket(
-            columns.last[end - 1], old.steps + columns.steps[end] - columns.steps[at], columns.seconds[end] - start,
+            records[end - 1].step, old.steps + columns.steps[end] - columns.steps[at], columns.seconds[end] - start,
             min(old.low, min(lows[at:end])), max(old.high, max(highs[at:end])),
-            (loss + sum(said)) / known if known else nan, columns.times[end - 1],
+            loss / known if known else nan, records[end - 1].t,
         )
         filled += end - at
         at = end
     return msgspec.structs.replace(
         pace, buckets=tuple(buckets), bucket_records=size, bucket_filled=filled, bucket_losses=known,
-        bucket_seconds=start,
+        bucket_seconds=start, bucket_loss=loss,
     )
 
 
@@ -230,38 +237,31 @@ def _joined(a: Bucket, b: Bucket) -> Bucket:
 def _warmed(pace: Pace, columns: Columns) -> Pace:
     """Records are kept one by one until it is known which of them were warm-up; the others are the first segment's."""
     waiting = list(pace.waiting)
-    marks = [mark for mark, _, _ in waiting]
-    values = [0.0] * len(waiting)
-    for index, (mark, last, _) in enumerate(waiting):
-        after = waiting[index + 1][0] if index + 1 < len(waiting) else columns.mark(0)
-        values[index] = (after.seconds - mark.seconds) / (last + 1 - mark.first)
-    for index in range(len(columns.last)):
-        mark, end = columns.mark(index), columns.seconds[index + 1]
-        waiting.append((mark, columns.last[index], columns.times[index]))
-        marks.append(mark)
-        values.append((end - mark.seconds) / (columns.last[index] + 1 - mark.first))
+    values = [record.seconds / record.steps for record in waiting]
+    for index, record in enumerate(columns.records):
+        waiting.append(record)
+        values.append(record.seconds / record.steps)
         cut = changepoint.warmup(values)
         if cut is None:
             continue
-        start, first = marks[cut], marks[0]
+        warm, rest = waiting[:cut], index + 1
+        steps = list(accumulate((r.steps for r in waiting), initial=pace.begun.steps))
+        seconds = list(accumulate((r.seconds for r in waiting), initial=pace.begun.seconds))
+        columns = Columns(
+            [*waiting[cut:], *columns.records[rest:]], steps[cut:-1] + columns.steps[rest:],
+            seconds[cut:-1] + columns.seconds[rest:],
+        )
+        start = columns.mark(0)
         pace = msgspec.structs.replace(
-            pace, warming=False, waiting=(), warm_steps=start.steps - first.steps,
-            warm_seconds=start.seconds - first.seconds, warm_over=columns.times[index], records=0, levels=(),
+            pace, warming=False, waiting=(), warm_steps=sum(r.steps for r in warm),
+            warm_seconds=sum(r.seconds for r in warm), warm_over=record.t, records=0, levels=(),
             opened=start, begun=start,
             segments=(*pace.segments, Segment(start.first, 0, 0.0, 0.0, start.since, attempt=pace.attempt)),
         )
-        rest = index + 1
-        kept = waiting[cut:]
-        return _blocked(
-            pace, Columns(
-                [mark.steps for mark in marks[cut:]] + columns.steps[rest:],
-                [mark.seconds for mark in marks[cut:]] + columns.seconds[rest:],
-                [last for _, last, _ in kept] + columns.last[rest:], [t for _, _, t in kept] + columns.times[rest:],
-            ),
-        )
+        return _blocked(pace, columns)
     return msgspec.structs.replace(
-        pace, waiting=tuple(waiting), warm_steps=pace.steps - marks[0].steps,
-        warm_seconds=pace.seconds - marks[0].seconds,
+        pace, waiting=tuple(waiting), warm_steps=sum(r.steps for r in waiting),
+        warm_seconds=sum(r.seconds for r in waiting),
     )
 
 
@@ -272,7 +272,7 @@ def _blocked(pace: Pace, columns: Columns) -> Pace:
     """Blocks closed and looked at, the small ones first."""
     levels, segments = [list(level) for level in pace.levels], list(pace.segments)
     opened, begun, count, at = pace.opened, pace.begun, pace.records, 0
-    total = len(columns.last)
+    total = len(columns.records)
     while True:
         level = _finest(count)
         need = FACTOR**level - count % FACTOR**level
@@ -291,7 +291,13 @@ def _blocked(pace: Pace, columns: Columns) -> Pace:
                 old, new = segments[-1].mean, (end.seconds - found.seconds) / (end.steps - found.steps)
                 segments.append(
                     Segment(
-                        found.first, 0, 0.0, 0.0, found.since, columns.times[at - 1], new / old if old else 0.0,
+                        found.first,
+                        0,
+                        0.0,
+                        0.0,
+                        found.since,
+                        columns.records[at - 1].t,
+                        new / old if old else 0.0,
                         pace.attempt,
                     )
                 )
@@ -305,7 +311,11 @@ def _blocked(pace: Pace, columns: Columns) -> Pace:
             unused.clear()
     segments[-1] = _closed(segments[-1], levels, begun, columns.mark(total))
     return msgspec.structs.replace(
-        pace, records=count, opened=opened, begun=begun, segments=tuple(segments[-MAX_SEGMENTS:]),
+        pace,
+        records=count,
+        opened=opened,
+        begun=begun,
+        segments=tuple(segments[-MAX_SEGMENTS:]),
         levels=tuple(tuple(level) for level in levels),
     )
 
@@ -342,7 +352,13 @@ def _change(blocks: list[Block], begun: Mark, end: Mark) -> Mark | None:
 def _closed(segment: Segment, levels: list[list[Block]], begun: Mark, end: Mark) -> Segment:
     steps, seconds = end.steps - begun.steps, end.seconds - begun.seconds
     return Segment(
-        segment.first, steps, seconds, _variance(levels, begun, end), segment.since, segment.noticed, segment.ratio,
+        segment.first,
+        steps,
+        seconds,
+        _variance(levels, begun, end),
+        segment.since,
+        segment.noticed,
+        segment.ratio,
         segment.attempt,
     )
 

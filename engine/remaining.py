@@ -77,9 +77,13 @@ def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
     """What steptop's own trainer does in a fold of so many steps per epoch and test subjects."""
     checkpoints = plan.experiment.checkpoints
     return Rhythm(
-        epochs=plan.experiment.epochs, steps=steps, validate_every=int(plan.profile["val_every_epochs"]),
-        validate_items=float(min(tests, VALIDATION_SUBJECTS)), evaluate_items=float(tests),
-        checkpoint_every=checkpoints.epochs, checkpoint_seconds=checkpoints.minutes * 60,
+        epochs=plan.experiment.epochs,
+        steps=steps,
+        validate_every=int(plan.profile["val_every_epochs"]),
+        validate_items=float(min(tests, VALIDATION_SUBJECTS)),
+        evaluate_items=float(tests),
+        checkpoint_every=checkpoints.epochs,
+        checkpoint_seconds=checkpoints.minutes * 60,
     )
 
 

@@ -12,8 +12,9 @@ import msgspec
 from engine.errors import UsageError
 from engine.events import AnyRecord
 from engine.experiment import Plan, Prepared
+from engine.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
 from engine.paths import ExperimentPaths, read_json
-from engine.state import ExperimentState, fold_prepare, fold_run, fold_samples, fold_supervisor, new_experiment
+from engine.state import ExperimentState, new_experiment
 from engine.watch import records_of
 
 

@@ -12,20 +12,12 @@ from engine import control
 from engine.errors import UsageError
 from engine.events import AnyRecord, Verdict
 from engine.experiment import Plan, Prepared
+from engine.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
 from engine.journal import Reader, read_ends
 from engine.paths import ExperimentPaths, read_json
 from engine.process import alive, boot_id
 from engine.records import ProcessInfo, ResultInfo, SupervisorInfo
-from engine.state import (
-    ExperimentState,
-    RunState,
-    StopState,
-    fold_prepare,
-    fold_run,
-    fold_samples,
-    fold_supervisor,
-    new_experiment,
-)
+from engine.state import ExperimentState, RunState, StopState, new_experiment
 
 # machine.jsonl grows by about 0.7 kB every 2 s; this is the last half hour of it.
 SAMPLES_TAIL = 1 << 19

@@ -29,7 +29,8 @@ from engine.events import (
     Steps,
 )
 from engine.experiment import Checkpoints, Experiment, Plan, Prepared, RunKey, Split, Subject, resolve_profile
-from engine.state import ExperimentState, RunState, fold_run, new_experiment, new_run
+from engine.fold import fold_run
+from engine.state import ExperimentState, RunState, new_experiment, new_run
 
 KINDS = ("stationary", "cold_epoch", "early_shift", "late_shift", "bursts", "spikes")
 STARTED = 1_795_000_000.0

@@ -88,6 +88,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("back", "escape", "Back", "One level back.", shown_key="esc"),
     Command("quit", "q,ctrl+q,ctrl+c", "Quit", "Leave this screen. Training goes on.", "quit (training goes on)", 0, shown_key="q"),
 )
+# Commands of the dashboard alone; the others work everywhere.
+DASHBOARD_ACTIONS = ("enlarge_focused", "log_scale", "next_curve")
 BY_ACTION = {command.action: command for command in COMMANDS}
 
 

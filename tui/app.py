@@ -22,7 +22,7 @@ from engine.errors import UsageError, unknown
 from engine.paths import ExperimentPaths, experiments_in
 from engine.watch import Watch
 from tui import settings as stored
-from tui.actions import BY_ACTION, COMMANDS, Situation
+from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
 from tui.glyphs import AsciiFilter, terminal_is_ascii
 from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
 from tui.monitor import Monitor, Source
@@ -60,7 +60,7 @@ class SteptopApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(command.key, command.action, command.title, show=False, id=command.action)
-        for command in COMMANDS if command.action not in ("enlarge_focused", "log_scale", "next_curve")
+        for command in COMMANDS if command.action not in DASHBOARD_ACTIONS
     ]
 
     view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
@@ -193,10 +193,11 @@ class SteptopApp(App[None]):
                 yield SystemCommand(f"{command.title} ({key})", command.help, self._runner(command.action))
 
     def _runner(self, action: str) -> Callable[[], object]:
-        return lambda: self.call_later(self._run_on_screen, action)
+        return lambda: self.call_later(self.perform, action)
 
-    async def _run_on_screen(self, action: str) -> None:
-        await self.screen.run_action(action)
+    async def perform(self, action: str) -> None:
+        """Run one of COMMANDS where it belongs."""
+        await self.run_action(action, self.screen if action in DASHBOARD_ACTIONS else self)
 
     def say(self, text: str, severity: str = "information") -> None:
         """A short notice; `text` may hold untrusted words."""

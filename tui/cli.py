@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"steptop {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
 
-    def verb(name: str, text: str, one: bool = False, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def verb(name: str, text: str, one: bool = False, *parents: Parser) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text, parents=[common, *parents])
         if one:
             sub.add_argument("experiment", nargs="?", help="its name or folder; not needed when there is only one")

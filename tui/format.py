@@ -51,7 +51,7 @@ def rough(seconds: float | None) -> str:
     for unit, size in (("d", DAY), ("h", 3600.0), ("m", 60.0)):
         if seconds >= size:
             value = seconds / size
-            return f"{value:.0f}{unit}" if value >= 3 or unit == "m" else f"{value:.1f}{unit}".replace(".0", "")
+            return f"{value:.0f}{unit}" if value >= 3 else f"{value:.1f}{unit}".replace(".0", "")
     return f"{seconds:.0f}s"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import launch
 from engine.errors import UsageError
+from engine.paths import experiments_in
 from engine.replay import Replay
 from engine.watch import Watch
 from tui.verbs.common import find, is_running
@@ -44,7 +45,7 @@ def show(options: argparse.Namespace, folder: Path | None, source: Replay | None
         logs=options.logs, folder=folder, source=source or (Watch(folder) if folder else None), options=chosen
     )
     app.run()
-    running = [f for f in launch.experiments_in(options.logs) if is_running(f)] if options.logs.is_dir() else []
+    running = [f for f in experiments_in(options.logs) if is_running(f)] if options.logs.is_dir() else []
     if source is None and running:
         print(f"training goes on ({', '.join(f.name for f in running)}); `steptop` brings this screen back")
     return app.return_code or 0

@@ -20,7 +20,7 @@ def fit(text: str, width: int, mark: str = "…") -> str:
         return ""
     if cell_len(text) <= width:
         return text + " " * (width - cell_len(text))
-    return set_cell_size(text, width - 1).rstrip() .ljust(width - 1)[: width - 1] + mark if width > 1 else mark
+    return set_cell_size(text, width - 1) + mark
 
 
 def clipped(text: str, width: int, mark: str = "…") -> str:

@@ -7,21 +7,27 @@ import sys
 import time
 from pathlib import Path
 
+from engine.errors import UsageError
+from engine.journal import Writer
+from engine.training.job import read
 from engine.training.stop import Stop
 
 if __name__ == "__main__":
     began = time.monotonic()
     os.umask(0o077)
     stop = Stop()
-    stop.install()  # before torch, whose import takes a second
-    from engine.errors import UsageError
-    from engine.training.run import run
-
+    stop.install()
     if len(sys.argv) != 2:
         print("usage: python -P -m engine.training RUN_FOLDER", file=sys.stderr)
         raise SystemExit(2)
     try:
-        raise SystemExit(run(Path(sys.argv[1]).absolute(), stop, began))
+        job = read(Path(sys.argv[1]).absolute())
     except UsageError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    with Writer(job.run.segment(job.attempt)) as journal:
+        # torch takes a second to import; by now signals are heard, bad folders refused and the journal is there.
+        from engine.training.run import run
+
+        code = run(job, journal, stop, began)
+    raise SystemExit(code)

@@ -1,43 +1,38 @@
-"""An attempt at a run as a process sees it: journal open, training, and the last word whatever happens."""
+"""An attempt at a run as its process sees it: training, and the last word whatever happens."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from pathlib import Path
 
 from engine.events import End, Outcome
 from engine.journal import Writer
-from engine.training import job as jobs
+from engine.training.job import Job
 from engine.training.loop import Trainer
 from engine.training.outcome import EXIT, result
 from engine.training.recorder import LINE_SECONDS
 from engine.training.stop import Stop, StopRequested
 
 
-def run(folder: Path, stop: Stop, began: float, line_seconds: float = LINE_SECONDS) -> int:
-    """The process's exit code. Raises UsageError, with nothing written, if `folder` is no run's.
-
-    A traceback goes to stderr, its class and words to result.json; `end` is the journal's last line.
-    """
-    job = jobs.read(folder)
-    with Writer(job.run.segment(job.attempt)) as journal:
-        trainer = Trainer(job, journal, stop, began, line_seconds)
-        outcome: Outcome = "finished"
-        error: Exception | None = None
-        try:
-            trainer.run()
-        except StopRequested:
-            outcome = "stopped"
-        except Exception as failure:
-            traceback.print_exception(failure)
-            sys.stderr.flush()
-            # Its frames hold the loader, whose processes end only when nothing holds it.
-            outcome, error = "failed", failure.with_traceback(None)
-        trainer.resources.close()
-        stop.disarm()
-        info = result(job, outcome, trainer.step, error)
-        if trainer.begun:
-            text = f"{info.error_class}: {info.error}" if error is not None else ""
-            journal.write(End(outcome=outcome, step=info.step, epoch=info.epoch, error=text), sync=True)
+def run(job: Job, journal: Writer, stop: Stop, began: float, line_seconds: float = LINE_SECONDS) -> int:
+    """The process's exit code. A traceback goes to stderr, its class and words to result.json; `end` is the journal's
+    last line. `began`: the process's start by `time.monotonic`."""
+    trainer = Trainer(job, journal, stop, began, line_seconds)
+    outcome: Outcome = "finished"
+    error: Exception | None = None
+    try:
+        trainer.run()
+    except StopRequested:
+        outcome = "stopped"
+    except Exception as failure:
+        traceback.print_exception(failure)
+        sys.stderr.flush()
+        # Its frames hold the loader, whose processes end only when nothing holds it.
+        outcome, error = "failed", failure.with_traceback(None)
+    trainer.resources.close()
+    stop.disarm()
+    info = result(job, outcome, trainer.step, error)
+    if trainer.begun:
+        text = f"{info.error_class}: {info.error}" if error is not None else ""
+        journal.write(End(outcome=outcome, step=info.step, epoch=info.epoch, error=text), sync=True)
     return EXIT[outcome]

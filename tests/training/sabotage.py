@@ -1,6 +1,6 @@
 """A loss that does something to its own process: SABOTAGE=WHERE:N:WHAT, at the N-th call in `step`s or in `look`s.
 
-WHAT is a signal's name, `oom`, `nan` or `none`. Imported by a test's trainer before it starts.
+WHAT is a signal's name, `oom`, `nan`, `worker` (kills one) or `none`. Imported by a test's trainer before it starts.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -39,6 +40,9 @@ class Sabotaged(nn.Module):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         if WHAT == "nan":
             return value * float("nan")
+        if WHAT == "worker":
+            os.kill(psutil.Process().children()[0].pid, signal.SIGKILL)
+            return value
         os.kill(os.getpid(), getattr(signal, WHAT))
         return value
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -169,8 +170,6 @@ def test_the_run_s_result_counts_all_attempts(tmp_path: Path) -> None:
     assert train(run, sabotage="step:4:SIGKILL") == -signal.SIGKILL
     begin, *_, last = records(run)
     finish(run)
-    import msgspec
-
     found = msgspec.json.decode(run.results.read_bytes(), type=RunResults)
     own = records(run)[-1].m - records(run, Begin)[-1].m
     assert found.attempts == 2

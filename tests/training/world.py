@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -28,22 +32,11 @@ from engine.experiment import (
 from engine.journal import read
 from engine.paths import ExperimentPaths, RunPaths, write_json
 from engine.records import ResultInfo
+from tests.conftest import wait_until
 
 TIMEOUT = 120.0
-ROOT = Path(__file__).parents[2]
 
-# Trains like `python -m engine.training`, with a line in the journal for every step.
-EVERY_STEP = """
-import sys, time
-from pathlib import Path
-from engine.training.stop import Stop
-if __name__ == "__main__":
-    began, stop = time.monotonic(), Stop()
-    stop.install()
-    {before}
-    from engine.training.run import run
-    sys.exit(run(Path(sys.argv[1]), stop, began, line_seconds=0.0))
-"""
+ROOT = Path(__file__).parents[2]
 
 
 def ball(shape: Sequence[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,40 +104,117 @@ def config_hash(paths: ExperimentPaths, index: int = 0) -> str:
     return run_hash(plan, plan.runs[index], prepared_of(paths).data_hash)
 
 
-def command(run: RunPaths, every_step: bool = False, before: str = "pass") -> list[str]:
-    """The trainer's argv; `before` is a statement it executes first."""
-    if every_step or before != "pass":
-        return [sys.executable, "-P", "-c", EVERY_STEP.format(before=before), str(run.folder)]
-    return [sys.executable, "-P", "-m", "engine.training", str(run.folder)]
-
-
-def environment(sabotage: str = "") -> dict[str, str]:
+def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "STEPTOP_ATTEMPT"}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "SABOTAGE": sabotage}
+    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def start(run: RunPaths, sabotage: str = "", **how: Any) -> subprocess.Popen[str]:
-    """The trainer as a process of its own, detached as the supervisor would have it, its words in console.log.
-
-    `sabotage` is for an experiment whose loss is `sabotaged` (tests/training/sabotage.py).
-    """
-    if sabotage:
-        how["before"] = "import tests.training.sabotage"
-    with run.console.open("a") as log:
+def start_for_real(run: RunPaths) -> subprocess.Popen[bytes]:
+    """`python -P -m engine.training RUN_FOLDER` as the supervisor starts it, its words in console.log."""
+    with run.console.open("ab") as log:
         return subprocess.Popen(
-            command(run, **how), stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, cwd=run.folder,
-            env=environment(sabotage), start_new_session=True,
+            [sys.executable, "-P", "-m", "engine.training", str(run.folder)], stdin=subprocess.DEVNULL, stdout=log,
+            stderr=log, cwd=run.folder, env=environment(), start_new_session=True,
         )
+
+
+class Child:
+    """A trainer out of the nursery."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self.pid = pid
+        self._nursery = nursery
+
+    def poll(self) -> int | None:
+        self._nursery.listen(0.0)
+        return self._nursery.gone.get(self.pid)
+
+    def wait(self, seconds: float = TIMEOUT) -> int:
+        deadline = time.monotonic() + seconds
+        while self.pid not in self._nursery.gone:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"the trainer is still there after {seconds} s")
+            self._nursery.listen(0.1)
+        return self._nursery.gone[self.pid]
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """It and the workers it started: they share its session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Nursery:
+    """tests/training/nursery.py, started at first use."""
+
+    def __init__(self) -> None:
+        self.gone: dict[int, int] = {}
+        self._born: list[int] = []
+        self._buffer = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+            env=environment(),
+        )
+
+    def start(self, order: dict[str, Any]) -> Child:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        while not self._born:
+            self.listen(1.0)
+        return Child(self, self._born.pop())
+
+    def listen(self, seconds: float) -> None:
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            return
+        block = os.read(self._process.stdout.fileno(), 1 << 16)
+        assert block, "the nursery has died"
+        *lines, self._buffer = (self._buffer + block).split(b"\n")
+        for line in lines:
+            word, *numbers = line.split()
+            if word == b"born":
+                self._born.append(int(numbers[0]))
+            else:
+                self.gone[int(numbers[0])] = int(numbers[1])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+
+_nursery: list[Nursery] = []
+
+
+def close_nursery() -> None:
+    while _nursery:
+        _nursery.pop().close()
+
+
+def start(run: RunPaths, sabotage: str = "", before: str = "", line_seconds: float = 0.0) -> Child:
+    """A trainer on `run`, a line in its journal for every step. `before` is a statement it executes first; `sabotage`
+    is for an experiment whose loss is `sabotaged` (tests/training/sabotage.py)."""
+    if not _nursery:
+        _nursery.append(Nursery())
+    return _nursery[0].start({
+        "folder": str(run.folder), "log": str(run.console), "sabotage": sabotage, "before": before,
+        "line_seconds": line_seconds,
+    })
 
 
 def train(run: RunPaths, **how: Any) -> int:
     """Train to the end; the exit code."""
-    process = start(run, **how)
+    child = start(run, **how)
     try:
-        return process.wait(TIMEOUT)
+        return child.wait()
     finally:
-        process.kill()
-        process.wait()
+        child.kill()
 
 
 def records(run: RunPaths, kind: type | None = None) -> list[AnyRecord]:
@@ -155,3 +225,14 @@ def records(run: RunPaths, kind: type | None = None) -> list[AnyRecord]:
 
 def result(run: RunPaths) -> ResultInfo:
     return msgspec.json.decode(run.result.read_bytes(), type=ResultInfo)
+
+
+def wait_for(run: RunPaths, kind: type, process: Child | subprocess.Popen[bytes], count: int = 1) -> None:
+    """Until the journal holds `count` records of `kind`."""
+
+    def there() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"the trainer ended early: {run.console.read_text()[-2000:]}")
+        return len(records(run, kind)) >= count
+
+    wait_until(there, 60, f"{count} {kind.__name__}")

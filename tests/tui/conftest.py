@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from engine.events import ExperimentEnded, StopChanged, Verdict
-from engine.state import ExperimentState, fold_supervisor
+from engine.fold import fold_supervisor
+from engine.state import ExperimentState
 from tests.recordings import state_of, write_recording
 from tui.app import Options, SteptopApp
 from tui.messages import View

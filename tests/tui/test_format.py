@@ -31,7 +31,7 @@ def test_a_duration_fits_its_column(seconds: float) -> None:
 
 def test_a_range_is_a_margin_where_it_is_even_and_two_ends_where_it_is_not() -> None:
     assert fmt.margin(133_200, 129_600, 136_800) == "±1h"
-    assert fmt.margin(100, 90, 400) == "90s–7m"
+    assert fmt.margin(100, 90, 400) == "1.5m–7m"
     assert fmt.margin(None, None, None) == ""
     assert fmt.margin(10, 10, 10) == ""
 

@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from tui.actions import Situation
+from tui.actions import BY_ACTION, DASHBOARD_ACTIONS, Situation
 from tui.messages import View
 from tui.widgets.banner import Banner
 from tui.widgets.events import EventsPanel
@@ -36,10 +36,11 @@ class Dashboard(Screen[None]):
     ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, KeyBar"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(BY_ACTION[name].key, name, BY_ACTION[name].title, show=False) for name in DASHBOARD_ACTIONS),
         *(Binding(str(number), f"focus_panel({number})", f"panel {number}", show=False) for number in range(1, 10)),
         *(
             Binding(keys, f"move_focus({dx}, {dy})", "next panel", show=False)
-            for keys, dx, dy in (("h,left", -1, 0), ("l_,right", 1, 0), ("k,up", 0, -1), ("j,down", 0, 1))
+            for keys, dx, dy in (("h,left", -1, 0), ("right", 1, 0), ("k,up", 0, -1), ("j,down", 0, 1))
         ),
     ]
 

@@ -20,7 +20,7 @@ KEY, TITLE = 18, 24
 WIDEST, FRAME = 110, 8
 MOVES = (
     ("tab, shift+tab", "next and previous panel"),
-    ("h j k l, arrows", "the panel in that direction"),
+    ("arrows, h j k", "the panel in that direction"),
     ("1 to 9", "a panel by its number"),
     ("mouse", "click focuses, double click enlarges, the key bar can be clicked"),
 )

@@ -6,10 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from engine.forecast import forecast
-
 from engine import launch
 from engine.events import Verdict
+from engine.forecast import forecast
 from engine.state import ExperimentState, Sentence, all_sentences
 from engine.watch import Watch
 from tui import format as fmt

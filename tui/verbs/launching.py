@@ -8,6 +8,7 @@ import time
 
 from engine import control, launch, logout
 from engine.errors import UsageError
+from engine.experiment import Plan
 from engine.paths import ExperimentPaths
 from engine.watch import Watch
 from tui.verbs.common import find, request_from, say
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _introduce(plan: launch.Plan) -> None:
+def _introduce(plan: Plan) -> None:
     folds = len({key.fold for key in plan.runs})
     restarts = len({key.restart for key in plan.runs})
     fold_word = "fold" if folds == 1 else "folds"

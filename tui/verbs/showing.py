@@ -13,6 +13,7 @@ import msgspec
 from engine import catalog, launch
 from engine import status as contract
 from engine.errors import UsageError
+from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.profile import KNOBS
@@ -115,7 +116,7 @@ def results(options: argparse.Namespace) -> int:
     """experiment_results.json as a table."""
     folder = find(options.logs, options.experiment)
     path = ExperimentPaths(folder).results
-    found = read_json(path, dict[str, Any])  # type: ignore[arg-type]
+    found = read_json(path, dict[str, Any])
     if found is None:
         raise UsageError(f"{folder.name} has no finished run yet ({path} is not there)")
     if options.json:
@@ -195,7 +196,7 @@ def _expected(expected: Forecast) -> str:
     )
 
 
-def check_lines(plan: launch.Plan, details: dict[str, Any]) -> list[str]:
+def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     """What would be trained, from the preflight's JSON."""
     lines = [f"{plan.name}: {len(plan.runs)} runs of {plan.experiment.epochs} epochs, profile {plan.profile.name}"]
     lines.append(f"subjects: {details.get('subjects', 0)}")

@@ -41,5 +41,5 @@ class KeyBar(Lines):
         for command, spans in key_spans(self.situation, self.content_size.width):
             at += width_of(spans)
             if event.x < at:
-                await self.app.run_action(command.action)
+                await self.app.perform(command.action)  # type: ignore[attr-defined]
                 return

@@ -159,7 +159,7 @@ def _headline(kind: Kind, step: _Step, run: RunState) -> str:
     if kind == "host":
         return f"The trainer's own code is the limit: {_of(step.spans['other'], step.seconds)} is in no span."
     compute = sum(step.spans[name] for name in COMPUTE)
-    return f"No single limit: data {data / step.whole:.0%}, computing {compute / step.whole:.0%}."
+    return f"No single limit: data {100 * data / step.whole:.0f} %, computing {100 * compute / step.whole:.0f} %."
 
 
 def _advice(kind: Kind, step: _Step, state: ExperimentState, run: RunState) -> str:
@@ -180,7 +180,7 @@ def _more_workers(step: _Step, state: ExperimentState, run: RunState) -> str:
     on_cpu = _device(run) == "CPU"
     most = min(4 * max(1, now), cores if cores is not None else 4 * max(1, now))
     if most <= now:
-        return f"More workers will not help: {now} already share {cores} cores."
+        return "More workers will not help: there are no more cores than workers."
     tried = {
         workers: predicted(step.seconds, step.computing, step.samples, step.load, now, workers, cores, on_cpu)
         for workers in sorted({min(2 * max(1, now), most), most})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from math import inf, sqrt
 
-SETTLED = 8
+SETTLED = 10
 WARM_LIMIT = 64
 SLOWER = 1.3
 STILL = 1.15
@@ -15,7 +15,7 @@ CLIP = 3.0
 SIDE = 6
 # Student's t that a split must reach: about 1e-5 per look at 60 values, more at few (`_threshold`). A series of n
 # values is looked at n times, at every split and at several resolutions.
-T_ENOUGH = 5.4
+T_ENOUGH = 5.2
 EFFECT = 0.05
 
 
@@ -42,7 +42,9 @@ def warmup(values: Sequence[float]) -> int | None:
             if error <= best:
                 best, cut = error, index
     middle = (cut + count) // 2
-    if _median(values[cut:middle]) > STILL * _median(values[middle:]) and count < WARM_LIMIT:
+    falling = _median(values[cut:middle]) > STILL * _median(values[middle:])
+    longer = cut == half and values[cut] > SLOWER * _median(values[cut:])
+    if (falling or longer) and count < WARM_LIMIT:
         return None
     level = sum(clipped[cut:]) / (count - cut)
     return max((index + 1 for index in range(cut) if values[index] > SLOWER * level), default=0)

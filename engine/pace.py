@@ -276,6 +276,8 @@ def _blocked(pace: Pace, columns: Columns) -> Pace:
     while True:
         level = _finest(count)
         need = FACTOR**level - count % FACTOR**level
+        if need == FACTOR**level and at < total:
+            opened = columns.mark(at)
         if at + need > total:
             count += total - at
             break
@@ -283,7 +285,6 @@ def _blocked(pace: Pace, columns: Columns) -> Pace:
         count += need
         end = columns.mark(at)
         _append(levels, level, opened, end)
-        opened = end
         while True:
             found = _change(levels[level], begun, end)
             if found is not None:

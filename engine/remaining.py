@@ -153,7 +153,8 @@ def of_run(state: ExperimentState, run: RunState, costs: Mapping[str, Cost]) -> 
     after = max(0, rhythm.epochs - epoch)
     rest["step"] = rest["cold"] = float(after * rhythm.steps)
     _add(rest, "checkpoint", rhythm.timed(after * rhythm.steps, step_seconds))
-    if run.test is None:
+    evaluated = run.test is not None or (not left and not after and "evaluate" in run.parts)
+    if not evaluated or run.activity == "evaluate":
         rest = added(rest, _evaluation(run, rhythm))
     return here, added(here, rest)
 

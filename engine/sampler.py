@@ -1,4 +1,4 @@
-"""Reads the machine every two seconds into machine.jsonl: `python -m engine.sampler FOLDER`.
+"""Reads the machine every two seconds into machine.jsonl: `python -m engine.sampler FOLDER SUPERVISOR_PID`.
 
 A process of its own: NVML may hang for half a minute or crash when a GPU falls off the bus, and must take neither the
 supervisor nor the screen with it. It ends when the supervisor does.
@@ -140,8 +140,8 @@ def _touched(file: Path) -> float:
         return 0.0
 
 
-def main(folder: Path) -> int:
-    parent = os.getppid()
+def main(folder: Path, parent: int) -> int:
+    """`parent`: the supervisor. Told rather than asked for: it may have gone before this process first looked."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # The supervisor starts this from its only thread, so the signal comes when the process ends, not a thread.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -158,4 +158,4 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -227,7 +227,7 @@ class Supervisor:
         if time.monotonic() >= self._sampler_due:
             self._sampler_due = time.monotonic() + 10
             self.sampler = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engine.sampler", str(self.paths.folder)],
+                [sys.executable, "-P", "-m", "engine.sampler", str(self.paths.folder), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 cwd=self.paths.folder,
             )

@@ -109,7 +109,7 @@ def test_times_no_clock_can_give_are_passed_over() -> None:
 # ---------------------------------------------------------------- warm-up
 
 
-@pytest.mark.parametrize(("slow", "factor"), [(1, 20.0), (3, 5.0), (5, 3.0), (9, 2.0)])
+@pytest.mark.parametrize(("slow", "factor"), [(1, 20.0), (3, 5.0), (5, 3.0), (7, 8.0)])
 def test_slow_first_steps_are_warm_up_and_no_more(slow: int, factor: float) -> None:
     values = noisy(slow, 200)
     values[:slow] = [value * factor for value in values[:slow]]
@@ -168,7 +168,7 @@ def test_a_change_of_pace_is_noticed_and_dated(factor: float) -> None:
     assert f"% {word} since " in text
     assert level == ("warn" if factor > 1 else "info")
     percent = float(text.removeprefix("step time ").split(" ")[0])
-    assert percent == pytest.approx(abs(factor - 1) * 100, abs=8)
+    assert percent == pytest.approx(abs(factor - 1) * 100, abs=4, rel=0.05)
 
 
 def test_a_change_is_said_once_and_never_during_warm_up() -> None:

@@ -178,20 +178,22 @@ def _epoch(
             peak_reserved=recipe.gpu_bytes,
         )
     step = first + recipe.steps_per_epoch
+    if recipe.checkpoint_every and (epoch % recipe.checkpoint_every == 0 or epoch == recipe.epochs):
+        took = recipe.checkpoint_seconds * rng.uniform(0.8, 1.3)
+        yield 0.0, Progress(name="checkpoint", done=0, total=1)
+        yield took, SpanEnded(name="checkpoint", seconds=took, epoch=epoch, step=step, items=1)
+        last = epoch == recipe.epochs
+        yield 0.0, CheckpointWritten(
+            file="final.pt" if last else f"step-{step:08d}.pt", step=step, epoch=epoch, bytes=recipe.checkpoint_bytes,
+            seconds=took, verified=True,
+        )
+        whole += took
     if recipe.validate_every and epoch % recipe.validate_every == 0:
         each = recipe.validate_item_seconds * rng.uniform(0.95, 1.05)
         yield from _span("validate", recipe.validate_items, each, epoch, step)
         whole += recipe.validate_items * each
         dice = recipe.best_dice * (1 - exp(-3.5 * epoch / recipe.epochs)) + rng.gauss(0, 0.01)
         yield 0.0, Metrics(split="val", values=_metrics(dice), epoch=epoch, step=step)
-    if recipe.checkpoint_every and (epoch % recipe.checkpoint_every == 0 or epoch == recipe.epochs):
-        took = recipe.checkpoint_seconds * rng.uniform(0.8, 1.3)
-        yield 0.0, Progress(name="checkpoint", done=0, total=1)
-        yield took, CheckpointWritten(
-            file=f"step-{step:08d}.pt", step=step, epoch=epoch, bytes=recipe.checkpoint_bytes, seconds=took, verified=True
-        )
-        yield 0.0, SpanEnded(name="checkpoint", seconds=took, epoch=epoch, step=step)
-        whole += took
     loss = _loss(recipe, step, 0.0)
     yield 0.0, EpochEnded(epoch=epoch, step=step, steps=step - begun, seconds=whole, loss=loss)
 

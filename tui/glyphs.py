@@ -84,5 +84,7 @@ def terminal_is_ascii(environment: Mapping[str, str] | None = None) -> bool:
     known = os.environ if environment is None else environment
     if known.get("TERM") in ("dumb", "linux", "vt100", "vt220"):
         return True
-    locale = next((known[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if known.get(name)), "")
+    # Python itself sets LC_CTYPE=C.UTF-8 where it finds no locale it knows; then LANG is what the user said.
+    names = ("LC_ALL", "LANG") if known.get("LC_CTYPE") == "C.UTF-8" and known.get("LANG") else ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next((known[name] for name in names if known.get(name)), "")
     return bool(locale) and "utf" not in locale.lower()

@@ -34,7 +34,7 @@ DARK = _theme(
     text="#c8d0df", number="#f5f7fb", accent="#62b6f7", good="#7fd08c", warn="#f7b955", bad="#ff6f7d",
 )
 LIGHT = _theme(
-    "light", background="#fbfcfe", strip="#e8ecf4", rule="#b3bccd", track="#d6dce8", faint="#8c96a8", label="#5b6579",
+    "light", background="#fbfcfe", strip="#e8ecf4", rule="#b3bccd", track="#d6dce8", faint="#828ca0", label="#5b6579",
     text="#272e3b", number="#05070b", accent="#0a62c2", good="#15752f", warn="#945200", bad="#c01a30", dark=False,
 )
 # Okabe and Ito's palette, brightened for a dark ground: told apart with any of the usual colour deficiencies.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-RING = 1024
+RING = 4096
 
 
 class Clock(Protocol):
@@ -30,7 +30,7 @@ class Clock(Protocol):
         """These marks are no longer needed."""
 
     def keep(self, number: Tensor) -> Any:
-        """Copy a one-element tensor to the host."""
+        """Copy a one-element tensor, detached from any graph, to the host."""
 
     def kept(self, slot: Any) -> float:
         """The number, once a mark made after `keep` has been passed."""
@@ -40,7 +40,7 @@ class Clock(Protocol):
 
 
 class HostClock:
-    """For devices that have finished when the call returns. Its numbers are read at once."""
+    """For devices that have finished when the call returns."""
 
     def mark(self) -> float:
         return time.perf_counter()
@@ -54,11 +54,11 @@ class HostClock:
     def release(self, marks: Iterable[float]) -> None:
         pass
 
-    def keep(self, number: Tensor) -> float:
-        return float(number.detach())
+    def keep(self, number: Tensor) -> Tensor:
+        return number
 
-    def kept(self, slot: float) -> float:
-        return slot
+    def kept(self, slot: Tensor) -> float:
+        return slot.item()
 
     def wait(self) -> None:
         pass
@@ -93,7 +93,7 @@ class CudaClock:
         """At most RING numbers may be kept before the first is read; the recorder stays far below."""
         slot = self._next
         self._next = (slot + 1) % RING
-        self._cells[slot].copy_(number.detach(), non_blocking=True)
+        self._cells[slot].copy_(number, non_blocking=True)
         return slot
 
     def kept(self, slot: int) -> float:

@@ -1,7 +1,7 @@
 """Where the time goes: `with recorder.span("forward"): …`, and a line in the journal every quarter of a second.
 
-Nothing here waits for the device. A step's device times and its loss are looked up when the device has passed the
-step's last mark, some steps later on CUDA, at once on a CPU. Spans that follow each other share the mark between them.
+Nothing here waits for the device. The device times and losses of all steps it has passed by then are looked up
+together, when a line is due. Spans that follow each other share the mark between them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from engine.training.clock import Clock
 LINE_SECONDS = 0.25
 PROGRESS_SECONDS = 1.0
 MEMORY_SECONDS = 5.0
-# Steps the host may be ahead of the device before it is made to wait; a CUDA queue is full long before.
-PENDING = 256
+# Steps that may await their line before the device is waited for; a CUDA queue is full long before.
+PENDING = 1000
 
 Write = Callable[[Record], object]
 
@@ -123,7 +123,7 @@ class Recorder:
     """Times steps and spans of one attempt and writes them down. `losses` is the mean over the present epoch.
 
     `memory` reads the device's memory (None without one). Raises NaNLoss from `step_ended` or `drain` when a loss that
-    has arrived is not finite.
+    is looked up is not finite.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Recorder:
         self._line_seconds = line_seconds
         self._pending: deque[_Step] = deque()
         self._line: list[tuple[_Step, float | None]] = []
-        self._line_total = 0.0
+        self._since_line = 0.0
         self._sums: dict[str, float] = {}
         self._spans = {name: _DeviceSpan(self, name) for name in SPANS if name != "data"}
         self._data = _HostSpan(self)
@@ -170,10 +170,12 @@ class Recorder:
         step.seconds, self._since = now - self._since, now
         self._pending.append(step)
         self.step, self.open_mark = _Step(), None
-        if len(self._pending) > PENDING:
-            self.clock.wait()  # host-device sync: only if the host has run this far ahead
-        self._take_done()
-        if self._line_total >= self._line_seconds:
+        self._since_line += step.seconds
+        if self._since_line >= self._line_seconds or len(self._pending) > PENDING:
+            self._take_done()
+            if len(self._pending) > PENDING:
+                self.clock.wait()  # host-device sync: only if the host has run this far ahead
+                self._take_done()
             self._write_line()
 
     # ------------------------------------------------------------ between steps
@@ -215,7 +217,6 @@ class Recorder:
             loss = None if step.loss is None else clock.kept(step.loss)
             clock.release(step.marks)
             self._line.append((step, loss))
-            self._line_total += step.seconds
             if loss is None:
                 continue
             if not math.isfinite(loss):
@@ -224,21 +225,21 @@ class Recorder:
             self.losses.add(loss)
 
     def _write_line(self) -> None:
-        line = self._line
+        line, self._since_line = self._line, 0.0
         if not line:
             return
         last, seconds = line[-1][0], [step.seconds for step, _ in line]
         losses = [loss for _, loss in line if loss is not None and math.isfinite(loss)]
         self._write(
             Steps(
-                epoch=last.epoch, step=last.number, steps=len(line), seconds=self._line_total, low=min(seconds),
+                epoch=last.epoch, step=last.number, steps=len(line), seconds=sum(seconds), low=min(seconds),
                 high=max(seconds), samples=sum(step.samples for step, _ in line),
                 spans=Spans(data=sum(step.data for step, _ in line), **self._sums),
                 load_seconds=sum(step.load_seconds for step, _ in line), loads=sum(step.loads for step, _ in line),
                 loss=sum(losses) / len(losses) if losses else None, lr=last.lr,
             )
         )
-        self._line, self._line_total, self._sums = [], 0.0, {}
+        self._line, self._sums = [], {}
         if self.now() >= self._memory_due:
             memory = self._memory()
             if memory is not None:

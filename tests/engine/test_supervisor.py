@@ -45,9 +45,23 @@ def until_ended(paths: ExperimentPaths, seconds: float = 30.0) -> ExperimentStat
     return look(paths)
 
 
+def about(paths: ExperimentPaths) -> list[str]:
+    """Command lines of processes that name the experiment's folder: supervisors and samplers."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if str(paths.folder) in words:
+            lines.append(" ".join(words))
+    return lines
+
+
 def nothing_left(lab: Laboratory, paths: ExperimentPaths) -> None:
     """The universal check: no process of the experiment is alive, and its lock is free."""
     wait_until(lambda: not process.alive(lab.supervisor(paths).who), what="the supervisor's end")
+    wait_until(lambda: not about(paths), what="the end of supervisor and sampler")
     for file in paths.folder.glob("fold_*/process.json"):
         info = lab.trainer(paths, *(int(word) for word in file.parent.name.split("_")[1::2]))
         assert process.holding(info.token) == []
@@ -193,6 +207,7 @@ def test_kill_9_of_the_supervisor_leaves_the_trainer_and_the_next_one_takes_it_o
     trainer = lab.trainer(paths)
     process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
     wait_until(lambda: not look(paths).supervisor_alive, what="the kill")
+    wait_until(lambda: not about(paths), what="the sampler following its supervisor")
     state = look(paths)
     assert state.phase == "running"
     assert state.trainer_alive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_the_rate_rises_for_one_percent_of_the_steps_and_then_falls_to_almost_no
     assert max(seen) == pytest.approx(1e-3)
     assert seen.index(max(seen)) == 73
     assert seen[-1] < 1e-8
-    assert all(later <= earlier for earlier, later in zip(seen[73:], seen[74:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(seen[73:]))
 
 
 @settings(deadline=None, max_examples=60)

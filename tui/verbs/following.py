@@ -66,7 +66,7 @@ def progress_line(state: ExperimentState) -> str:
     filled = round(done * BAR)
     where = f"run {(state.current or 0) + 1}/{len(state.runs)} epoch {run.epoch}/{run.epochs}"
     where += f" step {run.step}/{run.steps_total}"
-    doing = f" {run.activity} {run.activity_done}/{run.activity_total}" if run.activity_total else ""
+    doing = f" {run.activity} {run.activity_done}/{run.activity_total}" if run.activity and run.activity_total else ""
     loss = f" loss {run.loss:.4f}" if run.loss is not None else ""
     ends = f" run ends {fmt.clock(expected.run.at, state.now)}" if expected.run.at else ""
     every = f" all {fmt.clock(expected.experiment.at, state.now)}" if expected.experiment.at else ""

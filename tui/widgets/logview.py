@@ -80,7 +80,7 @@ class LogView(ScrollView, can_focus=True):
     def set_follow(self, follow: bool) -> None:
         self.follow = follow
         if follow:
-            self.scroll_end(animate=False, immediate=True)
+            self.scroll_end(animate=False, x_axis=False)
 
     def _matches(self, line: str) -> bool:
         return self._filter is None or self._filter.search(line) is not None
@@ -89,7 +89,7 @@ class LogView(ScrollView, can_focus=True):
         height = len(self._shown) + bool(self._unfinished)
         self.virtual_size = Size(self._widest, height)
         if self.follow:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, x_axis=False)
         if all_changed or self.follow or height <= self.scroll_offset.y + self.size.height + 1:
             self.refresh()
 

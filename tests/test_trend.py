@@ -1,0 +1,115 @@
+"""Memory's slope: real growth is found and dated, noise and steps are not growth."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.events import Sample, Worker
+from engine.trend import growth, memory_trend
+
+GIB = 1 << 30
+
+
+def samples(
+    sizes: list[float], every: float = 2.0, workers: int = 1, trainer: int = 100, available: int = 40 * GIB, repeat: int = 1
+) -> list[Sample]:
+    """A reading for each of `sizes` (bytes of one worker); memory is looked at in every `repeat`-th only."""
+    made = []
+    for index in range(len(sizes)):
+        size = int(sizes[index - index % repeat])
+        made.append(Sample(
+            t=1e9 + index * every, m=50 + index * every, cores=4, cpu=1.0, ram_total=64 * GIB, ram_available=available,
+            workers=(
+                Worker(pid=trainer, role="trainer", rss=3 * GIB, pss=2 * GIB, uss=GIB),
+                *(Worker(pid=200 + i, rss=2 * size, pss=size, uss=size) for i in range(workers)),
+            ),
+        ))
+    return made
+
+
+def level(seed: int, count: int, size: float = GIB, noise: float = 0.01) -> list[float]:
+    rng = random.Random(seed)
+    return [size * (1 + rng.gauss(0, noise)) for _ in range(count)]
+
+
+def growing(seed: int, count: int, per_hour: float, every: float = 2.0) -> list[float]:
+    return [value + per_hour * i * every / 3600 for i, value in enumerate(level(seed, count, noise=0.003))]
+
+
+def test_a_leak_is_found_with_its_slope_and_its_end() -> None:
+    trend = memory_trend(samples(growing(1, 300, 3 * GIB), workers=2, repeat=5))
+    assert trend.bytes_per_hour == pytest.approx(6 * GIB, rel=0.15)
+    assert trend.full_in_seconds == pytest.approx(40 / 6 * 3600, rel=0.15)
+    assert trend.per_worker_bytes == pytest.approx(1.5 * GIB, rel=0.02)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(2, 600), noise=st.floats(0, 0.1), repeat=st.integers(1, 8))
+def test_noise_is_no_growth(seed: int, count: int, noise: float, repeat: int) -> None:
+    trend = memory_trend(samples(level(seed, count, noise=noise), repeat=repeat))
+    if trend.bytes_per_hour is not None:
+        # One in some hundreds may be believed; then it is small against what there is.
+        assert trend.bytes_per_hour * count * 2 / 3600 < 3 * noise * GIB
+
+
+def test_noise_is_hardly_ever_believed() -> None:
+    believed = sum(memory_trend(samples(level(seed, 300, noise=0.05), repeat=5)).bytes_per_hour is not None for seed in range(200))
+    assert believed <= 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), per_hour=st.floats(0.5, 30), count=st.integers(200, 600))
+def test_growth_is_never_off_by_much(seed: int, per_hour: float, count: int) -> None:
+    slope = memory_trend(samples(growing(seed, count, per_hour * GIB))).bytes_per_hour
+    if slope is None:
+        assert per_hour * count * 2 / 3600 < 0.2
+    else:
+        assert slope == pytest.approx(per_hour * GIB, rel=0.3)
+
+
+def test_a_filling_cache_that_is_full_is_no_leak() -> None:
+    filled = [GIB * min(1.0, i / 60) for i in range(300)]
+    assert memory_trend(samples(filled)).bytes_per_hour is None
+
+
+def test_a_saw_of_epochs_is_no_leak() -> None:
+    saw = [GIB * (1 + 0.3 * (i % 50) / 50) for i in range(300)]
+    assert memory_trend(samples(saw)).bytes_per_hour is None
+
+
+def test_less_than_two_minutes_say_nothing() -> None:
+    assert memory_trend(samples(growing(2, 55, 50 * GIB))).bytes_per_hour is None
+    assert memory_trend(samples(growing(2, 70, 50 * GIB))).bytes_per_hour is not None
+
+
+def test_falling_memory_is_not_exhausted() -> None:
+    trend = memory_trend(samples(growing(3, 300, -3 * GIB)))
+    assert (trend.bytes_per_hour, trend.full_in_seconds) == (None, None)
+
+
+def test_another_trainer_begins_anew() -> None:
+    before, after = samples(level(4, 200), trainer=100), samples(level(5, 200, size=3 * GIB), trainer=101)
+    later = [Sample(**{f: getattr(s, f) for f in s.__struct_fields__} | {"m": s.m + 400}) for s in after]
+    assert memory_trend([*before, *later]).bytes_per_hour is None
+
+
+def test_uss_is_taken_where_pss_is_not_known_and_rss_last() -> None:
+    reading = Sample(cores=2, cpu=1.0, workers=(Worker(pid=1, rss=900, uss=300), Worker(pid=2, rss=100)))
+    assert memory_trend([reading]).per_worker_bytes == 200
+
+
+def test_without_readings_or_workers_nothing_is_known() -> None:
+    assert memory_trend([]).per_worker_bytes is None
+    trend = memory_trend([Sample(cores=2, cpu=0.0)])
+    assert (trend.per_worker_bytes, trend.bytes_per_hour, trend.full_in_seconds) == (None, None, None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e12)), max_size=80, unique_by=lambda p: p[0]))
+def test_any_points_give_growth_or_nothing(points: list[tuple[float, float]]) -> None:
+    slope = growth(sorted(points))
+    assert slope is None or 0 < slope < float("inf")

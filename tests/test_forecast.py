@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from engine import remaining
+from engine.bottleneck import bottleneck
 from engine.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
 from engine.experiment import RunKey
 from engine.fold import fold_run
@@ -382,3 +384,43 @@ def test_a_begin_without_a_plan_for_it_is_enough() -> None:
     assert isinstance(begin, Begin)
     state = experiment_state(CALM, [replace(begin, epochs=3), *past[1:]])
     assert forecast(state).parts["train"] == pytest.approx(10 * 2.0, rel=0.1)
+
+
+def test_validation_takes_as_many_subjects_as_the_trainer_says() -> None:
+    from engine.training import evaluate
+
+    assert remaining.VALIDATION_SUBJECTS == evaluate.VALIDATION_SUBJECTS
+
+
+NUMBERS = st.one_of(st.floats(0, 1e8), st.sampled_from([0.0, 1e-9, 1.0]))
+COUNTS = st.integers(0, 10_000)
+NAMES = st.sampled_from(["startup", "validate", "evaluate", "checkpoint", "reconstruct", ""])
+STRANGE = st.lists(
+    st.one_of(
+        st.builds(
+            Begin, t=NUMBERS, m=NUMBERS, epochs=COUNTS, steps_per_epoch=COUNTS, num_workers=st.integers(0, 64),
+            resumed_from_step=COUNTS, batch_size=COUNTS,
+        ),
+        st.builds(
+            Steps, t=NUMBERS, m=NUMBERS, epoch=COUNTS, step=COUNTS, steps=st.integers(0, 100), seconds=NUMBERS, low=NUMBERS,
+            high=NUMBERS, samples=COUNTS, loads=COUNTS, load_seconds=NUMBERS,
+            spans=st.builds(Spans, data=NUMBERS, forward=NUMBERS, backward=NUMBERS),
+        ),
+        st.builds(SpanEnded, t=NUMBERS, m=NUMBERS, name=NAMES, seconds=NUMBERS, items=COUNTS),
+        st.builds(Progress, t=NUMBERS, m=NUMBERS, name=NAMES, done=COUNTS, total=COUNTS),
+    ), max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(records=STRANGE, now=NUMBERS, own=st.booleans(), prepared=st.booleans())
+def test_whatever_a_trainer_writes_nothing_breaks(records: list[AnyRecord], now: float, own: bool, prepared: bool) -> None:
+    state = experiment_state(CALM, records, now, runs=TWO)
+    if not own:
+        state = replace(state, plan=replace(state.plan, experiment=replace(state.plan.experiment, command=("train",))))
+    if not prepared:
+        state = replace(state, prepared=None)
+    for estimate in estimates(forecast(state)):
+        if estimate.seconds is not None:
+            assert 0 <= (estimate.low or 0) <= estimate.seconds <= (estimate.high or 0)
+    assert bottleneck(state).headline

@@ -34,7 +34,7 @@ class Situation(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One thing the screen can do. `bar`: its words in the key bar, '' to leave it out; `rank`: who stays when it is narrow."""
+    """One thing the screen can do. `bar`: its words in the key bar, '' to leave it out; `rank`: who goes first."""
 
     action: str
     key: str
@@ -52,41 +52,119 @@ class Command(NamedTuple):
 
 def _stopping_now(situation: Situation) -> bool:
     state = situation.state
-    return state is not None and state.stop is not None and state.stop.mode in ("now", "force") and state.stop.phase != "done"
+    return (
+        state is not None
+        and state.stop is not None
+        and state.stop.mode in ("now", "force")
+        and state.stop.phase != "done"
+    )
 
 
 COMMANDS: tuple[Command, ...] = (
     Command(
-        "stop_after_run", "s", "Stop after this run",
+        "stop_after_run",
+        "s",
+        "Stop after this run",
         "The run under way is trained to its end, the next one never starts. Again: takes that back.",
-        "stop after run", 1, lambda s: s.going and not _stopping_now(s), True,
+        "stop after run",
+        1,
+        lambda s: s.going and not _stopping_now(s),
+        True,
     ),
     Command(
-        "stop_now", "x", "Stop now", "Finish the step, write a checkpoint, end. Asks first.",
-        "stop now", 2, lambda s: s.going and not _stopping_now(s), True,
+        "stop_now",
+        "x",
+        "Stop now",
+        "Finish the step, write a checkpoint, end. Asks first.",
+        "stop now",
+        2,
+        lambda s: s.going and not _stopping_now(s),
+        True,
     ),
     Command(
-        "stop_force", "X", "End by force", "Kill it; the steps since the last checkpoint are lost. Asks first.",
-        "force", 3, lambda s: s.going, True,
+        "stop_force",
+        "X",
+        "End by force",
+        "Kill it; the steps since the last checkpoint are lost. Asks first.",
+        "force",
+        3,
+        lambda s: s.going,
+        True,
     ),
     Command(
-        "resume", "r", "Resume", "Go on with a stopped, failed or lost experiment from its last checkpoint.",
-        "resume", 1, lambda s: s.resumable, True,
+        "resume",
+        "r",
+        "Resume",
+        "Go on with a stopped, failed or lost experiment from its last checkpoint.",
+        "resume",
+        1,
+        lambda s: s.resumable,
+        True,
     ),
-    Command("logs", "l", "Logs", "What the trainer printed: filter with /, follow with f.", "logs", 4, lambda s: s.view is not None),
+    Command(
+        "logs",
+        "l",
+        "Logs",
+        "What the trainer printed: filter with /, follow with f.",
+        "logs",
+        4,
+        lambda s: s.view is not None,
+    ),
     Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 6),
-    Command("launch", "n", "Launch an experiment", "Choose experiment, profile, folds, data; see when it would end.", "new", 7, writes=True),
-    Command("enlarge_focused", "enter", "Enlarge the panel", "The focused panel fills the screen; escape puts it back.", "enlarge", 8, lambda s: s.dashboard),
-    Command("help", "question_mark,f1", "Help", "What the focused panel shows, and every key.", "help", 5, shown_key="?"),
+    Command(
+        "launch",
+        "n",
+        "Launch an experiment",
+        "Choose experiment, profile, folds, data; see when it would end.",
+        "new",
+        7,
+        writes=True,
+    ),
+    Command(
+        "enlarge_focused",
+        "enter",
+        "Enlarge the panel",
+        "The focused panel fills the screen; escape puts it back.",
+        "enlarge",
+        8,
+        lambda s: s.dashboard,
+    ),
+    Command(
+        "help", "question_mark,f1", "Help", "What the focused panel shows, and every key.", "help", 5, shown_key="?"
+    ),
     Command("command_palette", "ctrl+p", "Command palette", "Every command by name.", shown_key="ctrl+p"),
-    Command("log_scale", "g", "Logarithmic scale", "Switch the plots between linear and logarithmic.", when=lambda s: s.dashboard),
-    Command("next_curve", "m", "Next curve", "Another curve in the loss plot: validation figures, where there are some.", when=lambda s: s.dashboard),
-    Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's own colours). Remembered."),
-    Command("faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"),
+    Command(
+        "log_scale",
+        "g",
+        "Logarithmic scale",
+        "Switch the plots between linear and logarithmic.",
+        when=lambda s: s.dashboard,
+    ),
+    Command(
+        "next_curve",
+        "m",
+        "Next curve",
+        "Another curve in the loss plot: validation figures, where there are some.",
+        when=lambda s: s.dashboard,
+    ),
+    Command(
+        "next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's own colours). Remembered."
+    ),
+    Command(
+        "faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"
+    ),
     Command("slower", "minus", "Refresh less often", "Up to every ten seconds. Remembered.", shown_key="-"),
     Command("redraw", "ctrl+l", "Draw again", "Send the whole screen again, should something else have written on it."),
     Command("back", "escape", "Back", "One level back.", shown_key="esc"),
-    Command("quit", "q,ctrl+q,ctrl+c", "Quit", "Leave this screen. Training goes on.", "quit (training goes on)", 0, shown_key="q"),
+    Command(
+        "quit",
+        "q,ctrl+q,ctrl+c",
+        "Quit",
+        "Leave this screen. Training goes on.",
+        "quit (training goes on)",
+        0,
+        shown_key="q",
+    ),
 )
 # Commands of the dashboard alone; the others work everywhere.
 DASHBOARD_ACTIONS = ("enlarge_focused", "log_scale", "next_curve")

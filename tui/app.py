@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events, work
+import msgspec
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -28,6 +29,7 @@ from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
 from tui.monitor import Monitor, Source
 from tui.plain import plain
 from tui.screens.dashboard import Dashboard
+from tui.settings import Settings
 from tui.terminal import LeanDriver
 from tui.theme import THEMES, variables_for
 from tui.widgets.panel import Lines
@@ -60,14 +62,20 @@ class SteptopApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(command.key, command.action, command.title, show=False, id=command.action)
-        for command in COMMANDS if command.action not in DASHBOARD_ACTIONS
+        for command in COMMANDS
+        if command.action not in DASHBOARD_ACTIONS
     ]
 
     view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
     problem: reactive[str] = reactive("", repaint=False, init=False)
 
     def __init__(
-        self, *, logs: Path, folder: Path | None = None, source: Source | None = None, options: Options | None = None,
+        self,
+        *,
+        logs: Path,
+        folder: Path | None = None,
+        source: Source | None = None,
+        options: Options | None = None,
         settings_file: Path | None = None,
     ) -> None:
         super().__init__(driver_class=LeanDriver)
@@ -131,7 +139,7 @@ class SteptopApp(App[None]):
     def on_unmount(self) -> None:
         self._stop_watching()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         if isinstance(self._driver, LeanDriver):
             self._driver.forget()
             self.screen.refresh()
@@ -178,15 +186,17 @@ class SteptopApp(App[None]):
 
     @property
     def situation(self) -> Situation:
-        return Situation(self.view, self.options.readonly, any(isinstance(screen, Dashboard) for screen in self.screen_stack))
+        return Situation(
+            self.view, self.options.readonly, any(isinstance(screen, Dashboard) for screen in self.screen_stack)
+        )
 
     # ------------------------------------------------------------ commands
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's signature
         command = BY_ACTION.get(action)
         return command.possible(self.situation) if command is not None else True
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002  Textual's signature
         for command in COMMANDS:
             if command.action != "command_palette" and command.possible(self.situation):
                 key = command.shown_key or command.key
@@ -221,17 +231,22 @@ class SteptopApp(App[None]):
             self.push_screen(Confirm(force_question(self.view)), self._confirmed("stop_force"))
 
     def _confirmed(self, verb: Verb) -> Callable[[bool | None], None]:
-        return lambda yes: self._ask(verb) if yes else None
+        def confirmed(yes: bool | None) -> None:
+            if yes:
+                self._ask(verb)
 
-    @work(thread=True, exit_on_error=False)
+        return confirmed
+
     def _ask(self, verb: Verb) -> None:
+        if self.folder is not None and self.view is not None:
+            self._leave_request(self.folder, verb, not self.view.state.supervisor_alive)
+
+    @work(thread=True)
+    def _leave_request(self, folder: Path, verb: Verb, unsupervised: bool) -> None:
         """Leave the request; the supervisor's answer comes back with the next states."""
-        folder, view = self.folder, self.view
-        if folder is None or view is None:
-            return
         try:
             control.request(ExperimentPaths(folder), verb, by=BY)
-            if not view.state.supervisor_alive:
+            if unsupervised:
                 launch.take_over(folder)
         except (OSError, UsageError) as error:
             self.call_from_thread(self.say, f"the request could not be left: {error}", "error")
@@ -239,14 +254,12 @@ class SteptopApp(App[None]):
             self._monitor.wake()
 
     def action_resume(self) -> None:
-        self._resume()
+        if self.folder is not None:
+            self.say(f"{self.folder.name}: going on from its last checkpoint")
+            self._resume(self.folder)
 
-    @work(thread=True, exclusive=True, group="resume", exit_on_error=False)
-    def _resume(self) -> None:
-        folder = self.folder
-        if folder is None:
-            return
-        self.call_from_thread(self.say, f"{folder.name}: going on from its last checkpoint")
+    @work(thread=True, exclusive=True, group="resume")
+    def _resume(self, folder: Path) -> None:
         try:
             if not launch.take_over(folder):
                 launch.resume(folder)
@@ -284,7 +297,7 @@ class SteptopApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.focused, self.situation))
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         screen = self.screen
         if screen.maximized is not None:
             screen.minimize()
@@ -303,7 +316,7 @@ class SteptopApp(App[None]):
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
         self.say(f"theme: {self.theme}")
-        self._remember(theme=self.theme)
+        self._remember(msgspec.structs.replace(self._settings, theme=self.theme))
 
     def action_faster(self) -> None:
         self._pace(0.5)
@@ -313,14 +326,14 @@ class SteptopApp(App[None]):
 
     def _pace(self, factor: float) -> None:
         interval = stored.within(self._settings.interval * factor)
-        self.options = Options(**{**vars(self.options), "interval": None})
-        self._remember(interval=interval)
+        self.options = replace(self.options, interval=None)
+        self._remember(msgspec.structs.replace(self._settings, interval=interval))
         if self._monitor is not None:
             self._monitor.interval = self.interval
         self.say(f"refreshed every {self.interval:g} s")
 
-    def _remember(self, **changed: object) -> None:
-        self._settings = stored.Settings(**{"theme": self._settings.theme, "interval": self._settings.interval, **changed})  # type: ignore[arg-type]
+    def _remember(self, settings: Settings) -> None:
+        self._settings = settings
         try:
             stored.save(self._settings_file, self._settings)
         except OSError as error:

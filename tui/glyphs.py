@@ -21,13 +21,75 @@ RUN_SYMBOLS = {"waiting": "·", "running": "▶", "finished": "✔", "stopped": 
 
 # One character for one, so that nothing moves.
 _ASCII = {
-    **dict.fromkeys("━═█▉▊▋▌", "#"), **dict.fromkeys("╸▍▎▏▐▕", "|"), "─": "-", "│": "|", "┃": "|", "╭": "+", "╮": "+",
-    "╰": "+", "╯": "+", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "+", "┤": "+", "┬": "+", "┴": "+", "┼": "+",
-    "▁": "_", "▂": ".", "▃": "-", "▄": "=", "▅": "+", "▆": "*", "▇": "%", "▔": "-", "▀": "-",
-    "●": "*", "○": "o", "◐": "o", "·": "-", "–": "-", "—": "-", "±": "~", "×": "x", "÷": "/", "°": " ", "…": ".", "→": ">",
-    "←": "<", "↑": "^", "↓": "v", "↗": "^", "↘": "v", "▶": ">", "✔": "v", "✖": "x", "■": "#", "□": ".", "▲": "^",
-    "▼": "v", "△": "^", "▽": "v", "‘": "'", "’": "'", "“": '"', "”": '"', "µ": "u", "²": "2", "³": "3", "≤": "<", "≥": ">", "≈": "~",
-    "⏎": ">", "⏵": ">", "•": "*", "✓": "v", "⚠": "!", "\ufffd": "?",
+    **dict.fromkeys("━═█▉▊▋▌", "#"),
+    **dict.fromkeys("╸▍▎▏▐▕", "|"),
+    "─": "-",
+    "│": "|",
+    "┃": "|",
+    "╭": "+",
+    "╮": "+",
+    "╰": "+",
+    "╯": "+",
+    "┌": "+",
+    "┐": "+",
+    "└": "+",
+    "┘": "+",
+    "├": "+",
+    "┤": "+",
+    "┬": "+",
+    "┴": "+",
+    "┼": "+",
+    "▁": "_",
+    "▂": ".",
+    "▃": "-",
+    "▄": "=",
+    "▅": "+",
+    "▆": "*",
+    "▇": "%",
+    "▔": "-",
+    "▀": "-",
+    "●": "*",
+    "○": "o",
+    "◐": "o",
+    "·": "-",
+    "–": "-",
+    "—": "-",
+    "±": "~",
+    "×": "x",
+    "÷": "/",
+    "°": " ",
+    "…": ".",
+    "→": ">",
+    "←": "<",
+    "↑": "^",
+    "↓": "v",
+    "↗": "^",
+    "↘": "v",
+    "▶": ">",
+    "✔": "v",
+    "✖": "x",
+    "■": "#",
+    "□": ".",
+    "▲": "^",
+    "▼": "v",
+    "△": "^",
+    "▽": "v",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "µ": "u",
+    "²": "2",
+    "³": "3",
+    "≤": "<",
+    "≥": ">",
+    "≈": "~",
+    "⏎": ">",
+    "⏵": ">",
+    "•": "*",
+    "✓": "v",
+    "⚠": "!",
+    "\ufffd": "?",
 }
 
 
@@ -65,7 +127,7 @@ def ascii_only(text: str) -> str:
 class AsciiFilter(LineFilter):
     """Applied to every line of every widget, Textual's own among them."""
 
-    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002  its signature
         return [
             segment if segment.text.isascii() else Segment(_ascii_cells(segment.text), segment.style, segment.control)
             for segment in segments
@@ -85,6 +147,10 @@ def terminal_is_ascii(environment: Mapping[str, str] | None = None) -> bool:
     if known.get("TERM") in ("dumb", "linux", "vt100", "vt220"):
         return True
     # Python itself sets LC_CTYPE=C.UTF-8 where it finds no locale it knows; then LANG is what the user said.
-    names = ("LC_ALL", "LANG") if known.get("LC_CTYPE") == "C.UTF-8" and known.get("LANG") else ("LC_ALL", "LC_CTYPE", "LANG")
+    names = (
+        ("LC_ALL", "LANG")
+        if known.get("LC_CTYPE") == "C.UTF-8" and known.get("LANG")
+        else ("LC_ALL", "LC_CTYPE", "LANG")
+    )
     locale = next((known[name] for name in names if known.get(name)), "")
     return bool(locale) and "utf" not in locale.lower()

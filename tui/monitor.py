@@ -32,7 +32,7 @@ def view_of(state: ExperimentState) -> View:
 
 
 class Monitor(threading.Thread):
-    """Posts a StateChanged every `interval` seconds (never more often than it can look), a SourceFailed when it cannot."""
+    """Posts a StateChanged every `interval` seconds, a SourceFailed when it cannot look."""
 
     def __init__(self, make: Callable[[], Source], post: Post, interval: float = 1.0) -> None:
         super().__init__(name="monitor", daemon=True)

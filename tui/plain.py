@@ -30,8 +30,9 @@ def clipped(text: str, width: int, mark: str = "…") -> str:
 
 
 def wrapped(text: str, width: int, lines: int) -> list[str]:
-    """`text` cleaned and broken between words into at most `lines` lines of `width` cells; the last is cut with a mark."""
-    words, found, line = clean(text).split(), [], ""
+    """`text` cleaned and broken between words: at most `lines` lines of `width` cells, the last cut with a mark."""
+    words, line = clean(text).split(), ""
+    found: list[str] = []
     if width <= 0 or lines <= 0:
         return []
     for number, word in enumerate(words):

@@ -24,7 +24,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # Characters that take one cell in every terminal: Latin, general punctuation, arrows to geometric shapes, braille.
-_NARROW = re.compile("[\x20-\x7e\xa0-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]*")
+_NARROW = re.compile(
+    "[\x20-\x7e\xa0-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]*"
+)
 # Gaps shorter than a cursor move are written over.
 _GAP = 4
 _SYNC_BEGIN, _SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
@@ -87,7 +89,9 @@ def change(old: Pen | None, new: Pen) -> str:
         return ""
     words: list[str] = []
     lost = old is None or not set(old.attributes) <= set(new.attributes)
-    lost = lost or (old is not None and bool((old.foreground and not new.foreground) or (old.background and not new.background)))
+    lost = lost or (
+        old is not None and bool((old.foreground and not new.foreground) or (old.background and not new.background))
+    )
     if lost or old is None:
         words.append("0" if new != PLAIN else "")
         old = PLAIN
@@ -223,14 +227,13 @@ class LeanDriver(LinuxDriver):
 
     _canvas: Canvas | None = None
     _synchronised = ""
-    _ended: int | None = None
 
     def start_application_mode(self) -> None:
         self._canvas = Canvas(*self._get_terminal_size())
         if self.input_tty:
             watcher = threading.Thread(target=self._watch_hang_up, name="hang-up", daemon=True)
             watcher.start()
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def _watch_hang_up(self) -> None:
         """Sleeps until the terminal hangs up. A read of a dead terminal returns at once for ever, so nobody may try."""

@@ -13,16 +13,32 @@ from tui.theme import ROLES
 ENDED = ("finished", "stopped", "failed", "lost")
 
 _ACTIVITIES = {
-    "startup": "starting", "validate": "validating", "evaluate": "evaluating", "checkpoint": "writing a checkpoint",
-    "reconstruct": "reconstructing", "prepare": "preparing volumes",
+    "startup": "starting",
+    "validate": "validating",
+    "evaluate": "evaluating",
+    "checkpoint": "writing a checkpoint",
+    "reconstruct": "reconstructing",
+    "prepare": "preparing volumes",
 }
 _PHASES = {
-    "preparing": ("preparing volumes", "accent"), "queued": ("queued", "label"), "running": ("training", "good"),
-    "stopping": ("stopping", "warn"), "stopped": ("stopped", "warn"), "finished": ("finished", "good"),
-    "failed": ("failed", "bad"), "lost": ("lost", "bad"),
+    "preparing": ("preparing volumes", "accent"),
+    "queued": ("queued", "label"),
+    "running": ("training", "good"),
+    "stopping": ("stopping", "warn"),
+    "stopped": ("stopped", "warn"),
+    "finished": ("finished", "good"),
+    "failed": ("failed", "bad"),
+    "lost": ("lost", "bad"),
 }
 _PHASE_SYMBOLS = {"finished": "✔", "stopped": "■", "failed": "✖", "lost": "?", "queued": "○"}
-RUN_ROLES = {"waiting": "faint", "running": "good", "finished": "good", "stopped": "warn", "failed": "bad", "lost": "bad"}
+RUN_ROLES = {
+    "waiting": "faint",
+    "running": "good",
+    "finished": "good",
+    "stopped": "warn",
+    "failed": "bad",
+    "lost": "bad",
+}
 LEVEL_ROLES = {"info": "text", "good": "good", "warn": "warn", "bad": "bad"}
 
 assert {role for _, role in _PHASES.values()} <= set(ROLES)
@@ -44,7 +60,9 @@ def state_word(state: ExperimentState) -> Word:
     run = state.run
     if state.phase in ("running", "stopping") and run is not None and run.activity:
         doing = activity_word(run.activity)
-        text = doing if state.phase == "running" else f"stopping · {doing}"
+        text = doing if state.phase == "running" or runs_stopped_here(state) else f"stopping · {doing}"
+    elif state.phase == "stopping" and runs_stopped_here(state):
+        text = "training"
     return Word(symbol, text, role)
 
 
@@ -62,7 +80,11 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
         return f"preparing volumes {progress.done} of {progress.total}{name}", progress.done / progress.total, "text"
     run = state.run
     if run is None:
-        return ("waiting for the supervisor to start a run" if state.phase not in ENDED else "no run was started"), None, "label"
+        return (
+            ("waiting for the supervisor to start a run" if state.phase not in ENDED else "no run was started"),
+            None,
+            "label",
+        )
     if state.stalled_seconds:
         return f"nothing new for {whole(state.stalled_seconds)}: it may hang", None, "alarm"
     if state.phase in ENDED or run.phase != "running":
@@ -104,7 +126,11 @@ def pending_stop(view: View) -> str:
             last = number if left == 1 and state.run is not None and state.run.phase == "running" else None
             at = view.forecast.experiment.at
             when = f", {clock(at, state.now)}" if at else ""
-            return f"stops after run {last}{when}, as launched" if last else f"stops after {plural(left, 'more run')}{when}, as launched"
+            return (
+                f"stops after run {last}{when}, as launched"
+                if last
+                else f"stops after {plural(left, 'more run')}{when}, as launched"
+            )
     return ""
 
 

@@ -71,7 +71,9 @@ def main() -> dict[str, float]:
         figures |= {"idle CPU %": idle["CPU %"], "idle bytes/s": idle["bytes/s"]}
         with growing(folder):
             for name, words, size in (
-                ("live", (), (120, 40)), ("live 80x24", (), (80, 24)), ("live 200x60", (), (200, 60)),
+                ("live", (), (120, 40)),
+                ("live 80x24", (), (80, 24)),
+                ("live 200x60", (), (200, 60)),
                 ("live low-bandwidth", ("--low-bandwidth",), (120, 40)),
             ):
                 figures |= {f"{name} {key}": value for key, value in look(folder, seconds, *words, size=size).items()}

@@ -10,10 +10,27 @@ from hypothesis import strategies as st
 from engine.text import MAX_CHARACTERS, clean
 
 HOSTILE = (
-    "\x1b]0;PWNED-TITLE\x07", "\x1b]52;c;Y3VybCBldmlsfHNo\x07", "\x1b[2J\x1b[H", "\x1bP+q544e\x1b\\", "\x1b_Ga=T\x1b\\", "\x9b31m",
-    "\x9d0;title\x9c", "a\u202eb", "\x7f", "\x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\", "\x1b[?1049l", "\x1bc", "\x0e\x0f", "\ud800",
+    "\x1b]0;PWNED-TITLE\x07",
+    "\x1b]52;c;Y3VybCBldmlsfHNo\x07",
+    "\x1b[2J\x1b[H",
+    "\x1bP+q544e\x1b\\",
+    "\x1b_Ga=T\x1b\\",
+    "\x9b31m",
+    "\x9d0;title\x9c",
+    "a\u202eb",
+    "\x7f",
+    "\x1b]8;;http://evil\x1b\\click\x1b]8;;\x1b\\",
+    "\x1b[?1049l",
+    "\x1bc",
+    "\x0e\x0f",
+    "\ud800",
 )
-pieces = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8), st.sampled_from(["\x1b", "\x9b", "[", "]", "\r", "\n", "\t"])), max_size=12)
+pieces = st.lists(
+    st.one_of(
+        st.sampled_from(HOSTILE), st.text(max_size=8), st.sampled_from(["\x1b", "\x9b", "[", "]", "\r", "\n", "\t"])
+    ),
+    max_size=12,
+)
 
 
 @given(pieces.map("".join))

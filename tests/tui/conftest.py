@@ -42,7 +42,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, float],
             folder = tmp_path_factory.mktemp("logs") / NAMES[kind]
             write_recording(folder, kind, at)
             found = state_of(folder)
-            known[kind, at] = msgspec.structs.replace(found, supervisor_alive=found.ended is None, trainer_alive=found.ended is None)
+            known[kind, at] = msgspec.structs.replace(
+                found, supervisor_alive=found.ended is None, trainer_alive=found.ended is None
+            )
         return known[kind, at]
 
     return state
@@ -73,8 +75,11 @@ def app_over(tmp_path: Path) -> Callable[..., SteptopApp]:
 
     def make(state: ExperimentState, **options: object) -> SteptopApp:
         return SteptopApp(
-            logs=Path(state.folder).parent, folder=Path(state.folder), source=Held(state),
-            options=Options(**options), settings_file=tmp_path / "settings.toml",  # type: ignore[arg-type]
+            logs=Path(state.folder).parent,
+            folder=Path(state.folder),
+            source=Held(state),
+            options=Options(**options),
+            settings_file=tmp_path / "settings.toml",  # type: ignore[arg-type]
         )
 
     return make
@@ -82,10 +87,14 @@ def app_over(tmp_path: Path) -> Callable[..., SteptopApp]:
 
 def stopping(state: ExperimentState, mode: str = "after_run") -> ExperimentState:
     """`state` after a stop was asked for and taken up."""
-    return fold_supervisor(state, [StopChanged(id="1", mode=mode, phase="acknowledged", by="the dashboard", t=state.now)])  # type: ignore[arg-type]
+    return fold_supervisor(
+        state, [StopChanged(id="1", mode=mode, phase="acknowledged", by="the dashboard", t=state.now)]
+    )  # type: ignore[arg-type]
 
 
-def ended(state: ExperimentState, outcome: str, verdict: Verdict, text: str, survivors: tuple[int, ...] = ()) -> ExperimentState:
+def ended(
+    state: ExperimentState, outcome: str, verdict: Verdict, text: str, survivors: tuple[int, ...] = ()
+) -> ExperimentState:
     """`state` after the supervisor's last line."""
     over = ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=survivors, t=state.now)  # type: ignore[arg-type]
     return msgspec.structs.replace(fold_supervisor(state, [over]), supervisor_alive=False, trainer_alive=False)

@@ -54,7 +54,9 @@ def grow(folder: Path) -> None:
     """For ever."""
     claim(folder)
     paths, rng = ExperimentPaths(folder), random.Random(1)
-    journal = max((p for p in folder.glob("fold_*/steps-*.jsonl") if p.stat().st_size), key=lambda p: p.stat().st_mtime_ns)
+    journal = max(
+        (p for p in folder.glob("fold_*/steps-*.jsonl") if p.stat().st_size), key=lambda p: p.stat().st_mtime_ns
+    )
     records = read(journal)
     begin = next(r for r in records if isinstance(r, Begin))
     last = next(r for r in reversed(records) if isinstance(r, Steps))
@@ -66,17 +68,35 @@ def grow(folder: Path) -> None:
             loss = max(0.05, loss * rng.uniform(0.985, 1.01))
             seconds = STEP_SECONDS * rng.uniform(0.9, 1.1)
             epoch = (step - 1) // begin.steps_per_epoch + 1
-            steps.write(Steps(
-                epoch=epoch, step=step, steps=1, seconds=seconds, low=seconds, high=seconds, samples=1, loss=loss, lr=7e-4,
-                spans=Spans(
-                    data=seconds * 0.05, h2d=seconds * 0.02, forward=seconds * 0.3, loss=seconds * 0.02,
-                    backward=seconds * 0.55, optimizer=seconds * 0.05,
-                ), load_seconds=0.4 * rng.uniform(0.9, 1.1), loads=1,
-            ))
+            steps.write(
+                Steps(
+                    epoch=epoch,
+                    step=step,
+                    steps=1,
+                    seconds=seconds,
+                    low=seconds,
+                    high=seconds,
+                    samples=1,
+                    loss=loss,
+                    lr=7e-4,
+                    spans=Spans(
+                        data=seconds * 0.05,
+                        h2d=seconds * 0.02,
+                        forward=seconds * 0.3,
+                        loss=seconds * 0.02,
+                        backward=seconds * 0.55,
+                        optimizer=seconds * 0.05,
+                    ),
+                    load_seconds=0.4 * rng.uniform(0.9, 1.1),
+                    loads=1,
+                )
+            )
             if step % begin.steps_per_epoch == 0:
                 steps.write(
                     EpochEnded(epoch=epoch, step=step, steps=begin.steps_per_epoch, seconds=37.0, loss=loss),
-                    CheckpointWritten(file=f"step-{step:08d}.pt", step=step, epoch=epoch, bytes=1_800_000, seconds=0.3, verified=True),
+                    CheckpointWritten(
+                        file=f"step-{step:08d}.pt", step=step, epoch=epoch, bytes=1_800_000, seconds=0.3, verified=True
+                    ),
                 )
             if tick % 8 == 0:
                 machine.write(_unlike(sample, rng))
@@ -87,15 +107,25 @@ def _unlike(sample: Sample, rng: random.Random) -> Sample:
     """Another reading: every figure moves."""
     gpus = tuple(
         msgspec.structs.replace(
-            gpu, util=float(rng.randrange(80, 100)), temperature=float(rng.randrange(60, 70)), power=rng.uniform(300, 390),
+            gpu,
+            util=float(rng.randrange(80, 100)),
+            temperature=float(rng.randrange(60, 70)),
+            power=rng.uniform(300, 390),
             memory_used=round((gpu.memory_used or 0) * rng.uniform(0.98, 1.0)),
         )
         for gpu in sample.gpus
     )
     return msgspec.structs.replace(
-        sample, n=0, t=0.0, m=0.0, cpu=sample.cpu * rng.uniform(0.7, 1.3), own_cpu=sample.own_cpu * rng.uniform(0.7, 1.3),
-        ram_available=round(sample.ram_available * rng.uniform(0.97, 1.0)), disk_read=rng.uniform(1e6, 3e7),
-        disk_write=rng.uniform(1e4, 1e5), gpus=gpus,
+        sample,
+        n=0,
+        t=0.0,
+        m=0.0,
+        cpu=sample.cpu * rng.uniform(0.7, 1.3),
+        own_cpu=sample.own_cpu * rng.uniform(0.7, 1.3),
+        ram_available=round(sample.ram_available * rng.uniform(0.97, 1.0)),
+        disk_read=rng.uniform(1e6, 3e7),
+        disk_write=rng.uniform(1e4, 1e5),
+        gpus=gpus,
     )
 
 

@@ -27,7 +27,10 @@ class TerminalSession:
     """Starts `argv` on a pty of its own and reads it all the time. `ignore_hangup`: as under nohup."""
 
     def __init__(
-        self, argv: Sequence[str], size: tuple[int, int] = (120, 40), env: Mapping[str, str] | None = None,
+        self,
+        argv: Sequence[str],
+        size: tuple[int, int] = (120, 40),
+        env: Mapping[str, str] | None = None,
         ignore_hangup: bool = False,
     ) -> None:
         self.master, slave = pty.openpty()
@@ -36,8 +39,16 @@ class TerminalSession:
         self._lock = threading.Lock()
         self.chunks: list[tuple[float, bytes]] = []
         self.resize(*size, tell=False)
-        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "xterm-256color", "COLORTERM": "truecolor",
-                       "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT), **(env or {})}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
 
         def ready() -> None:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -46,7 +57,13 @@ class TerminalSession:
 
         self.began = time.monotonic()
         self.child = subprocess.Popen(
-            list(argv), stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True, preexec_fn=ready,
+            list(argv),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=ready,
             close_fds=True,
         )
         os.close(slave)

@@ -22,9 +22,22 @@ from tui.plain import plain
 
 ROOT = Path(__file__).parent.parent.parent
 PAYLOADS = (
-    "[red]X[/red]", "[@click=app.quit]CLICKME[/]", "[@click=app.simulate_key('X')]CLICK[/]", "[link=https://evil]L[/link]",
-    "loss[/]=1 [/foo] [tag=value:", "\x1b]0;PWNED-TITLE\x07t", "\x1b]52;c;Y3VybCBldmlsfHNo\x07c", "\x1b[2J\x1b[Hgone", "\x1bP1$r\x1b\\d",
-    "\x9b31mred", "\x1b_apc\x1b\\", "a\u202eb\u200bc", "x\ry\x7fz\x08", "\x1b]8;;https://evil\x07link\x1b]8;;\x07", "日本語🧠é́", "A" * 5000,
+    "[red]X[/red]",
+    "[@click=app.quit]CLICKME[/]",
+    "[@click=app.simulate_key('X')]CLICK[/]",
+    "[link=https://evil]L[/link]",
+    "loss[/]=1 [/foo] [tag=value:",
+    "\x1b]0;PWNED-TITLE\x07t",
+    "\x1b]52;c;Y3VybCBldmlsfHNo\x07c",
+    "\x1b[2J\x1b[Hgone",
+    "\x1bP1$r\x1b\\d",
+    "\x9b31mred",
+    "\x1b_apc\x1b\\",
+    "a\u202eb\u200bc",
+    "x\ry\x7fz\x08",
+    "\x1b]8;;https://evil\x07link\x1b]8;;\x07",
+    "日本語🧠é́",
+    "A" * 5000,
 )
 EVIL = " ".join(PAYLOADS[:-1])
 
@@ -35,17 +48,24 @@ def spoiled(state: ExperimentState, text: str) -> ExperimentState:
     run = state.runs[0]
     assert run.begin is not None
     run = new(
-        fold_run(run, [
-            Note(text=text, level="bad", t=state.now), CheckpointWritten(file=text, step=1780, bytes=5, t=state.now),
-            PrecisionActive(requested=text, active=text, t=state.now),
-            Metrics(split=text, values={text: 0.5, "dice": 0.4}, step=1700, t=state.now),
-            Metrics(split=text, values={text: 0.6, "dice": 0.5}, step=1800, t=state.now),
-            Metrics(split="test", values={text: 0.6}, step=1800, t=state.now),
-            Progress(name=text, done=1, total=3, text=text, t=state.now),
-        ]),
-        begin=new(run.begin, device_name=text, device=text), losses={text: 1.0},
+        fold_run(
+            run,
+            [
+                Note(text=text, level="bad", t=state.now),
+                CheckpointWritten(file=text, step=1780, bytes=5, t=state.now),
+                PrecisionActive(requested=text, active=text, t=state.now),
+                Metrics(split=text, values={text: 0.5, "dice": 0.4}, step=1700, t=state.now),
+                Metrics(split=text, values={text: 0.6, "dice": 0.5}, step=1800, t=state.now),
+                Metrics(split="test", values={text: 0.6}, step=1800, t=state.now),
+                Progress(name=text, done=1, total=3, text=text, t=state.now),
+            ],
+        ),
+        begin=new(run.begin, device_name=text, device=text),
+        losses={text: 1.0},
     )
-    sample = new(state.samples[-1], gpu_reason=text, gpus=(Gpu(index=0, name=text, error=text), *state.samples[-1].gpus))
+    sample = new(
+        state.samples[-1], gpu_reason=text, gpus=(Gpu(index=0, name=text, error=text), *state.samples[-1].gpus)
+    )
     plan = new(state.plan, name=text, experiment_name=text, profile=new(state.plan.profile, name=text))
     return new(state, plan=plan, runs=(run, *state.runs[1:]), samples=(*state.samples[:-1], sample))
 
@@ -65,7 +85,9 @@ def check(app: SteptopApp) -> None:
             assert segment.style is None or "@click" not in segment.style.meta
 
 
-@pytest.mark.parametrize("payload", [EVIL, PAYLOADS[4], PAYLOADS[1], PAYLOADS[-1]], ids=["all", "broken", "click", "long"])
+@pytest.mark.parametrize(
+    "payload", [EVIL, PAYLOADS[4], PAYLOADS[1], PAYLOADS[-1]], ids=["all", "broken", "click", "long"]
+)
 async def test_no_name_title_metric_or_sentence_acts(
     app_over: Callable[..., SteptopApp], arc: ExperimentState, payload: str, tmp_path: Path
 ) -> None:
@@ -81,7 +103,14 @@ async def test_no_name_title_metric_or_sentence_acts(
             await pilot.click(offset=(30 if y % 2 else 90, y))
         if app.screen.maximized is not None or len(app.screen_stack) > 2:
             await pilot.press("escape")
-        for keys in (("6", "m", "enter"), ("escape", "question_mark"), ("escape", "x"), ("escape", "X"), ("escape", "l"), ("escape", "ctrl+p")):
+        for keys in (
+            ("6", "m", "enter"),
+            ("escape", "question_mark"),
+            ("escape", "x"),
+            ("escape", "X"),
+            ("escape", "l"),
+            ("escape", "ctrl+p"),
+        ):
             await pilot.press(*keys)
             await pilot.pause(0.02)
             check(app)
@@ -110,7 +139,9 @@ ALLOWED = re.compile(
 )
 
 
-def test_on_a_real_terminal_nothing_but_moves_colours_and_text_is_written(recorded: Callable[..., ExperimentState], tmp_path: Path) -> None:
+def test_on_a_real_terminal_nothing_but_moves_colours_and_text_is_written(
+    recorded: Callable[..., ExperimentState], tmp_path: Path
+) -> None:
     from engine.journal import Writer
     from tests.recordings import write_recording
 
@@ -118,7 +149,9 @@ def test_on_a_real_terminal_nothing_but_moves_colours_and_text_is_written(record
     write_recording(folder, "quickstart", 1.5, name=EVIL)
     with Writer(folder / "fold_0_restart_1" / "steps-001.jsonl") as journal:
         journal.write(*(Note(text=payload, level="bad") for payload in PAYLOADS))
-    (folder / "fold_0_restart_1" / "console.log").write_bytes("\n".join(PAYLOADS).encode(errors="replace") + b"\n\xff\xfe\x00binary\x1b]0;x\x07\n")
+    (folder / "fold_0_restart_1" / "console.log").write_bytes(
+        "\n".join(PAYLOADS).encode(errors="replace") + b"\n\xff\xfe\x00binary\x1b]0;x\x07\n"
+    )
     with TerminalSession(steptop("--logs", str(tmp_path / "logs")), env={"XDG_CONFIG_HOME": str(tmp_path)}) as session:
         session.wait_for("Progress", "Events", "link")
         session.send("l")
@@ -141,7 +174,19 @@ def test_on_a_real_terminal_nothing_but_moves_colours_and_text_is_written(record
 # ---------------------------------------------------------------- the rule in the code
 
 
-MARKUP_BY_DEFAULT = {"Static", "Label", "Button", "Checkbox", "Collapsible", "Tab", "TabPane", "Option", "OptionList", "Select", "RichLog"}
+MARKUP_BY_DEFAULT = {
+    "Static",
+    "Label",
+    "Button",
+    "Checkbox",
+    "Collapsible",
+    "Tab",
+    "TabPane",
+    "Option",
+    "OptionList",
+    "Select",
+    "RichLog",
+}
 
 
 def _is_plain(node: ast.expr) -> bool:
@@ -157,7 +202,7 @@ def test_no_text_of_unknown_origin_meets_markup() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
-            name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = ast.unparse(node.func).rpartition(".")[2]
             markup = next((k.value for k in node.keywords if k.arg == "markup"), None)
             off = isinstance(markup, ast.Constant) and markup.value is False
             on = isinstance(markup, ast.Constant) and markup.value is True
@@ -166,9 +211,10 @@ def test_no_text_of_unknown_origin_meets_markup() -> None:
                 found.append(f"{where} turns markup on")
             if name in ("notify", "Static", "Label") and not off:
                 found.append(f"{where} {name} without markup=False")
-            if name in MARKUP_BY_DEFAULT - {"Static", "Label"} and not off and not all(_is_plain(argument) for argument in node.args[:1]):
-                if name != "Select":  # its options are content: checked by clicking through the dialog
-                    found.append(f"{where} {name} of a text")
+            # A Select's options are content: checked by clicking through the dialog.
+            others = MARKUP_BY_DEFAULT - {"Static", "Label", "Select"}
+            if name in others and not off and not all(_is_plain(argument) for argument in node.args[:1]):
+                found.append(f"{where} {name} of a text")
     assert not found, "\n".join(found)
 
 

@@ -69,8 +69,12 @@ async def test_what_would_be_trained_is_said_before_anything_starts(place: Path)
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("folds", "0,x", "write fold numbers with commas"), ("folds", "7", "no fold 7"), ("restarts", "many", "whole number"),
-        ("epochs", "0", "must be 1 or more"), ("device", "0,1", "one device"), ("name", "../evil", "cannot be an experiment's name"),
+        ("folds", "0,x", "write fold numbers with commas"),
+        ("folds", "7", "no fold 7"),
+        ("restarts", "many", "whole number"),
+        ("epochs", "0", "must be 1 or more"),
+        ("device", "0,1", "one device"),
+        ("name", "../evil", "cannot be an experiment's name"),
         ("data", "/nowhere/[red]x[/red]", None),
     ],
 )
@@ -130,7 +134,9 @@ async def test_a_folder_that_is_gone_is_said_on_the_dashboard(place: Path) -> No
 
 
 def test_fields_become_a_request() -> None:
-    request = request_from({"experiment": "quickstart", "folds": "0, 2", "epochs": "3", "data": "/d", "device": "cpu"}, Path("logs"))
+    request = request_from(
+        {"experiment": "quickstart", "folds": "0, 2", "epochs": "3", "data": "/d", "device": "cpu"}, Path("logs")
+    )
     assert (request.folds, request.epochs, str(request.data), request.device) == ((0, 2), 3, "/d", "cpu")
     assert request_from({"experiment": "quickstart"}, Path("logs")).restarts is None
     with pytest.raises(UsageError, match="whole number"):
@@ -139,6 +145,7 @@ def test_fields_become_a_request() -> None:
 
 def test_what_is_expected_is_said_with_its_range_and_basis() -> None:
     known = Estimate(3600.0, 3000.0, 4200.0, None, "from earlier runs")
-    assert expectation(Forecast(run=known, experiment=known)) == "a run 1h 00m, all of it 1h 00m ±10m · from earlier runs"
+    assert (
+        expectation(Forecast(run=known, experiment=known)) == "a run 1h 00m, all of it 1h 00m ±10m · from earlier runs"
+    )
     assert "not known yet" in expectation(None)
-

@@ -25,7 +25,9 @@ from tui.widgets.where import where_lines
 
 Recorded = Callable[..., ExperimentState]
 KILLED = Verdict(
-    kind="gpu_oom", text="the GPU's memory was full", evidence=("torch.OutOfMemoryError: tried to allocate 2.00 GiB",),
+    kind="gpu_oom",
+    text="the GPU's memory was full",
+    evidence=("torch.OutOfMemoryError: tried to allocate 2.00 GiB",),
     advice="a smaller batch_size, or precision = fp16",
 )
 
@@ -59,7 +61,9 @@ def test_a_long_step_shows_how_long_ago_the_last_one_was(arc: ExperimentState) -
 
 
 def test_evaluation_shows_how_far_it_is(arc: ExperimentState) -> None:
-    run = msgspec.structs.replace(arc.run, activity="evaluate", activity_done=30, activity_total=75, activity_since=arc.now - 90)  # type: ignore[type-var]
+    run = msgspec.structs.replace(
+        arc.run, activity="evaluate", activity_done=30, activity_total=75, activity_since=arc.now - 90
+    )  # type: ignore[type-var]
     state = msgspec.structs.replace(arc, runs=(run, *arc.runs[1:]))
     line = texts(progress_lines(view(state), 100, 5))[3]
     assert "evaluating 30 of 75 · for 1m 30s" in line
@@ -68,7 +72,10 @@ def test_evaluation_shows_how_far_it_is(arc: ExperimentState) -> None:
 
 def test_preparing_volumes_is_shown_with_their_number(arc: ExperimentState) -> None:
     state = msgspec.structs.replace(
-        arc, phase="preparing", current=None, preparing=Progress(name="prepare", done=7, total=16, text="sub-M2007"),
+        arc,
+        phase="preparing",
+        current=None,
+        preparing=Progress(name="prepare", done=7, total=16, text="sub-M2007"),
         runs=tuple(msgspec.structs.replace(run, phase="waiting", begin=None, step=0, epoch=0) for run in arc.runs),
     )
     assert "preparing volumes 7 of 16 · sub-M2007" in texts(progress_lines(view(state), 100, 5))[3]
@@ -278,7 +285,14 @@ def test_a_failure_says_why_with_evidence_advice_and_what_can_be_done(arc: Exper
     lines, gravity = banner_lines(view(ended(arc, "failed", KILLED, "run 1 of 30 failed")), "", 118)
     said = "\n".join(texts(lines))
     assert gravity == "bad"
-    for words in ("failed", "the GPU's memory was full", "torch.OutOfMemoryError", "a smaller batch_size", "r resume", "nothing of it is left running"):
+    for words in (
+        "failed",
+        "the GPU's memory was full",
+        "torch.OutOfMemoryError",
+        "a smaller batch_size",
+        "r resume",
+        "nothing of it is left running",
+    ):
         assert words in said
 
 
@@ -299,7 +313,7 @@ def test_a_folder_that_cannot_be_read_is_said_above_everything(arc: ExperimentSt
 
 
 def test_twenty_by_five_still_says_how_it_is_and_when_it_ends(arc: ExperimentState) -> None:
-    lines = texts(small_lines(view(arc), 18, 5))
+    lines = texts(small_lines(view(arc)))
     assert lines[0].startswith("● training") and lines[1].startswith("ends Wed 6 Jan")
     assert "needs 60×15 cells" in lines
 
@@ -308,7 +322,7 @@ def test_twenty_by_five_still_says_how_it_is_and_when_it_ends(arc: ExperimentSta
 def test_no_panel_draws_beyond_its_width(recorded: Recorded, width: int) -> None:
     for state in (recorded("arc", 0.25), recorded("quickstart", 4.0), recorded("compute", 2.4)):
         seen = view(state)
-        for draw in (progress_lines, finish_lines, where_lines, machine_lines, runs_lines, events_lines, small_lines):
+        for draw in (progress_lines, finish_lines, where_lines, machine_lines, runs_lines, events_lines):
             for height in (1, 3, 5, 9):
                 for line in draw(seen, width, height)[:height]:
                     assert width_of(cut(line, width)) <= width
@@ -334,6 +348,8 @@ def test_a_spark_is_as_wide_as_asked_and_blank_where_nothing_was_read() -> None:
 
 
 def test_a_metric_with_a_long_name_pushes_nothing_out(arc: ExperimentState) -> None:
-    run = msgspec.structs.replace(arc.runs[0], losses={"x" * 300: 1.0}, validation=Metrics(split="val", values={"dice": 0.5}))
+    run = msgspec.structs.replace(
+        arc.runs[0], losses={"x" * 300: 1.0}, validation=Metrics(split="val", values={"dice": 0.5})
+    )
     line = progress_lines(view(msgspec.structs.replace(arc, runs=(run, *arc.runs[1:]))), 56, 5)[4]
     assert width_of(line) <= 56 and "val dice 0.500" in text_of(line)

@@ -102,7 +102,9 @@ def test_a_pipe_in_the_place_of_a_log_does_not_hold_anything_up(tmp_path: Path) 
 def logged(arc: ExperimentState, tmp_path: Path) -> ExperimentState:
     folder = tmp_path / "logs" / "x"
     (folder / "fold_0_restart_0").mkdir(parents=True)
-    (folder / "fold_0_restart_0" / "console.log").write_text("".join(f"epoch {i} loss {1 / (i + 1):.3f}\n" for i in range(200)) + "Error: no\n")
+    (folder / "fold_0_restart_0" / "console.log").write_text(
+        "".join(f"epoch {i} loss {1 / (i + 1):.3f}\n" for i in range(200)) + "Error: no\n"
+    )
     (folder / "supervisor.log").write_text("supervisor says hello\n")
     return msgspec.structs.replace(arc, folder=str(folder))
 
@@ -139,7 +141,9 @@ async def test_scrolling_up_holds_the_place_and_f_follows_again(app_over: AppOve
         await settle(pilot, lambda: "one more" in shown_lines(app))
 
 
-async def test_slash_filters_and_a_bad_expression_says_what_is_wrong(app_over: AppOver, logged: ExperimentState) -> None:
+async def test_slash_filters_and_a_bad_expression_says_what_is_wrong(
+    app_over: AppOver, logged: ExperimentState
+) -> None:
     async with app_over(logged).run_test(size=(100, 24)) as pilot:
         app = await shown(pilot)
         await pilot.press("l")

@@ -96,5 +96,3 @@ def test_waking_looks_at_once(arc: ExperimentState) -> None:
     wait_until(lambda: len(posted) >= 3)
     monitor.stop()
     monitor.join(5)
-
-

@@ -54,7 +54,9 @@ def test_a_terminal_that_goes_away_takes_the_screen_with_it(dashboard: TerminalS
 
 
 def test_with_hang_ups_ignored_it_ends_all_the_same_and_does_not_spin(logs: Path, tmp_path: Path) -> None:
-    with TerminalSession(steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path)}, ignore_hangup=True) as session:
+    with TerminalSession(
+        steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path)}, ignore_hangup=True
+    ) as session:
         session.wait_for("Progress", "run 2/4", "quit")
         before = session.cpu_seconds()
         session.hang_up()
@@ -101,7 +103,9 @@ def test_it_follows_the_size_of_the_terminal(dashboard: TerminalSession) -> None
     "environment", [{"LC_ALL": "C"}, {"TERM": "dumb"}, {"LANG": "de_DE.ISO-8859-1"}], ids=["C", "dumb", "latin-1"]
 )
 def test_a_terminal_that_knows_only_ascii_gets_ascii(logs: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    with TerminalSession(steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path), **environment}) as session:
+    with TerminalSession(
+        steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path), **environment}
+    ) as session:
         session.wait_for("Progress", "run 2/4", "quit")
         session.send("q")
         session.wait()
@@ -110,7 +114,9 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii(logs: Path, tmp_path: Path,
 
 
 def test_no_color_draws_without_colours(logs: Path, tmp_path: Path) -> None:
-    with TerminalSession(steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path), "NO_COLOR": "1"}) as session:
+    with TerminalSession(
+        steptop("--logs", str(logs)), env={"XDG_CONFIG_HOME": str(tmp_path), "NO_COLOR": "1"}
+    ) as session:
         session.wait_for("Progress", "run 2/4", "quit")
         session.send("q")
         session.wait()

@@ -142,7 +142,9 @@ async def test_a_reader_cannot_stop_anything(app_over: AppOver, folder: Experime
     assert asked(folder) == []
 
 
-async def test_q_and_ctrl_c_leave_without_asking_anything_of_the_training(app_over: AppOver, folder: ExperimentState) -> None:
+async def test_q_and_ctrl_c_leave_without_asking_anything_of_the_training(
+    app_over: AppOver, folder: ExperimentState
+) -> None:
     for key in ("q", "ctrl+c", "ctrl+q"):
         app = app_over(folder)
         async with app.run_test(size=(120, 40)) as pilot:
@@ -152,7 +154,9 @@ async def test_q_and_ctrl_c_leave_without_asking_anything_of_the_training(app_ov
     assert asked(folder) == []
 
 
-async def test_r_offers_itself_only_when_there_is_something_to_resume(app_over: AppOver, folder: ExperimentState) -> None:
+async def test_r_offers_itself_only_when_there_is_something_to_resume(
+    app_over: AppOver, folder: ExperimentState
+) -> None:
     async with app_over(folder).run_test(size=(120, 40)) as pilot:
         app = await shown(pilot)
         assert app.check_action("resume", ()) is False
@@ -193,7 +197,9 @@ async def test_question_mark_explains_the_focused_panel(app_over: AppOver, folde
         assert isinstance(app.screen, Dashboard)
 
 
-async def test_every_panel_has_a_number_a_help_text_and_can_be_enlarged(app_over: AppOver, folder: ExperimentState) -> None:
+async def test_every_panel_has_a_number_a_help_text_and_can_be_enlarged(
+    app_over: AppOver, folder: ExperimentState
+) -> None:
     async with app_over(folder).run_test(size=(200, 60)) as pilot:
         app = await shown(pilot)
         panels = list(app.screen.query(Panel))
@@ -247,7 +253,9 @@ async def test_a_click_on_the_key_bar_does_what_the_key_does(app_over: AppOver, 
 # ---------------------------------------------------------------- themes and settings
 
 
-async def test_t_goes_through_the_themes_and_remembers(app_over: AppOver, folder: ExperimentState, tmp_path: Path) -> None:
+async def test_t_goes_through_the_themes_and_remembers(
+    app_over: AppOver, folder: ExperimentState, tmp_path: Path
+) -> None:
     async with app_over(folder).run_test(size=(120, 40)) as pilot:
         app = await shown(pilot)
         seen = [app.theme]
@@ -262,7 +270,9 @@ async def test_t_goes_through_the_themes_and_remembers(app_over: AppOver, folder
     assert (tmp_path / "settings.toml").stat().st_mode & 0o777 == 0o600
 
 
-async def test_low_bandwidth_looks_less_often_and_hides_running_seconds(app_over: AppOver, folder: ExperimentState) -> None:
+async def test_low_bandwidth_looks_less_often_and_hides_running_seconds(
+    app_over: AppOver, folder: ExperimentState
+) -> None:
     state = msgspec.structs.replace(folder, now=folder.now + 12)
     async with app_over(state, low_bandwidth=True).run_test(size=(120, 40)) as pilot:
         app = await shown(pilot)
@@ -291,7 +301,17 @@ def test_an_unknown_theme_is_refused_with_the_nearest_name(app_over: AppOver, fo
 async def test_a_storm_of_resizes_leaves_a_whole_dashboard(app_over: AppOver, folder: ExperimentState) -> None:
     async with app_over(folder).run_test(size=(120, 40)) as pilot:
         app = await shown(pilot)
-        for width, height in ((20, 5), (200, 60), (1, 1), (500, 200), (80, 24), (60, 15), (59, 14), (100, 22), (120, 40)) * 3:
+        for width, height in (
+            (20, 5),
+            (200, 60),
+            (1, 1),
+            (500, 200),
+            (80, 24),
+            (60, 15),
+            (59, 14),
+            (100, 22),
+            (120, 40),
+        ) * 3:
             await pilot.resize_terminal(width, height)
         await pilot.pause()
         assert "The loader is the limit" in screen_text(app)
@@ -306,7 +326,9 @@ async def test_too_small_a_terminal_says_what_it_needs(app_over: AppOver, folder
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (120, 40), (200, 60), (120, 15), (80, 60)])
-async def test_at_every_size_the_answers_are_there(app_over: AppOver, folder: ExperimentState, size: tuple[int, int]) -> None:
+async def test_at_every_size_the_answers_are_there(
+    app_over: AppOver, folder: ExperimentState, size: tuple[int, int]
+) -> None:
     async with app_over(folder).run_test(size=size) as pilot:
         app = await shown(pilot)
         said = screen_text(app)

@@ -17,7 +17,9 @@ AppOver = Callable[..., SteptopApp]
 Recorded = Callable[..., ExperimentState]
 Compare = Callable[..., bool]
 OOM = Verdict(
-    kind="gpu_oom", text="the GPU's memory was full", advice="a smaller batch_size, or precision = fp16",
+    kind="gpu_oom",
+    text="the GPU's memory was full",
+    advice="a smaller batch_size, or precision = fp16",
     evidence=("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",),
 )
 
@@ -34,7 +36,9 @@ def press(*keys: str) -> Callable[[Pilot[None]], Awaitable[None]]:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-def test_a_loader_bound_training(snap_compare: Compare, app_over: AppOver, arc: ExperimentState, size: tuple[int, int]) -> None:
+def test_a_loader_bound_training(
+    snap_compare: Compare, app_over: AppOver, arc: ExperimentState, size: tuple[int, int]
+) -> None:
     assert snap_compare(app_over(arc), terminal_size=size, run_before=press())
 
 

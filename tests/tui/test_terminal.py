@@ -15,7 +15,13 @@ WIDTH, HEIGHT = 24, 6
 
 colours = st.sampled_from([None, "red", "#10a0ff", "#ffffff", "color(99)"])
 styles = st.builds(
-    Style, color=colours, bgcolor=colours, bold=st.booleans(), reverse=st.booleans(), underline=st.booleans(), italic=st.booleans()
+    Style,
+    color=colours,
+    bgcolor=colours,
+    bold=st.booleans(),
+    reverse=st.booleans(),
+    underline=st.booleans(),
+    italic=st.booleans(),
 )
 words = st.text(alphabet="ab ─━█⣿é日本…", min_size=1, max_size=12)
 patches = st.lists(
@@ -36,9 +42,7 @@ def drawn(patch: list[tuple[int, int, str, Style]]) -> str:
 
 
 def cells(screen: pyte.Screen) -> list[list[tuple[object, ...]]]:
-    return [
-        [_seen(screen.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT)
-    ]
+    return [[_seen(screen.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT)]
 
 
 def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
@@ -113,12 +117,29 @@ def test_after_forgetting_everything_is_sent_again() -> None:
 
 def test_titles_clipboards_and_other_strings_never_pass() -> None:
     canvas = Canvas(WIDTH, HEIGHT)
-    for evil in ("\x1b]0;PWNED\x07", "\x1b]52;c;Y3VybA==\x1b\\", "\x1bPq#0\x1b\\", "\x1b_Gf\x1b\\", "\x1b[2J", "\x1bc", "\x9b5n", "\x1b[6n", "\x07"):
+    for evil in (
+        "\x1b]0;PWNED\x07",
+        "\x1b]52;c;Y3VybA==\x1b\\",
+        "\x1bPq#0\x1b\\",
+        "\x1b_Gf\x1b\\",
+        "\x1b[2J",
+        "\x1bc",
+        "\x9b5n",
+        "\x1b[6n",
+        "\x07",
+    ):
         sent = canvas.feed(f"\x1b[1;1Hbefore{evil}after")
         canvas.forget(WIDTH, HEIGHT)
         assert sent.replace("\x1b[1;1H", "").replace("\x1b[m", "").replace("\x1b[0m", "").startswith("before"), evil
         assert not set(sent) & set("\x07\x9b\x90")
-        assert "\x1b]" not in sent and "\x1bP" not in sent and "\x1b_" not in sent and "\x1bc" not in sent and "[2J" not in sent and "[6n" not in sent
+        assert (
+            "\x1b]" not in sent
+            and "\x1bP" not in sent
+            and "\x1b_" not in sent
+            and "\x1bc" not in sent
+            and "[2J" not in sent
+            and "[6n" not in sent
+        )
 
 
 def test_mode_switches_of_the_driver_pass_and_hovering_is_not_reported() -> None:

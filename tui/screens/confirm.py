@@ -31,7 +31,8 @@ def stop_now_question(view: View) -> Question:
     step = f"step {count(run.step + 1)}" if run.step else "its first step"
     return Question(
         f"Stop run {(state.current or 0) + 1} of {name} now?",
-        f"It finishes {step}, writes a checkpoint and ends; no further run starts. Nothing is lost: resume (r) goes on from there.\n"
+        f"It finishes {step}, writes a checkpoint and ends; no further run starts. Nothing is lost: resume (r) goes on "
+        "from there.\n"
         "To let this run end first, cancel and press s.",
         "Stop now",
     )
@@ -47,7 +48,11 @@ def force_question(view: View) -> Question:
     resumed = run.begin.resumed_from_step if run.begin is not None else 0
     saved = max(kept.step if kept is not None else 0, resumed)
     lost = max(0, run.step - saved)
-    took = f", about {duration(lost * view.bottleneck.step_seconds)} of training" if lost and view.bottleneck.step_seconds else ""
+    took = (
+        f", about {duration(lost * view.bottleneck.step_seconds)} of training"
+        if lost and view.bottleneck.step_seconds
+        else ""
+    )
     if not lost:
         what = "No step is lost: the newest checkpoint is of this very step."
     elif saved:

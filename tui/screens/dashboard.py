@@ -108,9 +108,9 @@ class Dashboard(Screen[None]):
 
     def action_log_scale(self) -> None:
         plots = list(self.query(Plot))
-        log = not all(plot.log for plot in plots)
+        logarithmic = not all(plot.logarithmic for plot in plots)
         for plot in plots:
-            plot.log = log
+            plot.logarithmic = logarithmic
 
     def action_next_curve(self) -> None:
         self.query_one(LossPlot).action_next_curve()

@@ -28,7 +28,8 @@ LOOK_SECONDS = 2.0
 MOST = 200
 WELCOME = (
     "No experiment is in {logs} yet.\n\n"
-    "n  launches one. quickstart trains a small network on volumes that steptop writes itself: two minutes on two processor cores.\n"
+    "n  launches one. quickstart trains a small network on volumes that steptop writes itself: two minutes on two "
+    "processor cores.\n"
     "From the command line: steptop run quickstart"
 )
 
@@ -41,6 +42,9 @@ def look(logs: Path) -> list[Listed]:
             found.append(Listed(folder.resolve(), view_of(Watch(folder).quick())))
         except (OSError, UsageError) as error:
             found.append(Listed(folder, None, str(error)))
+        except Exception as error:
+            # One folder that cannot be worked out does not hide the others.
+            found.append(Listed(folder, None, f"cannot be worked out: {type(error).__name__}: {error}"))
     return found
 
 
@@ -51,7 +55,9 @@ def entry(listed: Listed, width: int) -> Content:
     state = listed.view.state
     word = state_word(state)
     run = state.run
-    where = f"run {(state.current or 0) + 1}/{len(state.runs)}" if state.current is not None else f"{len(state.runs)} runs"
+    where = (
+        f"run {(state.current or 0) + 1}/{len(state.runs)}" if state.current is not None else f"{len(state.runs)} runs"
+    )
     epoch = f"epoch {run.epoch}/{run.epochs}" if run is not None and run.epochs else ""
     if state.phase in ENDED:
         at = state.ended.t if state.ended is not None else 0.0
@@ -96,13 +102,28 @@ class ExperimentsScreen(Screen[None]):
         self._shown: list[Content] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(Content.assemble((" steptop ", "$accent bold"), (" experiments ", "$number"), plain(f" {self._logs}", "$label")), id="list-title", markup=False)
+        yield Static(
+            Content.assemble(
+                (" steptop ", "$accent bold"), (" experiments ", "$number"), plain(f" {self._logs}", "$label")
+            ),
+            id="list-title",
+            markup=False,
+        )
         yield Static(plain_welcome(self._logs), id="welcome", markup=False)
         yield OptionList(id="list", markup=False, compact=True)
-        keys = [("enter", "open"), *([] if self._readonly else [("n", "new")]), ("t", "theme"), ("ctrl+p", "commands"), ("q", "quit")]
+        keys = [
+            ("enter", "open"),
+            *([] if self._readonly else [("n", "new")]),
+            ("t", "theme"),
+            ("ctrl+p", "commands"),
+            ("q", "quit"),
+        ]
         yield Static(
-            Content.assemble(*(part for key, text in keys for part in ((f" {key}", "$accent bold"), (f" {text} ", "")))),
-            id="list-keys", markup=False,
+            Content.assemble(
+                *(part for key, text in keys for part in ((f" {key}", "$accent bold"), (f" {text} ", "")))
+            ),
+            id="list-keys",
+            markup=False,
         )
 
     def on_mount(self) -> None:
@@ -110,7 +131,7 @@ class ExperimentsScreen(Screen[None]):
         self.set_interval(LOOK_SECONDS, self._look)
         self._look()
 
-    @work(thread=True, exclusive=True, group="list", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="list")
     def _look(self) -> None:
         listed = self._looker(self._logs)
         self.app.call_from_thread(self._show, listed)
@@ -121,10 +142,14 @@ class ExperimentsScreen(Screen[None]):
         options = self.query_one("#list", OptionList)
         contents = [entry(one, self.size.width) for one in listed]
         if [one.folder for one in listed] != [one.folder for one in self._listed]:
-            chosen = self._listed[options.highlighted].folder if options.highlighted is not None and self._listed else None
+            chosen = (
+                self._listed[options.highlighted].folder if options.highlighted is not None and self._listed else None
+            )
             options.clear_options()
             options.add_options(Option(content) for content in contents)
-            options.highlighted = next((i for i, one in enumerate(listed) if one.folder == chosen), 0) if listed else None
+            options.highlighted = (
+                next((i for i, one in enumerate(listed) if one.folder == chosen), 0) if listed else None
+            )
         else:
             for at, content in enumerate(contents):
                 if content != self._shown[at]:
@@ -147,4 +172,3 @@ class ExperimentsScreen(Screen[None]):
 
 def plain_welcome(logs: Path) -> Content:
     return Content("\n".join(str(plain(part)) for part in WELCOME.format(logs=logs).split("\n")))
-

@@ -60,7 +60,9 @@ def _entry(key: str, title: str, text: str, possible: bool, width: int) -> list[
     room = width - KEY - (TITLE if beside else 0)
     lines = wrapped(text, room, 3)
     first = lines.pop(0) if beside and lines else ""
-    key_style, title_style, text_style = ("$accent bold", "$number", "$label") if possible else ("$faint", "$faint", "$faint")
+    key_style, title_style, text_style = (
+        ("$accent bold", "$number", "$label") if possible else ("$faint", "$faint", "$faint")
+    )
     head = Content.assemble(
         (f"{key:>{KEY - 2}}  ", key_style), (f"{title:<{TITLE}}" if first else title, title_style), (first, text_style)
     )

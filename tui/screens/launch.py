@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import ClassVar, NamedTuple
 
 from textual import work
@@ -56,9 +57,16 @@ def request_from(values: Mapping[str, str], logs: Path) -> Request:
         except ValueError:
             raise UsageError(f"folds {values['folds']!r}: write fold numbers with commas, as 0,2") from None
     return Request(
-        experiment=values["experiment"], logs=logs, profile=values.get("profile") or None, name=values.get("name") or None,
-        data=Path(values["data"]) if values.get("data") else None, folds=folds, restarts=_number(values, "restarts"),
-        epochs=_number(values, "epochs"), device=values.get("device") or None, stop_after_runs=_number(values, "stop_after_runs") or 0,
+        experiment=values["experiment"],
+        logs=logs,
+        profile=values.get("profile") or None,
+        name=values.get("name") or None,
+        data=Path(values["data"]) if values.get("data") else None,
+        folds=folds,
+        restarts=_number(values, "restarts"),
+        epochs=_number(values, "epochs"),
+        device=values.get("device") or None,
+        stop_after_runs=_number(values, "stop_after_runs") or 0,
     )
 
 
@@ -117,15 +125,20 @@ class LaunchScreen(ModalScreen[Path | None]):
                 with Horizontal(classes="field"):
                     yield Label("experiment", markup=False)
                     yield Select(
-                        [(plain(e.name), e.name) for e in self._experiments.values()], value=first if first else Select.NULL,
-                        allow_blank=first is None, id="experiment", compact=True,
+                        [(plain(e.name), e.name) for e in self._experiments.values()],
+                        value=first if first else Select.NULL,
+                        allow_blank=first is None,
+                        id="experiment",
+                        compact=True,
                     )
                 yield Static(id="title", markup=False)
                 with Horizontal(classes="field"):
                     yield Label("profile", markup=False)
                     yield Select(
-                        [(plain(f"{e.name}  {e.title}"), e.name) for e in self._profiles.values()], prompt="as the experiment says",
-                        id="profile", compact=True,
+                        [(plain(f"{e.name}  {e.title}"), e.name) for e in self._profiles.values()],
+                        prompt="as the experiment says",
+                        id="profile",
+                        compact=True,
                     )
                 for field in FIELDS:
                     with Horizontal(classes="field"):
@@ -148,7 +161,9 @@ class LaunchScreen(ModalScreen[Path | None]):
     def _changed(self) -> None:
         name = self._value("experiment")
         entry = self._experiments.get(name)
-        self.query_one("#title", Static).update(plain(entry.problem or entry.title if entry is not None else "no experiment file was found"))
+        self.query_one("#title", Static).update(
+            plain(entry.problem or entry.title if entry is not None else "no experiment file was found")
+        )
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(SETTLE_SECONDS, self._expect)
@@ -163,7 +178,7 @@ class LaunchScreen(ModalScreen[Path | None]):
     def _values(self) -> dict[str, str]:
         return {name: self._value(name) for name in ("experiment", "profile", *(field.name for field in FIELDS))}
 
-    @work(thread=True, exclusive=True, group="expect", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="expect")
     def _expect(self) -> None:
         """What these values would train, at once; when it would end, as soon as that is known."""
         values = self._values()
@@ -178,7 +193,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         self.app.call_from_thread(self._say, values, f"{head}\nlooking for earlier runs of this kind …", "$label")
         try:
             text = expectation(launch.expect(request, plan))
-        except (UsageError, OSError) as error:
+        except (UsageError, OSError, SubprocessError) as error:
             text = str(error)
         self.app.call_from_thread(self._say, values, f"{head}\n{text}", "$number")
 
@@ -209,13 +224,13 @@ class LaunchScreen(ModalScreen[Path | None]):
             self._write("looking at the volumes, then starting the supervisor …", "$accent")
             self._start(self._values())
 
-    @work(thread=True, exclusive=True, group="start", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="start")
     def _start(self, values: dict[str, str]) -> None:
         try:
             folder = launch.start(request_from(values, self._logs))
         except launch.Running as running:
             folder = running.folder
-        except (UsageError, OSError) as error:
+        except (UsageError, OSError, SubprocessError) as error:
             self.app.call_from_thread(self._failed, str(error))
             return
         self.app.call_from_thread(self.dismiss, folder)

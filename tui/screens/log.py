@@ -28,7 +28,8 @@ def logs_of(state: ExperimentState) -> list[tuple[str, Path]]:
     paths = ExperimentPaths(Path(state.folder))
     runs = [
         (f"run {index + 1}, {run.key.name}", paths.run(run.key.fold, run.key.restart).console)
-        for index, run in enumerate(state.runs) if run.phase != "waiting"
+        for index, run in enumerate(state.runs)
+        if run.phase != "waiting"
     ]
     others = [("preparation of volumes", paths.prepare_log), ("supervisor", paths.supervisor_log)]
     if state.current is None:
@@ -61,7 +62,11 @@ class LogScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="log-title", markup=False)
         yield LogView()
-        yield Input(placeholder="show only lines in which this regular expression is found; enter keeps it, escape clears it", id="log-filter", compact=True)
+        yield Input(
+            placeholder="show only lines in which this regular expression is found; enter keeps it, escape clears it",
+            id="log-filter",
+            compact=True,
+        )
         yield Static(self._keys(), id="log-keys", markup=False)
 
     def on_mount(self) -> None:
@@ -77,7 +82,7 @@ class LogScreen(Screen[None]):
         if self._timer is not None:
             self._timer.resume()
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _read(self) -> None:
         tail = self._tail
         fresh = tail.read()
@@ -103,15 +108,20 @@ class LogScreen(Screen[None]):
         room = max(10, self.size.width - len(name) - len(state) - 14)
         self.query_one("#log-title", Static).update(
             Content.assemble(
-                (" log ", "$accent bold"), (f" {clipped(name, 40)}", "$number"), (f"  {clipped(str(path), room)}", "$faint"),
-                (f"  {state}", "$label"), (f"  {clipped(self._problem, 80)}" if self._problem else "", "$bad bold"),
+                (" log ", "$accent bold"),
+                (f" {clipped(name, 40)}", "$number"),
+                (f"  {clipped(str(path), room)}", "$faint"),
+                (f"  {state}", "$label"),
+                (f"  {clipped(self._problem, 80)}" if self._problem else "", "$bad bold"),
             ),
             layout=False,
         )
 
     def _keys(self) -> Content:
         keys = (("/", "filter"), ("f", "follow"), ("o", "other log"), ("g G", "first, last"), ("esc", "back"))
-        return Content.assemble(*(part for key, text in keys for part in ((f" {key}", "$accent bold"), (f" {text} ", ""))))
+        return Content.assemble(
+            *(part for key, text in keys for part in ((f" {key}", "$accent bold"), (f" {text} ", "")))
+        )
 
     def action_filter(self) -> None:
         box = self.query_one("#log-filter", Input)

@@ -20,7 +20,10 @@ INDENT = "   "
 def banner_lines(view: View | None, problem: str, width: int, readonly: bool = False) -> tuple[list[Line], str]:
     """The lines and how grave they are: '' (nothing to say), warn, bad or good."""
     if problem:
-        return [[(f" ✖ {line}" if not at else f"{INDENT}{line}", "alarm")] for at, line in enumerate(wrapped(problem, width - 4, 2))], "bad"
+        return [
+            [(f" ✖ {line}" if not at else f"{INDENT}{line}", "alarm")]
+            for at, line in enumerate(wrapped(problem, width - 4, 2))
+        ], "bad"
     if view is None:
         return [], ""
     state = view.state
@@ -30,7 +33,12 @@ def banner_lines(view: View | None, problem: str, width: int, readonly: bool = F
     if coming:
         return [_coming(state, coming, readonly)], "warn"
     if state.trainer_alive and not state.supervisor_alive:
-        return [[(" ! ", "notice"), ("its supervisor is gone; the training goes on, and the next run waits for a new one", "warn")]], "warn"
+        return [
+            [
+                (" ! ", "notice"),
+                ("its supervisor is gone; the training goes on, and the next run waits for a new one", "warn"),
+            ]
+        ], "warn"
     return [], ""
 
 
@@ -53,13 +61,18 @@ def _ended(state: ExperimentState, width: int, readonly: bool) -> tuple[list[Lin
     at = f", {moment(ended.t, state.now)}" if ended is not None and ended.t else ""
     head = f"{state.phase}{at}: {said}" if said else f"{state.phase}{at}"
     lines: list[Line] = [
-        [(f" {RUN_SYMBOLS[state.phase]} " if not i else INDENT, role), (text, role)] for i, text in enumerate(wrapped(head, width - 4, 2))
+        [(f" {RUN_SYMBOLS[state.phase]} " if not i else INDENT, role), (text, role)]
+        for i, text in enumerate(wrapped(head, width - 4, 2))
     ]
     if verdict is not None and state.phase in ("failed", "lost"):
         reason = verdict.text if verdict.text not in said else ""
         sure = "" if verdict.sure or not reason else " (not certain)"
         lines += [[(INDENT, "text"), (text, "text")] for text in wrapped(reason + sure, width - 4, 2)]
-        lines += [[(INDENT, "text"), (text, "label")] for line in verdict.evidence[-EVIDENCE:] for text in wrapped(line, width - 4, 1)]
+        lines += [
+            [(INDENT, "text"), (text, "label")]
+            for line in verdict.evidence[-EVIDENCE:]
+            for text in wrapped(line, width - 4, 1)
+        ]
         lines += [[(INDENT, "text"), (text, "text")] for text in wrapped(verdict.advice, width - 4, 1)]
     return [*lines, _left_over(state, readonly)], gravity
 
@@ -86,15 +99,16 @@ class Banner(Lines):
     def __init__(self, readonly: bool = False) -> None:
         super().__init__()
         self._readonly = readonly
+        self._height = 0
         self.display = False
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         return banner_lines(self.view, self.problem, width, self._readonly)[0]
 
     def watch_problem(self) -> None:
         self._fit()
 
-    def watch_view(self, view: View | None) -> None:
+    def watch_view(self, view: View | None) -> None:  # noqa: ARG002  the inherited signature
         self._fit()
 
     def _fit(self) -> None:
@@ -104,7 +118,7 @@ class Banner(Lines):
         wanted = min(len(lines), most)
         for name in ("warn", "bad", "good"):
             self.set_class(gravity == name, f"-{name}")
-        if wanted and self.styles.height != wanted:
-            self.styles.height = wanted
+        if wanted and self._height != wanted:
+            self._height = self.styles.height = wanted
         self.display = bool(wanted)
         self.redraw()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tui.glyphs import BRAILLE
 
@@ -46,7 +47,7 @@ def columns(points: Sequence[Point], count: int, log: bool = False) -> list[floa
         sizes[at] += 1
     values = [s / n if n else None for s, n in zip(sums, sizes, strict=True)]
     known = [i for i, v in enumerate(values) if v is not None]
-    for left, right in zip(known, known[1:], strict=False):
+    for left, right in pairwise(known):
         a, b = values[left], values[right]
         assert a is not None and b is not None
         for i in range(left + 1, right):

@@ -25,7 +25,9 @@ def events_lines(view: View, width: int, height: int, back: int = 0) -> list[Lin
     lines: list[Line] = []
     for sentence in reversed(shown):
         parts = wrapped(sentence.text, width - TIME, 2) or [""]
-        block: list[Line] = [[(f"{clock_seconds(sentence.t):<{TIME}}", "faint"), (parts[0], LEVEL_ROLES[sentence.level])]]
+        block: list[Line] = [
+            [(f"{clock_seconds(sentence.t):<{TIME}}", "faint"), (parts[0], LEVEL_ROLES[sentence.level])]
+        ]
         block += [[(" " * TIME, "text"), (part, LEVEL_ROLES[sentence.level])] for part in parts[1:]]
         if len(lines) + len(block) > height:
             break
@@ -38,7 +40,9 @@ class EventsPanel(Panel):
 
     TITLE = "Events"
     NUMBER = 8
-    HELP = "What happened, newest at the bottom. Enlarged (enter), page up and page down look further back; end returns."
+    HELP = (
+        "What happened, newest at the bottom. Enlarged (enter), page up and page down look further back; end returns."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "look_back(1)", "earlier", show=False),
         Binding("pagedown", "look_back(-1)", "later", show=False),

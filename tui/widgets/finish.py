@@ -49,7 +49,8 @@ def _parts(view: View, room: int) -> list[Line]:
     total = sum(seconds for _, seconds in parts)
     return [
         [(f"{name:<{LABEL}}", "label"), (whole(seconds).rjust(8), "text"), (percent(seconds / total).rjust(8), "label")]
-        for name, seconds in parts[:room] if total and seconds > 0
+        for name, seconds in parts[:room]
+        if total and seconds > 0
     ]
 
 
@@ -61,7 +62,10 @@ def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> 
     if estimate.seconds is None:
         return [*label, (" " * (LABEL - name), "text"), (DASH.rjust(8), "label"), (f"  {estimate.basis}", "label")]
     left: Line = [
-        *label, (" " * (LABEL - name), "text"), (remaining.rjust(8), role if role != "number" else "text"), (f"  {spread:<9}", "label"),
+        *label,
+        (" " * (LABEL - name), "text"),
+        (remaining.rjust(8), role if role != "number" else "text"),
+        (f"  {spread:<9}", "label"),
     ]
     return ends(left, [(when, role)], width)
 
@@ -72,7 +76,10 @@ def _basis(view: View) -> Line:
     if expected.warming:
         return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]
     known = expected.run.seconds is not None
-    return [(basis, "label"), (" · ranges hold 9 times in 10" if known and expected.run.low is not None else "", "label")]
+    return [
+        (basis, "label"),
+        (" · ranges hold 9 times in 10" if known and expected.run.low is not None else "", "label"),
+    ]
 
 
 def ended_lines(view: View, width: int) -> list[Line]:
@@ -91,7 +98,11 @@ def ended_lines(view: View, width: int) -> list[Line]:
     done, total = state.runs_finished, len(state.runs)
     if state.phase != "finished" and state.run is not None and state.run.steps_total:
         kept = state.run.checkpoint.step if state.run.checkpoint is not None and not state.run.checkpoint.error else 0
-        lines.append(ends([("newest checkpoint", "label")], [(f"step {kept:,}" if kept else "none in this run", "number")], width))
+        lines.append(
+            ends(
+                [("newest checkpoint", "label")], [(f"step {kept:,}" if kept else "none in this run", "number")], width
+            )
+        )
     lines.append(ends([("runs finished", "label")], [(f"{done} of {plural(total, 'run')}", "number")], width))
     return lines
 
@@ -102,8 +113,9 @@ class FinishPanel(Panel):
     TITLE = "Finish"
     NUMBER = 2
     HELP = (
-        "Time left and the clock time of the end, for this epoch, this run, this run and then a stop (key s), and the whole "
-        "experiment.\nValidation, checkpoints, evaluation and the gaps between runs are counted. Ranges hold nine times in ten.\n"
+        "Time left and the clock time of the end: of this epoch, of this run, of a stop after it (key s), of the whole "
+        "experiment.\n"
+        "Validation, checkpoints, evaluation and the gaps between runs are counted. Ranges hold nine times in ten.\n"
         "warming: the first steps are slower than the rest; until they are over the ranges are wide."
     )
 

@@ -19,7 +19,12 @@ def header_line(view: View, width: int, marks: str = "", with_clock: bool = True
     if state.current is not None and run is not None:
         more: list[Line] = [
             [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
-            [(" · fold ", "label"), (str(run.key.fold), "number"), (" · restart ", "label"), (str(run.key.restart), "number")],
+            [
+                (" · fold ", "label"),
+                (str(run.key.fold), "number"),
+                (" · restart ", "label"),
+                (str(run.key.restart), "number"),
+            ],
         ]
     else:
         more = [[(f" {len(state.runs)} runs", "label")]]
@@ -29,9 +34,14 @@ def header_line(view: View, width: int, marks: str = "", with_clock: bool = True
     right: Line = [(f"{clock_seconds(state.now)} ", "label")] if with_clock else [(" ", "label")]
     if marks:
         right = [(f"{marks}  ", "notice"), *right]
-    device = run.begin.device_name or run.begin.device if run is not None and run.begin is not None else state.plan.device
+    device = (
+        run.begin.device_name or run.begin.device if run is not None and run.begin is not None else state.plan.device
+    )
     device = device.removeprefix("NVIDIA ")
-    for text, role, before in ((clipped(device, 28), "text", ""), (clipped(state.plan.profile.name, 24), "text", "profile ")):
+    for text, role, before in (
+        (clipped(device, 28), "text", ""),
+        (clipped(state.plan.profile.name, 24), "text", "profile "),
+    ):
         part = [(before, "label"), (f"{text}   ", role)]
         if text and width_of(left) + width_of(right) + width_of(part) < width - 2:
             right = [*part, *right]
@@ -46,7 +56,7 @@ class Header(Lines):
         self._marks = marks
         self._with_clock = with_clock
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         if self.view is None:
             return [[(" steptop ", "key"), (" reading the journals …", "label")]]
         return [header_line(self.view, width, self._marks, self._with_clock)]

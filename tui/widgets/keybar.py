@@ -33,7 +33,7 @@ class KeyBar(Lines):
     def watch_situation(self) -> None:
         self.redraw()
 
-    def lines(self, width: int, height: int) -> list[Line]:
+    def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         return [[span for _, spans in key_spans(self.situation, width) for span in spans]]
 
     async def on_click(self, event: events.Click) -> None:

@@ -68,6 +68,7 @@ def spark(values: list[float | None], width: int, top: float, role: str = "accen
     levels = glyphs.SPARKS
     last = values[-width:]
     drawn = "".join(
-        " " if v is None else levels[min(int(max(v, 0.0) / top * len(levels)), len(levels) - 1)] if top else levels[0] for v in last
+        " " if v is None else levels[min(int(max(v, 0.0) / top * len(levels)), len(levels) - 1)] if top else levels[0]
+        for v in last
     )
     return drawn.rjust(width), role

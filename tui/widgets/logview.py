@@ -52,7 +52,9 @@ class LogView(ScrollView, can_focus=True):
         matching = [line for line in fresh if self._matches(line)]
         full = len(self._shown) + len(matching) > MAX_LINES
         self._shown.extend(matching)
-        self._widest = max(self._widest, *(len(line) for line in matching), len(self._unfinished)) if matching else self._widest
+        self._widest = (
+            max(self._widest, *(len(line) for line in matching), len(self._unfinished)) if matching else self._widest
+        )
         self._resized(full)
 
     def clear(self) -> None:
@@ -62,9 +64,11 @@ class LogView(ScrollView, can_focus=True):
         self._resized(True)
 
     def filter_by(self, pattern: str) -> str:
-        """Show only lines in which `pattern` is found (small letters match both); returns what is wrong with it, or ''."""
+        """Show only lines that hold `pattern`; small letters match both. Returns what is wrong with it, or ''."""
         try:
-            self._filter = re.compile(pattern, 0 if any(c.isupper() for c in pattern) else re.IGNORECASE) if pattern else None
+            self._filter = (
+                re.compile(pattern, 0 if any(c.isupper() for c in pattern) else re.IGNORECASE) if pattern else None
+            )
         except re.error as error:
             return f"not a regular expression: {error}"
         self._shown = deque((line for line in self._all if self._matches(line)), maxlen=MAX_LINES)

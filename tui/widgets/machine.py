@@ -23,14 +23,19 @@ def machine_lines(view: View, width: int, height: int) -> list[Line]:
     short = height < 5
     lines = gpu_lines(samples, width, 1 if short or len(sample.gpus) > 2 else 2)
     if short:
-        return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), _workers(view, sample, width)]
-    lines += [_cpu(samples, width), _ram(sample, width), _workers(view, sample, width), _disk(sample, width)]
+        return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), _workers(view, sample)]
+    lines += [_cpu(samples, width), _ram(sample, width), _workers(view, sample), _disk(sample, width)]
     memory = view.state.run.memory if view.state.run is not None else None
     if memory is not None and len(lines) + 1 < height:
-        lines.append([
-            (f"{'torch':<{LABEL}}", "label"), (size(memory.allocated), "text"), (" allocated  ", "label"),
-            (size(memory.peak_allocated), "text"), (" at most", "label"),
-        ])
+        lines.append(
+            [
+                (f"{'torch':<{LABEL}}", "label"),
+                (size(memory.allocated), "text"),
+                (" allocated  ", "label"),
+                (size(memory.peak_allocated), "text"),
+                (" at most", "label"),
+            ]
+        )
     spare = height - len(lines) - 1
     if spare >= 3 and sample.workers:
         lines += [[], *process_lines(sample.workers, spare)]
@@ -41,7 +46,13 @@ def gpu_lines(samples: tuple[Sample, ...], width: int, each: int) -> list[Line]:
     """One or two lines for every GPU; without one, why."""
     sample = samples[-1]
     if not sample.gpus:
-        return [[(f"{'GPU':<{LABEL}}", "label"), (f"{DASH}  ", "number"), (clipped(sample.gpu_reason or "none seen", width - 12), "label")]]
+        return [
+            [
+                (f"{'GPU':<{LABEL}}", "label"),
+                (f"{DASH}  ", "number"),
+                (clipped(sample.gpu_reason or "none seen", width - 12), "label"),
+            ]
+        ]
     found: list[Line] = []
     for gpu in sample.gpus:
         name = f"{f'GPU {gpu.index}':<{LABEL}}"
@@ -52,7 +63,10 @@ def gpu_lines(samples: tuple[Sample, ...], width: int, each: int) -> list[Line]:
         right = _heat(gpu)
         used: Line = [(percent_of(gpu.util).rjust(5), "number"), ("  ", "text")]
         if each == 1:
-            memory: Line = [("   VRAM ", "label"), (fraction(gpu.memory_used, gpu.memory_total), _full(gpu.memory_used, gpu.memory_total))]
+            memory: Line = [
+                ("   VRAM ", "label"),
+                (fraction(gpu.memory_used, gpu.memory_total), _full(gpu.memory_used, gpu.memory_total)),
+            ]
             found.append(ends([(name, "label"), *used, *memory], right, width))
             continue
         room = min(SPARK, width - LABEL - 7 - width_of(right) - 2)
@@ -81,7 +95,11 @@ def _vram(gpu: Gpu, width: int) -> Line:
     own = f"  ours {size(gpu.own_memory)}" if gpu.own_memory is not None else ""
     part = gpu.memory_used / gpu.memory_total if gpu.memory_used is not None and gpu.memory_total else None
     room = width - LABEL - 16 - len(own)
-    middle = bar(part, room, "badbar" if role == "alarm" else "warnbar" if role == "notice" else "bar") if part is not None else []
+    middle = (
+        bar(part, room, "badbar" if role == "alarm" else "warnbar" if role == "notice" else "bar")
+        if part is not None
+        else []
+    )
     return [(f"{'VRAM':<{LABEL}}", "label"), (f"{text:<16}", role), *middle, (own, "label")]
 
 
@@ -119,7 +137,11 @@ def _ram(sample: Sample, width: int) -> Line:
     right = _shm(sample)
     part = (sample.ram_total - sample.ram_available) / sample.ram_total if sample.ram_total else None
     room = width - LABEL - 16 - (width_of(right) + 2 if right else 0)
-    left: Line = [(f"{'RAM':<{LABEL}}", "label"), (f"{text:<16}", role), *bar(part, min(room, 40), "warnbar" if role != "number" else "bar")]
+    left: Line = [
+        (f"{'RAM':<{LABEL}}", "label"),
+        (f"{text:<16}", role),
+        *bar(part, min(room, 40), "warnbar" if role != "number" else "bar"),
+    ]
     return ends(left, right, width)
 
 
@@ -127,8 +149,11 @@ def _cpu_and_ram(sample: Sample, width: int) -> Line:
     text, role = _memory(sample)
     share = sample.cpu / sample.cores if sample.cores else None
     line: Line = [
-        (f"{'CPU':<{LABEL}}", "label"), (percent(share).rjust(5), "number"), (f" of {sample.cores}", "label"),
-        ("   RAM ", "label"), (text, role),
+        (f"{'CPU':<{LABEL}}", "label"),
+        (percent(share).rjust(5), "number"),
+        (f" of {sample.cores}", "label"),
+        ("   RAM ", "label"),
+        (text, role),
     ]
     shm, disk = _shm(sample), [("disk ", "label"), (f"{size(sample.disk_free)} free", _room(sample))]
     for more in (shm, disk):
@@ -137,14 +162,16 @@ def _cpu_and_ram(sample: Sample, width: int) -> Line:
     return line
 
 
-def _workers(view: View, sample: Sample, width: int) -> Line:
+def _workers(view: View, sample: Sample) -> Line:
     """How much memory the loader's processes take, where that is going, and when it runs out."""
     workers = [worker for worker in sample.workers if worker.role == "worker"]
     trend, name = view.trend, f"{'workers':<{LABEL}}"
     if not workers:
         trainer = next((w for w in sample.workers if w.role == "trainer"), None)
         line: Line = [(name, "label"), ("none", "text")]
-        return [*line, ("   trainer ", "label"), (size(trainer.pss or trainer.rss), "number")] if trainer is not None else line
+        if trainer is not None:
+            line += [("   trainer ", "label"), (size(trainer.pss or trainer.rss), "number")]
+        return line
     each = trend.per_worker_bytes or sum(w.pss or w.uss or w.rss for w in workers) / len(workers)
     line = [(name, "label"), (f"{len(workers)} × ", "label"), (size(each), "number")]
     slope = trend.bytes_per_hour
@@ -154,7 +181,10 @@ def _workers(view: View, sample: Sample, width: int) -> Line:
         soon = trend.full_in_seconds is not None and trend.full_in_seconds < 3 * 86_400
         line += [(f"   {arrow} {sign}{number} {unit}/h", "notice" if soon else "warn" if slope > 0 else "label")]
     if trend.full_in_seconds is not None:
-        line += [("  full in ", "label"), (duration(trend.full_in_seconds), "alarm" if trend.full_in_seconds < 86_400 else "text")]
+        line += [
+            ("  full in ", "label"),
+            (duration(trend.full_in_seconds), "alarm" if trend.full_in_seconds < 86_400 else "text"),
+        ]
     return line
 
 
@@ -176,8 +206,12 @@ def process_lines(workers: tuple[Worker, ...], room: int) -> list[Line]:
     head: Line = [("process      pid      CPU         USS         PSS         RSS", "faint")]
     rows: list[Line] = [
         [
-            (f"{w.role:<8}", "label"), (f"{w.pid:>8}", "text"), (f"{w.cpu:>9.1f}", "text"), (size(w.uss).rjust(12), "text"),
-            (size(w.pss).rjust(12), "number"), (size(w.rss).rjust(12), "label"),
+            (f"{w.role:<8}", "label"),
+            (f"{w.pid:>8}", "text"),
+            (f"{w.cpu:>9.1f}", "text"),
+            (size(w.uss).rjust(12), "text"),
+            (size(w.pss).rjust(12), "number"),
+            (size(w.rss).rjust(12), "label"),
         ]
         for w in sorted(workers, key=lambda w: (w.role != "trainer", w.role != "worker", w.pid))
     ]
@@ -190,9 +224,11 @@ class MachinePanel(Panel):
     TITLE = "Machine"
     NUMBER = 4
     HELP = (
-        "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not how hard.\n"
-        "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners); the arrow is "
-        "the slope, 'full in' when free memory ends at that slope. shm: /dev/shm, through which workers pass batches."
+        "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not "
+        "how hard.\n"
+        "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners); the "
+        "arrow is the slope, 'full in' when free memory ends at that slope. shm: /dev/shm, through which workers pass "
+        "batches."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:

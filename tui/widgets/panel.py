@@ -6,7 +6,6 @@ from operator import is_
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.geometry import Region
@@ -38,8 +37,11 @@ class Lines(Widget):
         """Lines of at most `width` cells; those beyond `height` are not shown."""
         raise NotImplementedError
 
-    def depends(self, view: View) -> tuple[object, ...] | None:
-        """What the drawing is a function of, by identity (states are frozen and share what did not change); None: all of it."""
+    def depends(self, view: View) -> tuple[object, ...] | None:  # noqa: ARG002  for those that override it
+        """What the drawing is a function of; None: all of `view`.
+
+        Compared by identity: states are frozen and share what did not change.
+        """
         return None
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -52,7 +54,7 @@ class Lines(Widget):
         if not same:
             self.redraw()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         self.redraw()
 
     def redraw(self) -> None:
@@ -102,7 +104,7 @@ class Panel(Lines, can_focus=True):
             spans.append((f"  {clean(more)}", role or "$number"))
         title = Content.assemble(*spans)
         if self.border_title is None or str(self._border_title) != title.plain:
-            self.border_title = title  # type: ignore[assignment]
+            self.border_title = title
 
     def action_enlarge(self) -> None:
         self.post_message(self.Enlarge(self))

@@ -21,7 +21,11 @@ LABEL = 7
 
 def step_times(run: RunState) -> list[Point]:
     """(step, seconds per step) of every bucket behind the first warm-up."""
-    return [(b.last - b.steps / 2, b.seconds / b.steps) for b in run.pace.buckets if b.steps and b.last - b.steps >= run.pace.warm_steps]
+    return [
+        (b.last - b.steps / 2, b.seconds / b.steps)
+        for b in run.pace.buckets
+        if b.steps and b.last - b.steps >= run.pace.warm_steps
+    ]
 
 
 def losses(run: RunState) -> list[Point]:
@@ -29,7 +33,13 @@ def losses(run: RunState) -> list[Point]:
 
 
 def plot_lines(
-    points: Sequence[Point], width: int, height: int, unit: str = "", log: bool = False, robust: bool = False, empty: str = "",
+    points: Sequence[Point],
+    width: int,
+    height: int,
+    unit: str = "",
+    log: bool = False,
+    robust: bool = False,
+    empty: str = "",
     number: object = significant,
 ) -> list[Line]:
     """The curve with its range on the left and the steps it covers below."""
@@ -47,7 +57,10 @@ def plot_lines(
         [(f"{labels.get(y, ''):>{LABEL - 1}} ", "label"), (row, "accent")] for y, row in enumerate(rows)
     ]
     kind = " log" if log else ""
-    left: Line = [(" " * LABEL, "label"), (f"step {count(max(1, round(points[0][0])))}{unit and f' · {unit}'}{kind}", "faint")]
+    left: Line = [
+        (" " * LABEL, "label"),
+        (f"step {count(max(1, round(points[0][0])))}{unit and f' · {unit}'}{kind}", "faint"),
+    ]
     return [*lines, ends(left, [(count(round(points[-1][0])), "faint")], width)]
 
 
@@ -55,16 +68,16 @@ class Plot(Panel):
     """A panel with a curve; g switches its scale."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("g", "log_scale", "log scale", show=False)]
-    log: reactive[bool] = reactive(False, repaint=False, init=False)
+    logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
 
     def depends(self, view: View) -> tuple[object, ...]:
         run = view.state.run
         return (run.pace, run.curves) if run is not None else (None, None)
 
     def action_log_scale(self) -> None:
-        self.log = not self.log
+        self.logarithmic = not self.logarithmic
 
-    def watch_log(self) -> None:
+    def watch_logarithmic(self) -> None:
         self.redraw()
 
 
@@ -74,8 +87,9 @@ class StepTimePlot(Plot):
     TITLE = "Step time"
     NUMBER = 5
     HELP = (
-        "Seconds per step over the steps of this run, warm-up left out. A single stall does not set the scale: what is beyond three "
-        "medians runs along the upper edge.\ng: logarithmic scale."
+        "Seconds per step over the steps of this run, warm-up left out. A single stall does not set the scale: what is "
+        "beyond three medians runs along the upper edge.\n"
+        "g: logarithmic scale."
     )
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
@@ -83,7 +97,7 @@ class StepTimePlot(Plot):
         self.entitle(duration(view.bottleneck.step_seconds) if view.bottleneck.step_seconds else "")
         points = step_times(run) if run is not None else []
         empty = "warming up" if run is not None and run.step else "no steps yet"
-        return plot_lines(points, width, height, log=self.log, robust=True, empty=empty, number=duration)
+        return plot_lines(points, width, height, log=self.logarithmic, robust=True, empty=empty, number=duration)
 
 
 class LossPlot(Plot):
@@ -91,7 +105,10 @@ class LossPlot(Plot):
 
     TITLE = "Loss"
     NUMBER = 6
-    HELP = "The training loss over the steps of this run.\ng: logarithmic scale. m: the next curve (validation figures, when there are some)."
+    HELP = (
+        "The training loss over the steps of this run.\n"
+        "g: logarithmic scale. m: the next curve (validation figures, when there are some)."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "next_curve", "next curve", show=False)]
     chosen: reactive[int] = reactive(0, repaint=False, init=False)
 
@@ -103,7 +120,9 @@ class LossPlot(Plot):
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         run = view.state.run
-        names = ["", *sorted(name for name, points in run.curves.items() if len(points) > 1)] if run is not None else [""]
+        names = (
+            ["", *sorted(name for name, points in run.curves.items() if len(points) > 1)] if run is not None else [""]
+        )
         name = names[self.chosen % len(names)]
         if run is not None and name:
             self.entitle(f"{name} {significant(run.curves[name][-1][1])}")
@@ -111,7 +130,7 @@ class LossPlot(Plot):
         else:
             self.entitle(loss(run.loss) if run is not None and run.loss is not None else "")
             points = losses(run) if run is not None else []
-        return plot_lines(points, width, height, log=self.log, empty="no loss yet", number=significant)
+        return plot_lines(points, width, height, log=self.logarithmic, empty="no loss yet", number=significant)
 
 
 class DicePlot(Plot):
@@ -126,4 +145,6 @@ class DicePlot(Plot):
         found = run.curves.get("val/dice", ()) if run is not None else ()
         self.entitle(significant(found[-1][1]) if found else "")
         points = [(float(step), value) for step, value in found]
-        return plot_lines(points, width, height, log=self.log, empty="no validation in this profile", number=significant)
+        return plot_lines(
+            points, width, height, log=self.logarithmic, empty="no validation in this profile", number=significant
+        )

@@ -29,8 +29,10 @@ def speeds(view: View) -> list[tuple[str, str]]:
     if not step:
         return [("–", "s/step"), ("–", "step/s"), ("–", "sample/s"), ("–", "voxel/s")]
     return [
-        _split(f"{duration(step)}/step"), _split(rate(1 / step, "step/s")),
-        _split(rate(view.bottleneck.samples_per_second, "sample/s")), _split(rate(view.bottleneck.voxels_per_second, "voxel/s")),
+        _split(f"{duration(step)}/step"),
+        _split(rate(1 / step, "step/s")),
+        _split(rate(view.bottleneck.samples_per_second, "sample/s")),
+        _split(rate(view.bottleneck.voxels_per_second, "voxel/s")),
     ]
 
 
@@ -43,7 +45,9 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
     """Three bars, what happens now, and below them what is being learned. `calm`: no running seconds."""
     state, run = view.state, view.state.run
     step, steps = (run.step_in_epoch, run.steps_per_epoch) if run else (0, 0)
-    epoch, epochs = (run.epoch, run.epochs or state.plan.experiment.epochs) if run else (0, state.plan.experiment.epochs)
+    epoch, epochs = (
+        (run.epoch, run.epochs or state.plan.experiment.epochs) if run else (0, state.plan.experiment.epochs)
+    )
     rows: list[tuple[str, str, str, float]] = [
         ("step", count(step), count(steps) if steps else "–", step / steps if steps else 0.0),
         ("epoch", count(epoch), count(epochs), fraction_of_run(run)),
@@ -54,10 +58,18 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
     room = width - 7 - (before + after + 1) - 2 * len(GAP) - SPEED_WIDTH
     lines: list[Line] = []
     for (label, done, total, part), (number, unit) in zip(rows, fast, strict=False):
-        lines.append([
-            (f"{label:<7}", "label"), (done.rjust(before), "number"), (f"/{total}".ljust(after + 1), "label"), (GAP, "text"),
-            *bar(part, room), (GAP, "text"), (number.rjust(6), "number"), (f" {unit}", "label"),
-        ])
+        lines.append(
+            [
+                (f"{label:<7}", "label"),
+                (done.rjust(before), "number"),
+                (f"/{total}".ljust(after + 1), "label"),
+                (GAP, "text"),
+                *bar(part, room),
+                (GAP, "text"),
+                (number.rjust(6), "number"),
+                (f" {unit}", "label"),
+            ]
+        )
     lines.append(_now(view, width, fast[3], calm))
     if height > 4:
         lines.append(_learned(view, width))
@@ -72,11 +84,13 @@ def _now(view: View, width: int, voxels: tuple[str, str], calm: bool) -> Line:
     if text == "training" and run is not None and run.recent and not calm:
         ago = state.now - run.recent[-1].t
         text += f" · last step {whole(ago)} ago" if 1.5 <= ago < 86_400 else ""
-    left: Line = [(f"{'now':<7}", "label"), (text[:room], role)]
+    beside = len(text) <= room and state.phase not in ENDED
+    left: Line = [(f"{'now':<7}", "label"), (text, role)]
+    if not beside:
+        return left
     if part is not None and room - len(text) >= 8:
         left += [(GAP, "text"), *bar(part, min(room - len(text) - 2, 24), "accent")]
-    gap = width - SPEED_WIDTH - width_of(left)
-    return [*left, (" " * gap, "text"), *right] if gap >= 0 and state.phase not in ENDED else left
+    return [*left, (" " * (width - SPEED_WIDTH - width_of(left)), "text"), *right]
 
 
 def _learned(view: View, width: int) -> Line:
@@ -106,9 +120,11 @@ class ProgressPanel(Panel):
     TITLE = "Progress"
     NUMBER = 1
     HELP = (
-        "step: optimizer steps of this epoch. epoch: the bar is the whole run. runs: finished ones; the bar adds the part of the "
-        "one under way.\nOn the right how fast it goes: the mean of the present pace, warm-up left out.\n"
-        "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called stalled."
+        "step: optimizer steps of this epoch. epoch: the bar is the whole run. runs: finished ones; the bar adds the "
+        "part of the one under way.\n"
+        "On the right how fast it goes: the mean of the last steps, warm-up left out.\n"
+        "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called "
+        "stalled."
     )
 
     def __init__(self, *, calm: bool = False, id: str | None = None) -> None:

@@ -28,10 +28,10 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
     wide = LABEL + 5 * len(restarts) <= width
     cell = 5 if wide else 3 if LABEL + 3 * len(restarts) <= width else 2
     shown = restarts[: max(1, (width - LABEL) // cell)]
-    summary = summary_lines(state, width)
+    summary = summary_lines(state)
     head: Line = [(" " * LABEL, "label"), ("".join(str(r).rjust(cell) for r in shown), "faint")]
     rows: list[Line] = [
-        [(f"fold {fold}".ljust(LABEL), "label"), *(_cell(by_key.get((fold, r)), state, cell) for r in shown)] for fold in folds
+        [(f"fold {fold}".ljust(LABEL), "label"), *(_cell(by_key.get((fold, r)), cell) for r in shown)] for fold in folds
     ]
     room = max(1, height - 1 - (len(summary) + 1 if height > len(summary) + 3 else 0))
     if len(rows) > room:
@@ -47,27 +47,32 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
 
 def _results(state: ExperimentState, width: int, room: int) -> list[Line]:
     """The held-out figures of finished runs, the newest at the bottom, where there is room for a table."""
-    finished = [(at, run) for at, run in enumerate(state.runs, start=1) if run.phase == "finished" and run.test is not None]
+    finished = [
+        (at, run) for at, run in enumerate(state.runs, start=1) if run.phase == "finished" and run.test is not None
+    ]
     if room < 4 or not finished:
         return []
     names = list(dict.fromkeys(name for _, run in finished if run.test is not None for name in run.test.values))
-    names = [name[:8] for name in names[: (width - 18) // 9]]
+    names = names[: (width - 18) // 9]
     timed = width >= 18 + 9 * len(names) + 10
-    head: Line = [("run  fold  restart", "faint"), *((f"{name:>9}", "faint") for name in names)]
+    head: Line = [("run  fold  restart", "faint"), *((f"{name[:8]:>9}", "faint") for name in names)]
     if timed:
         head.append((f"{'took':>10}", "faint"))
     rows: list[Line] = []
     for at, run in finished[-(room - 2) :]:
         values = run.test.values if run.test is not None else {}
-        rows.append([
-            (f"{at:>3}", "number"), (f"{run.key.fold:>6}{run.key.restart:>9}", "label"),
-            *((f"{values[name]:>9.3f}" if name in values else f"{'–':>9}", "text") for name in names),
-            (duration(run.elapsed or None).rjust(10) if timed else "", "label"),
-        ])
+        rows.append(
+            [
+                (f"{at:>3}", "number"),
+                (f"{run.key.fold:>6}{run.key.restart:>9}", "label"),
+                *((f"{values[name]:>9.3f}" if name in values else f"{'–':>9}", "text") for name in names),
+                (duration(run.elapsed or None).rjust(10) if timed else "", "label"),
+            ]
+        )
     return [[], head, *rows]
 
 
-def _cell(run: RunState | None, state: ExperimentState, cell: int) -> tuple[str, str]:
+def _cell(run: RunState | None, cell: int) -> tuple[str, str]:
     if run is None:
         return " " * cell, "text"
     dice = dice_of(run)
@@ -76,7 +81,7 @@ def _cell(run: RunState | None, state: ExperimentState, cell: int) -> tuple[str,
     return RUN_SYMBOLS[run.phase].rjust(cell), RUN_ROLES[run.phase]
 
 
-def summary_lines(state: ExperimentState, width: int) -> list[Line]:
+def summary_lines(state: ExperimentState) -> list[Line]:
     """Mean and standard deviation over finished runs beside the published figure, and what the symbols mean."""
     found = [dice for run in state.runs if run.phase == "finished" and (dice := dice_of(run)) is not None]
     lines: list[Line] = []
@@ -105,7 +110,8 @@ class RunsPanel(Panel):
     TITLE = "Runs"
     NUMBER = 7
     HELP = (
-        "Folds down, restarts across: · waiting, ▶ running, ✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost.\n"
+        "Folds down, restarts across: · waiting, ▶ running, ✔ finished (or its held-out Dice), ■ stopped, ✖ failed, "
+        "? lost.\n"
         "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run."
     )
 

@@ -12,10 +12,12 @@ from tui.words import ENDED, pending_stop, state_word
 WIDTH, HEIGHT = 60, 15
 
 
-def small_lines(view: View, width: int, height: int) -> list[Line]:
+def small_lines(view: View) -> list[Line]:
     state = view.state
     word = state_word(state)
-    lines: list[Line] = [[(f"{word.symbol} {word.text} ", word.role), (percent(fraction_of_experiment(state)), "number")]]
+    lines: list[Line] = [
+        [(f"{word.symbol} {word.text} ", word.role), (percent(fraction_of_experiment(state)), "number")]
+    ]
     if pending_stop(view):
         lines.append([(pending_stop(view), "notice")])
     elif state.phase not in ENDED:
@@ -28,5 +30,5 @@ def small_lines(view: View, width: int, height: int) -> list[Line]:
 class Small(Lines):
     """Shown alone, in a terminal too small for panels."""
 
-    def draw(self, view: View, width: int, height: int) -> list[Line]:
-        return small_lines(view, width, height)
+    def draw(self, view: View, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
+        return small_lines(view)

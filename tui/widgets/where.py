@@ -53,8 +53,10 @@ def _share(share: Share, limit: Bottleneck, width: int) -> Line:
     guilty = LIMITS.get(limit.kind) == share.name
     room = width - NAME - NUMBERS
     return [
-        (f"{share.name:<{NAME}}"[:NAME], "bad" if guilty else "label"), *block(share.share, room, "badbar" if guilty else "bar"),
-        (duration(share.seconds).rjust(NUMBERS - 7), "text"), (percent(share.share).rjust(7), "alarm" if guilty else "number"),
+        (f"{share.name:<{NAME}}"[:NAME], "bad" if guilty else "label"),
+        *block(share.share, room, "badbar" if guilty else "bar"),
+        (duration(share.seconds).rjust(NUMBERS - 7), "text"),
+        (percent(share.share).rjust(7), "alarm" if guilty else "number"),
     ]
 
 
@@ -64,7 +66,9 @@ def _one_line(limit: Bottleneck, width: int) -> Line:
     for share in sorted(limit.shares, key=lambda s: s.seconds, reverse=True)[:4]:
         guilty = LIMITS.get(limit.kind) == share.name
         part: Line = [
-            ("   " if line else "", "text"), (f"{share.name} ", "bad" if guilty else "label"), (duration(share.seconds), "text"),
+            ("   " if line else "", "text"),
+            (f"{share.name} ", "bad" if guilty else "label"),
+            (duration(share.seconds), "text"),
             (f" {percent(share.share)}", "alarm" if guilty else "number"),
         ]
         if width_of(line) + width_of(part) <= width:
@@ -77,8 +81,15 @@ def _loads(view: View) -> Line:
     if not seconds:
         return []
     workers = run.begin.num_workers if run is not None and run.begin is not None else 0
-    where = f"in each of {workers} workers" if workers > 1 else "in the one worker" if workers else "in the trainer itself"
-    return [("loading", "label"), (" " * (NAME - 7), "text"), (duration(seconds), "number"), (f" a sample, {where}", "label")]
+    where = (
+        f"in each of {workers} workers" if workers > 1 else "in the one worker" if workers else "in the trainer itself"
+    )
+    return [
+        ("loading", "label"),
+        (" " * (NAME - 7), "text"),
+        (duration(seconds), "number"),
+        (f" a sample, {where}", "label"),
+    ]
 
 
 def _said(text: str, role: str, width: int, lines: int) -> list[Line]:
@@ -91,8 +102,9 @@ class WherePanel(Panel):
     TITLE = "Where a step goes"
     NUMBER = 3
     HELP = (
-        "The mean step of late, in parts: data (waiting for the loader), h2d (copying to the GPU), forward, loss, backward, "
-        "optimizer.\nOn a GPU the parts are measured with CUDA events, without holding it up. loading is measured inside the "
+        "The mean step of late, in parts: data (waiting for the loader), h2d (copying to the GPU), forward, loss, "
+        "backward, optimizer.\n"
+        "On a GPU the parts are measured with CUDA events, without holding it up. loading is measured inside the "
         "workers and comes with every batch."
     )
 

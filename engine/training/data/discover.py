@@ -60,9 +60,17 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(data: Data, folder: Path) -> Found:
-    """All cases under `folder` for the source `bids` or `pairs`. Raises DataError, naming at most NAMED files."""
-    found = bids(folder, data) if data.source == "bids" else pairs(folder, data)
-    if not data.subjects or data.subjects == len(found.cases):
+    """All cases under `folder` for the source `bids` or `pairs`. Raises DataError, naming at most NAMED files.
+
+    A folder given for `bids` that is no such tree may hold pairs all the same. `data.subjects`, where it is set, is how
+    many a BIDS tree should have; another number is a warning.
+    """
+    if data.source != "bids":
+        return pairs(folder, data)
+    if not _is_bids(folder):
+        return pairs(folder, Data())
+    found = bids(folder, data)
+    if data.subjects in (0, len(found.cases)):
         return found
     said = f"{data.subjects} subjects were expected in {shown(folder)}, {len(found.cases)} are there"
     return Found(cases=found.cases, warnings=(*found.warnings, said))
@@ -192,6 +200,10 @@ def _checked(root: Path, cases: list[Case], warnings: list[str]) -> Found:
     if not cases:
         raise DataError(f"{shown(root)}: no volume is left to train on ({'; '.join(warnings)})")
     return Found(cases=tuple(sorted(cases, key=lambda case: case.id)), warnings=tuple(warnings))
+
+
+def _is_bids(root: Path) -> bool:
+    return (root / MASKS).is_dir() or any(path.is_dir() for path in root.glob("sub-*"))
 
 
 def _volumes(root: Path) -> list[str]:

@@ -130,7 +130,7 @@ def _shape(path: Path, raw: Any) -> tuple[int, int, int]:
 def _dtype(path: Path, raw: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(raw.get_data_dtype())
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         dtype = np.dtype("V1")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise DataError(

@@ -25,7 +25,7 @@ from engine.training.data.nifti import HEADER_BYTES, Header, check_grids, parse,
 Floats: TypeAlias = NDArray[np.float32]
 Mask: TypeAlias = NDArray[np.uint8]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 
 
 class Raw(NamedTuple):

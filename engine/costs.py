@@ -29,9 +29,11 @@ USUAL_STEPS = 40
 TOO_SURE = 1.15
 # A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
 COLD_EPOCH = 0.75
-MODELLED = 1.0
+# Whole volumes through the network may cost several times the forward pass of a step, or a fraction of it.
+MODELLED = 2.0
 GAP_SECONDS = 3.0
 STARTUP_SECONDS = 8.0
+CLOSING_SECONDS = 1.0
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -184,13 +186,13 @@ def _noise(segment: Segment) -> float:
 
 
 def _restless(segments: Sequence[Segment]) -> float:
-    """A pace that has changed back and forth will again: half its standard deviation between segments but the first."""
+    """A pace that has changed back and forth will again: most of the deviation between segments but the first."""
     changed = segments[1:]
     if len(changed) < 2:
         return 0.0
     steps = sum(segment.steps for segment in changed)
     mean = sum(segment.seconds for segment in changed) / steps
-    return 0.5 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
+    return 0.7 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
 
 
 def _warming(pace: Pace) -> Cost:
@@ -251,6 +253,18 @@ def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], f
     if name in history:
         return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis="from earlier experiments")
     return fallback
+
+
+def closing_cost(state: ExperimentState) -> Cost:
+    """What a run takes beside steps and spans: its process's start and end."""
+    left = [
+        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
+        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
+    ]
+    if not left:
+        return Cost(CLOSING_SECONDS, CLOSING_SECONDS)
+    mean = sum(left) / len(left)
+    return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here")
 
 
 def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:

@@ -6,7 +6,6 @@ Three files, one writer each: the trainer's `steps-NNN.jsonl`, the supervisor's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -329,29 +328,7 @@ SupervisorRecord: TypeAlias = (
     | Note
     | Gap
 )
-AnyRecord: TypeAlias = (
-    Begin
-    | Steps
-    | SpanEnded
-    | Progress
-    | EpochEnded
-    | Metrics
-    | CheckpointWritten
-    | PrecisionActive
-    | Memory
-    | Note
-    | Gap
-    | End
-    | SupervisorStarted
-    | PrepareStarted
-    | PrepareEnded
-    | RunStarted
-    | RunEnded
-    | RunSkipped
-    | StopChanged
-    | ExperimentEnded
-    | Sample
-)
+AnyRecord: TypeAlias = TrainerRecord | SupervisorRecord | Sample
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
@@ -393,7 +370,3 @@ def decode_many(block: bytes) -> tuple[list[AnyRecord], int]:
         lines = [line for line in block.split(b"\n") if line.strip()]
         records = [record for line in lines if (record := decode(line)) is not None]
         return records, len(lines) - len(records)
-
-
-def of_kind(records: Iterable[AnyRecord], kind: type[Record]) -> Iterator[AnyRecord]:
-    return (record for record in records if isinstance(record, kind))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from engine.errors import UsageError, unknown
+from engine.paths import read_toml
 from engine.profile import KNOBS, Profile, Value, check_all
 
 
@@ -192,12 +192,7 @@ def steps_per_epoch(split: Split, profile: Profile) -> int:
 
 def load(path: Path) -> Experiment:
     """The experiment file; raises UsageError naming file, field and nearest right name."""
-    try:
-        raw = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+    raw = read_toml(path)
     return from_table(raw, str(path))
 
 

@@ -13,11 +13,13 @@ import msgspec
 
 from engine.costs import (
     BETWEEN_RUNS,
+    CLOSING_SECONDS,
     GAP_SECONDS,
     STARTUP_SECONDS,
     Cost,
     KeyTiming,
     benchmark_key,
+    closing_cost,
     from_timing,
     item_cost,
     like,
@@ -153,7 +155,7 @@ def before_launch(
     costs = _with_steps(step) | {
         "startup": _known(known, "startup", STARTUP_SECONDS),
         "gap": _known(known, "gap", GAP_SECONDS),
-        "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT),
+        "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT), "closing": Cost(CLOSING_SECONDS, CLOSING_SECONDS),
     }
     for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
         guess = _known(known, other, 0.5 * step.mean)
@@ -183,7 +185,7 @@ def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Se
     costs = _with_steps(step) | {
         "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
         "startup": part_cost(state, "startup", known, Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)),
-        "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)),
+        "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)), "closing": closing_cost(state),
     }
     for name in ("validate", "evaluate"):
         cost = item_cost(state, run, name, known)

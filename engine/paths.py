@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -132,6 +133,16 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """`value` as indented JSON, atomically."""
     write_atomic(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables; raises UsageError naming it if it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.errors import UsageError, unknown
+from engine.paths import read_toml
 
 Value = bool | int | float | str
 
@@ -109,12 +109,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(path: Path) -> tuple[str, dict[str, Value]]:
     """A profile file's title and the knobs it sets; raises UsageError naming the file and the knob."""
-    try:
-        raw = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+    raw = read_toml(path)
     for key in raw:
         if key not in ("title", "knobs"):
             raise unknown("field", key, ("title", "knobs"), str(path))

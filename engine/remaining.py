@@ -14,7 +14,7 @@ from engine.state import ExperimentState, RunState
 
 # Unit -> how many. Units: step, drift (steps of other runs), cold (steps after the present epoch), validate and
 # evaluate (subjects), "validate (whole)" and "evaluate (whole)" (where subjects are not counted), checkpoint, startup,
-# gap, and any other span's name.
+# closing (a process's start and end), gap, and any other span's name.
 Amounts: TypeAlias = dict[str, float]
 
 # steptop's own trainer validates on so many held-out subjects at most.
@@ -156,6 +156,7 @@ def of_run(state: ExperimentState, run: RunState, costs: Mapping[str, Cost]) -> 
     evaluated = run.test is not None or (not left and not after and "evaluate" in run.parts)
     if not evaluated or run.activity == "evaluate":
         rest = added(rest, _evaluation(run, rhythm))
+    rest["closing"] = 1.0
     return here, added(here, rest)
 
 
@@ -211,7 +212,7 @@ def _evaluation(run: RunState, rhythm: Rhythm) -> Amounts:
 
 def whole_run(rhythm: Rhythm, step_seconds: float, done: int = 0) -> Amounts:
     """A run from its start to its end, or from after step `done`."""
-    amounts: Amounts = {"startup": 1.0} | rhythm.ends(done // rhythm.steps + 1, rhythm.epochs)
+    amounts: Amounts = {"startup": 1.0, "closing": 1.0} | rhythm.ends(done // rhythm.steps + 1, rhythm.epochs)
     amounts["step"] = float(max(0, rhythm.epochs * rhythm.steps - done))
     _add(amounts, "checkpoint", rhythm.timed(amounts["step"], step_seconds))
     if rhythm.evaluate_items is None:

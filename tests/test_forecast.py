@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from engine import remaining
 from engine.bottleneck import bottleneck
+from engine.costs import CLOSING_SECONDS
 from engine.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
 from engine.experiment import RunKey
 from engine.fold import fold_run
@@ -67,7 +68,7 @@ def test_the_total_is_known_although(kind: str, limit: float) -> None:
 def test_at_every_record_of_a_calm_run_the_end_is_foretold_right() -> None:
     """Validation, checkpoints and the evaluation are counted once each, before, while and after they happen."""
     records = calm_records()
-    end = records[-1].t
+    end = records[-1].t + CLOSING_SECONDS
     known = next(i for i, r in enumerate(records) if isinstance(r, SpanEnded) and r.name == "validate")
     run, wrong = fold_run(new_run(TWO[0]), records[: known + 1]), []
     for record in records[known + 1 :]:
@@ -93,7 +94,7 @@ def test_an_epoch_ends_with_its_validation_and_checkpoint() -> None:
 def test_parts_add_up_to_the_experiment() -> None:
     said = forecast(experiment_state(CALM, until_step(calm_records(), 65), runs=TWO))
     assert sum(said.parts.values()) == pytest.approx(seconds(said.experiment))
-    assert set(said.parts) == {"train", "validate", "checkpoint", "evaluate", "startup", "between runs"}
+    assert set(said.parts) == {"train", "validate", "checkpoint", "evaluate", "startup", "closing", "between runs"}
     assert said.parts["train"] == pytest.approx((55 + 120) * 2.0, rel=0.02)
 
 
@@ -252,6 +253,16 @@ def test_a_second_run_knows_its_pace_from_the_first_before_its_first_step() -> N
     assert said.run.basis == "from 1 earlier run"
     warm = forecast(experiment_state(CALM, until_step(calm_records(key=TWO[1]), 60), runs=TWO, earlier=[finished()]))
     assert warm.run.basis.startswith("measured here, 60 steps")
+
+
+def test_what_a_process_needs_to_start_and_end_is_known_from_runs_that_did() -> None:
+    run = finished()
+    slow = replace(run, attempt=1, elapsed=run.ended - run.started + 20.0)
+    past = until_step(calm_records(key=TWO[1]), 60)
+    quick, late = (
+        forecast(experiment_state(CALM, past, runs=TWO, earlier=[earlier])) for earlier in (run, slow)
+    )
+    assert seconds(late.run) - seconds(quick.run) == pytest.approx(20.0 - CLOSING_SECONDS, abs=0.5)
 
 
 def test_between_two_runs_the_experiment_goes_on() -> None:

@@ -32,6 +32,7 @@ from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
 from tui.terminal import LeanDriver
 from tui.theme import THEMES, variables_for
+from tui.widgets.keybar import KeyBar
 from tui.widgets.panel import Lines
 from tui.words import runs_stopped_here
 
@@ -204,6 +205,9 @@ class SteptopApp(App[None]):
 
     def _runner(self, action: str) -> Callable[[], object]:
         return lambda: self.call_later(self.perform, action)
+
+    async def on_key_bar_chosen(self, message: KeyBar.Chosen) -> None:
+        await self.perform(message.action)
 
     async def perform(self, action: str) -> None:
         """Run one of COMMANDS where it belongs."""

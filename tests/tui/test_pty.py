@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Laboratory, fake_plan
 from tests.tui import living
 from tests.tui.terminal_session import ROOT, TerminalSession, steptop
 
@@ -127,3 +128,27 @@ def test_no_color_draws_without_colours(logs: Path, tmp_path: Path) -> None:
                 at = words.index(b"38")
                 colours.add(tuple(words[at + 2 : at + 5]))
     assert all(len(set(colour)) == 1 for colour in colours), colours
+
+
+def test_stop_cancel_force_and_resume_over_a_real_supervisor(
+    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = {"FAKE_STEPS": "100000", "FAKE_STEP_SECONDS": "0.05"}
+    for name, value in pace.items():
+        monkeypatch.setenv(name, value)
+    lab.launch(fake_plan("story"))
+    with TerminalSession(steptop("--logs", str(lab.logs)), env={"XDG_CONFIG_HOME": str(tmp_path), **pace}) as session:
+        session.wait_for("training", "run 1/4", "s stop after run 1")
+        session.send("s")
+        session.wait_for("■ stops after run 1", "s takes it back", "cancel the stop")
+        session.send("s")
+        session.wait_for("s stop after run 1", "cancelled by the dashboard")
+        session.send("X")
+        session.wait_for("End run 1 of story by force?", "would be lost")
+        session.send("y")
+        session.wait_for("nothing of it is left running", "r resume", "stopped as asked")
+        session.send("r")
+        session.wait_for("attempt 2", "s stop after run 1")
+        session.send("q")
+        assert session.wait() == 0
+    assert b"training goes on (story)" in session.raw

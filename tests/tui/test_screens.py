@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.events import Resize
+from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -197,9 +199,7 @@ async def test_question_mark_explains_the_focused_panel(app_over: AppOver, folde
         assert isinstance(app.screen, Dashboard)
 
 
-async def test_every_panel_has_a_number_a_help_text_and_can_be_enlarged(
-    app_over: AppOver, folder: ExperimentState
-) -> None:
+async def test_every_panel_has_a_number_and_a_help_text(app_over: AppOver, folder: ExperimentState) -> None:
     async with app_over(folder).run_test(size=(200, 60)) as pilot:
         app = await shown(pilot)
         panels = list(app.screen.query(Panel))
@@ -207,14 +207,24 @@ async def test_every_panel_has_a_number_a_help_text_and_can_be_enlarged(
         for panel in panels:
             await pilot.press(str(panel.NUMBER))
             assert app.focused is panel and panel.HELP
-            before = panel.size
-            await pilot.press("enter")
-            await pilot.pause()
-            assert app.screen.maximized is panel
-            assert panel.size.area > before.area
-            await pilot.press("escape")
-            await pilot.pause()
-            assert app.screen.maximized is None
+
+
+@pytest.mark.parametrize("number", ["1", "6", "8"])
+async def test_enter_enlarges_a_panel_and_escape_puts_it_back(
+    app_over: AppOver, folder: ExperimentState, number: str
+) -> None:
+    async with app_over(folder).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        await pilot.press(number)
+        panel = app.focused
+        assert panel is not None
+        before = panel.size
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.screen.maximized is panel and panel.size.area > before.area
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen.maximized is None and panel.size == before
 
 
 async def test_h_j_k_arrows_and_tab_walk_over_the_panels(app_over: AppOver, folder: ExperimentState) -> None:
@@ -248,6 +258,14 @@ async def test_a_click_on_the_key_bar_does_what_the_key_does(app_over: AppOver, 
         await pilot.click("KeyBar", offset=(5, 0))
         await settle(pilot, lambda: asked(folder))
     assert asked(folder)[0].verb == "stop_after_run"
+
+
+async def test_a_double_click_enlarges_a_panel(app_over: AppOver, folder: ExperimentState) -> None:
+    async with app_over(folder).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        await pilot.double_click("#machine")
+        await pilot.pause()
+        assert app.screen.maximized is not None and app.screen.maximized.id == "machine"
 
 
 # ---------------------------------------------------------------- themes and settings
@@ -299,20 +317,12 @@ def test_an_unknown_theme_is_refused_with_the_nearest_name(app_over: AppOver, fo
 
 
 async def test_a_storm_of_resizes_leaves_a_whole_dashboard(app_over: AppOver, folder: ExperimentState) -> None:
+    sizes = ((20, 5), (200, 60), (1, 1), (300, 100), (80, 24), (60, 15), (59, 14), (20, 5), (120, 40))
     async with app_over(folder).run_test(size=(120, 40)) as pilot:
         app = await shown(pilot)
-        for width, height in (
-            (20, 5),
-            (200, 60),
-            (1, 1),
-            (500, 200),
-            (80, 24),
-            (60, 15),
-            (59, 14),
-            (100, 22),
-            (120, 40),
-        ) * 3:
-            await pilot.resize_terminal(width, height)
+        for size in sizes:
+            app.post_message(Resize(Size(*size), Size(*size)))
+        await pilot.resize_terminal(120, 40)
         await pilot.pause()
         assert "The loader is the limit" in screen_text(app)
         assert len(app.screen.query_one("#events", Panel)._drawn) == 6

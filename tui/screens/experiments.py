@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -24,7 +25,8 @@ from tui.monitor import view_of
 from tui.plain import fit, plain
 from tui.words import ENDED, state_word
 
-LOOK_SECONDS = 2.0
+# Many folders are looked at less often: this share of a core at most.
+LOOK_SECONDS, SHARE = 2.0, 0.05
 MOST = 200
 WELCOME = (
     "No experiment is in {logs} yet.\n\n"
@@ -128,17 +130,18 @@ class ExperimentsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#welcome").display = False
-        self.set_interval(LOOK_SECONDS, self._look)
         self._look()
 
     @work(thread=True, exclusive=True, group="list")
     def _look(self) -> None:
+        began = time.thread_time()
         listed = self._looker(self._logs)
-        self.app.call_from_thread(self._show, listed)
+        self.app.call_from_thread(self._show, listed, time.thread_time() - began)
 
-    def _show(self, listed: list[Listed]) -> None:
+    def _show(self, listed: list[Listed], cost: float) -> None:
         if not self.is_mounted:
             return
+        self.set_timer(max(LOOK_SECONDS, cost / SHARE), self._look)
         options = self.query_one("#list", OptionList)
         contents = [entry(one, self.size.width) for one in listed]
         if [one.folder for one in listed] != [one.folder for one in self._listed]:

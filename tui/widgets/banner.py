@@ -15,6 +15,7 @@ from tui.words import ENDED, pending_stop, runs_stopped_here
 
 EVIDENCE = 2
 INDENT = "   "
+CLEAN = "nothing of it is left running"
 
 
 def banner_lines(view: View | None, problem: str, width: int, readonly: bool = False) -> tuple[list[Line], str]:
@@ -74,18 +75,18 @@ def _ended(state: ExperimentState, width: int, readonly: bool) -> tuple[list[Lin
             for text in wrapped(line, width - 4, 1)
         ]
         lines += [[(INDENT, "text"), (text, "text")] for text in wrapped(verdict.advice, width - 4, 1)]
-    return [*lines, _left_over(state, readonly)], gravity
+    return [*lines, _left_over(state, said, readonly)], gravity
 
 
-def _left_over(state: ExperimentState, readonly: bool) -> Line:
+def _left_over(state: ExperimentState, said: str, readonly: bool) -> Line:
     """What still runs, and what can be done."""
     survivors = (*(state.ended.survivors if state.ended else ()), *(state.run.survivors if state.run else ()))
     line: Line = [(INDENT, "text")]
     if survivors:
         pids = ", ".join(str(pid) for pid in dict.fromkeys(survivors))
         line += [(f"still running: process {pids}", "alarm")]
-    elif not state.supervisor_alive and not state.trainer_alive:
-        line += [("nothing of it is left running", "label")]
+    elif not (state.supervisor_alive or state.trainer_alive or CLEAN in said):
+        line += [(CLEAN, "label")]
     if state.phase != "finished" and not readonly and not state.supervisor_alive:
         line += [("   r", "key"), (" resume", "label")]
     return [*line, ("   l", "key"), (" logs", "label")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import events
+from textual.message import Message
 from textual.reactive import reactive
 
 from tui.actions import COMMANDS, Command, Situation, bar_text
@@ -28,6 +29,13 @@ def key_spans(situation: Situation, width: int) -> list[tuple[Command, Line]]:
 class KeyBar(Lines):
     """One line, always there."""
 
+    class Chosen(Message):
+        """A key was clicked."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
     situation: reactive[Situation] = reactive(Situation(), repaint=False, init=False)
 
     def watch_situation(self) -> None:
@@ -36,10 +44,10 @@ class KeyBar(Lines):
     def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         return [[span for _, spans in key_spans(self.situation, width) for span in spans]]
 
-    async def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: events.Click) -> None:
         at = 0
         for command, spans in key_spans(self.situation, self.content_size.width):
             at += width_of(spans)
             if event.x < at:
-                await self.app.perform(command.action)  # type: ignore[attr-defined]
+                self.post_message(self.Chosen(command.action))
                 return

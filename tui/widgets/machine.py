@@ -196,9 +196,10 @@ def _disk(sample: Sample, width: int) -> Line:
     line: Line = [(f"{'disk':<{LABEL}}", "label"), (f"{size(sample.disk_free)} free", _room(sample))]
     rates: Line = []
     for value, word in ((sample.disk_read, "read"), (sample.disk_write, "written")):
-        if value is not None:
-            rates += [("   " if rates else "", "text"), (f"{size(value)}/s", "text"), (f" {word}", "label")]
-    return ends(line, rates, width)
+        rate: Line = [("   ", "text"), (f"{size(value)}/s", "text"), (f" {word}", "label")]
+        if value is not None and width_of(line) + width_of(rates) + width_of(rate) <= width:
+            rates += rate
+    return ends(line, rates[1:], width)
 
 
 def process_lines(workers: tuple[Worker, ...], room: int) -> list[Line]:

@@ -16,7 +16,7 @@ from tui.widgets.chart import Point, bounds, columns, curve
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
 
-LABEL = 7
+LABEL = 8
 
 
 def step_times(run: RunState) -> list[Point]:

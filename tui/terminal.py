@@ -227,13 +227,22 @@ class LeanDriver(LinuxDriver):
 
     _canvas: Canvas | None = None
     _synchronised = ""
+    _watched = False
 
     def start_application_mode(self) -> None:
         self._canvas = Canvas(*self._get_terminal_size())
-        if self.input_tty:
+        if self.input_tty and not self._watched:
+            self._watched = True
             watcher = threading.Thread(target=self._watch_hang_up, name="hang-up", daemon=True)
             watcher.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def stop_application_mode(self) -> None:
+        if self._canvas is not None:
+            # Frames leave the pen as their last cell was drawn; what follows is the shell's.
+            self._canvas.forget(*self._get_terminal_size())
+            super().write("\x1b[m")
+        super().stop_application_mode()
 
     def _watch_hang_up(self) -> None:
         """Sleeps until the terminal hangs up. A read of a dead terminal returns at once for ever, so nobody may try."""

@@ -27,11 +27,12 @@ from engine.watch import Watch
 began = time.perf_counter()
 quick = Watch(Path(sys.argv[1])).quick()
 first = time.perf_counter()
+busy = time.process_time()
 whole = Watch(Path(sys.argv[1])).poll()
-end = time.perf_counter()
+end, busy = time.perf_counter(), time.process_time() - busy
 assert quick.run.step == whole.run.step == int(sys.argv[2]), (quick.run.step, whole.run.step)
 assert whole.run.pace.steps == int(sys.argv[2])
-print(first - began, end - first, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(first - began, end - first, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
@@ -63,14 +64,13 @@ def write_long_run(folder: Path, steps: int) -> int:
     return run.segment(1).stat().st_size
 
 
-def opened(folder: Path, steps: int) -> tuple[float, float, float]:
-    """Seconds of quick() and poll(), and the peak RSS in bytes, of a process that does nothing else."""
+def opened(folder: Path, steps: int) -> tuple[float, ...]:
+    """Seconds of quick() and poll(), CPU seconds of poll(), and peak RSS in bytes, of a process that does no more."""
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(folder), str(steps)], capture_output=True, text=True, check=True,
         cwd=Path(__file__).parents[2],
     )
-    quick, whole, rss = (float(word) for word in done.stdout.split())
-    return quick, whole, rss
+    return tuple(float(word) for word in done.stdout.split())
 
 
 def main() -> None:
@@ -82,8 +82,11 @@ def main() -> None:
         size = write_long_run(Path(made) / "long", options.steps)
         print(f"{options.steps:,} steps, one a line: {size / 1e6:.0f} MB")
         for _ in range(options.repeats):
-            quick, whole, rss = opened(Path(made) / "long", options.steps)
-            print(f"last state {quick:6.3f} s   full curves {whole:6.2f} s   RSS {rss / 1e6:5.0f} MB", flush=True)
+            quick, whole, busy, rss = opened(Path(made) / "long", options.steps)
+            print(
+                f"last state {quick:6.3f} s   full curves {whole:6.2f} s ({busy:.2f} s of CPU)   RSS {rss / 1e6:5.0f} MB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_q_leaves_and_says_that_training_goes_on(dashboard: TerminalSession) -> 
     dashboard.send("q")
     assert dashboard.wait() == 0
     assert b"training goes on (quickstart); `steptop` brings this screen back" in dashboard.raw
+    assert re.findall(rb"\x1b\[[0-9;]*m", dashboard.raw)[-1] == b"\x1b[m"
     for sequence in RESTORED:
         assert sequence in dashboard.raw
 

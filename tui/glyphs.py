@@ -15,8 +15,7 @@ BLOCK, SLIVER = "▆", "▏"
 SPARKS = "▁▂▃▄▅▆▇█"
 BRAILLE = 0x2800
 
-DOT, DASH, PLUS_MINUS, TIMES, RISING, FALLING, ARROW, MARK = "●", "–", "±", "×", "↗", "↘", "→", "…"
-SEPARATOR = "·"
+DOT, RISING, FALLING = "●", "↗", "↘"
 RUN_SYMBOLS = {"waiting": "·", "running": "▶", "finished": "✔", "stopped": "■", "failed": "✖", "lost": "?"}
 
 # One character for one, so that nothing moves.

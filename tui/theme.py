@@ -9,7 +9,6 @@ ROLES = (
     "text",
     "label",
     "number",
-    "title",
     "accent",
     "key",
     "good",
@@ -22,7 +21,6 @@ ROLES = (
     "faint",
     "warnbar",
     "badbar",
-    "band",
 )
 
 

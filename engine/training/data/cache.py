@@ -190,7 +190,7 @@ def remember(cache: Path, file: Path, sha256: str) -> None:
         now = file.stat()
     except OSError:
         return
-    if time.time() - max(now.st_mtime, now.st_ctime) < SETTLED_SECONDS:
+    if time.time() - now.st_mtime < SETTLED_SECONDS:
         return
     entry = _entry(cache, file)
     entry.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)

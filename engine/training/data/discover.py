@@ -9,7 +9,7 @@ Patterns of `pairs`, the first that fits decides:
 | two folders                | images/CASE.nii.gz           | labels/CASE.nii.gz                               |
 | siblings, at any depth     | CASE_image.nii.gz            | CASE_label, CASE_mask, CASE_seg or CASE_lesion   |
 
-`.nii` serves wherever `.nii.gz` stands.
+`.nii` serves wherever `.nii.gz` stands. Where a CASE begins with `sub-X_`, as in BIDS, all of X's are one person's.
 """
 
 from __future__ import annotations
@@ -186,7 +186,9 @@ def _paired(root: Path, left: dict[str, str], right: dict[str, str], rule: str, 
     if lonely:
         raise DataError(f"{shown(root)}: {_listed(lonely, 'image')} without a label{rule}")
     made = [
-        Case(id=_readable(name), image=root / file, label=root / right[name], group=_readable(name))
+        Case(
+            id=_readable(name), image=root / file, label=root / right[name], group=_readable((_who(name) or [name])[0])
+        )
         for file, name in left.items()
     ]
     alone = len(right) - len(left) if strict else 0
@@ -226,9 +228,9 @@ def _volumes(root: Path) -> list[str]:
 
 
 def _who(name: str) -> list[str]:
-    """sub-X and ses-Y of a BIDS name."""
+    """sub-X and ses-Y of a BIDS name; nothing if it is none."""
     entities = dict(part.split("-", 1) for part in name.rsplit("/", 1)[-1].split("_") if "-" in part)
-    return [f"{entity}-{entities[entity]}" for entity in ("sub", "ses") if entity in entities]
+    return [f"{entity}-{entities[entity]}" for entity in ("sub", "ses") if entities.get(entity)]
 
 
 def _acquisition(name: str) -> str:

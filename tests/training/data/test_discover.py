@@ -110,6 +110,14 @@ def test_documented_layouts_are_found(tmp_path: Path, names: tuple[str, ...], id
     assert found.warnings == ()
 
 
+def test_names_that_begin_with_a_subject_say_who_is_one_person(tmp_path: Path) -> None:
+    for name in ("sub-1_ses-1", "sub-1_ses-2", "sub-2", "subject-3", "sub-_x"):
+        touch(tmp_path, f"images/{name}.nii.gz", f"labels/{name}.nii.gz")
+    assert {c.id: c.group for c in find(PAIRS, tmp_path).cases} == {
+        "sub-1_ses-1": "sub-1", "sub-1_ses-2": "sub-1", "sub-2": "sub-2", "subject-3": "subject-3", "sub-_x": "sub-_x",
+    }
+
+
 def test_patterns_of_ones_own_pair_by_what_the_stars_stand_for(tmp_path: Path) -> None:
     touch(tmp_path, "sub-1/anat/sub-1_T1.nii.gz", "lesions/sub-1.nii.gz", "sub-2/anat/sub-2_T1.nii.gz", "lesions/sub-2.nii.gz")
     data = Data(source="pairs", image="sub-*/anat/sub-*_T1.nii.gz", label="*/sub-*.nii.gz")

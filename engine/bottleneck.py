@@ -117,7 +117,7 @@ def lately(run: RunState) -> Sequence[Steps]:
 
 
 def _mean(records: Sequence[Steps]) -> _Step:
-    steps = sum(record.steps for record in records)
+    steps = max(1, sum(record.steps for record in records))  # a foreign trainer may write a record of no steps
     seconds = sum(record.seconds for record in records) / steps
     spans = {name: sum(getattr(record.spans, name) for record in records) / steps for name in SPANS}
     spans["other"] = max(0.0, seconds - sum(spans.values()))

@@ -234,7 +234,7 @@ def _interval(amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estima
         seconds += count * cost.mean
         variance += (count * cost.spread) ** 2 + count * cost.noise**2
         below += count * cost.below
-    if seconds <= 0:
+    if seconds < 1e-9:  # a square of less would underflow
         return Estimate(0.0, 0.0, 0.0, None, basis)
     # Log-normal: never below nothing, and late rather than early.
     sigma = sqrt(log(1 + variance / seconds**2))

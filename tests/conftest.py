@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import process
+from engine import launch, process
 from engine.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
 from engine.launch import lay_out, supervise
 from engine.paths import ExperimentPaths, read_json
@@ -78,6 +78,8 @@ class Laboratory:
 
     def close(self) -> None:
         """End what still runs: by the idents and tokens this laboratory's experiments wrote down."""
+        for child in launch._started:
+            child.poll()
         for folder in self.folders:
             paths = ExperimentPaths(folder)
             info = read_json(paths.supervisor, SupervisorInfo)

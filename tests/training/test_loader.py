@@ -145,8 +145,18 @@ def test_out_of_order_batches_say_which_subjects_they_hold(subjects: tuple[Subje
         feed.close()
 
 
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Processes that this one had before the test began are not its loader's."""
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def workers() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return [child for child in psutil.Process().children(recursive=True) if child.pid not in OTHERS]
 
 
 def test_a_worker_killed_from_outside_is_the_error_that_is_raised(subjects: tuple[Subject, ...]) -> None:

@@ -106,7 +106,7 @@ def config_hash(paths: ExperimentPaths, index: int = 0) -> str:
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "STEPTOP_ATTEMPT"}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
 
 
 def start_for_real(run: RunPaths) -> subprocess.Popen[bytes]:

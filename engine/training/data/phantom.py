@@ -45,6 +45,9 @@ ACQUISITIONS = {
     "spc3p2": (0.28, 0.38, 0.58, 0.06, 0.48, 1.00, 0.030),
     "spc3": (0.32, 0.42, 0.62, 0.08, 0.52, 1.04, 0.020),
 }
+# A lesion's share of its acquisition's brightness, and the brightness of the eyes, the brightest of all.
+LESION_BRIGHTNESS = (0.75, 1.0)
+EYES = 1.1
 # No phantom is smaller: with fewer voxels the smallest lesions would be none.
 MIN_SIDE = 24
 
@@ -128,8 +131,9 @@ def render(spec: Spec) -> tuple[Floats, Mask, Affine]:
     image[cortex | (inside & (_field(spec, rng, 9.0) > 1.1))] = grey
     ventricles = inside & _ventricles(place, rng)
     image[ventricles] = fluid
+    image[_eyes(place, rng) & (depth < -1.0)] = EYES
     mask = _lesion(spec, place, inside & ~ventricles, rng)
-    texture = 1.0 + 0.06 * _field(spec, rng, 5.0)
+    texture = rng.uniform(*LESION_BRIGHTNESS) + 0.05 * _field(spec, rng, 5.0)
     image = np.where(mask > 0, lesion * texture, image)
     # What a voxel of this size would blur.
     image = ndimage.gaussian_filter(image, 0.45)
@@ -216,6 +220,14 @@ def _ventricles(place: tuple[Floats, Floats, Floats], rng: np.random.Generator) 
     squared = ((np.abs(x) - 11.0) / (6.0 * wide)) ** 2 + (y / 36.0) ** 2 + (bent / (7.0 * wide)) ** 2
     horns: NDArray[np.bool_] = squared < 1.0
     return horns
+
+
+def _eyes(place: tuple[Floats, Floats, Floats], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Two balls in front, below the middle."""
+    x, y, z = place
+    apart, front, low = rng.uniform((28.0, 76.0, -36.0), (36.0, 82.0, -26.0))
+    eyes: NDArray[np.bool_] = (np.abs(x) - apart) ** 2 + (y - front) ** 2 + (z - low) ** 2 < 12.0**2
+    return eyes
 
 
 def _lesion(

@@ -36,6 +36,7 @@ from engine.training.folds import Member, make_folds
 
 EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 NAMED = 5
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Stop:
@@ -188,7 +189,7 @@ def _failure(error: BaseException) -> tuple[str, str, int]:
     for expected, kind in ((cache.DiskFull, "disk_full"), (DataError, "bad_data"), (UsageError, "usage")):
         if isinstance(error, expected):
             return kind, text, 2
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return "disk_full", f"{text}; free some space and start again: what is prepared so far is kept", 1
     if isinstance(error, MemoryError):
         text = "the machine refused memory for a volume; end other programs, or set a smaller prepare.shape"

@@ -222,9 +222,12 @@ def _entry(cache: Path, file: Path) -> Path:
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
+    """`array` (C order) as .npy, forced to the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        # Not numpy's own way to write: its error for a full disk does not say that the disk is full.
+        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+        file.write(memoryview(array).cast("B"))
         file.flush()
         os.fsync(file.fileno())
 

@@ -46,8 +46,8 @@ ACQUISITIONS = {
     "spc3": (0.32, 0.42, 0.62, 0.08, 0.52, 1.04, 0.020),
 }
 # A lesion's share of its acquisition's brightness, and the brightness of the eyes, the brightest of all.
-LESION_BRIGHTNESS = (0.75, 1.0)
-EYES = 1.1
+LESION_BRIGHTNESS = (0.88, 1.0)
+EYES = 1.05
 # No phantom is smaller: with fewer voxels the smallest lesions would be none.
 MIN_SIDE = 24
 

@@ -176,7 +176,8 @@ def _twins(looked: Iterable[Looked]) -> tuple[str, ...]:
     named = [" = ".join(names) for names in same.values() if len(names) > 1]
     if not named:
         return ()
-    return (f"{len(named)} images are there more than once ({'; '.join(named[:5])}): folds test on what they learnt",)
+    listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+    return (f"images that are there more than once: {len(named)} ({listed}); folds may test on what they learnt from",)
 
 
 def _with_headers(report: Report, _plan: Plan, looked: Sequence[Looked]) -> Report:

@@ -36,6 +36,9 @@ from engine.training.folds import Member, make_folds
 
 EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 NAMED = 5
+# A lesion cut by more, or a label that marks more of its volume, is worth a sentence.
+LOST_SHARE = 0.01
+LARGE_SHARE = 0.8
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -75,16 +78,13 @@ def prepare(plan: Plan, logs: Path, writer: Writer, stopped: Callable[[], bool],
     for one in prepare_all(found.cases, folder, experiment.prepare, stopped, processes):
         done.append(one)
         writer.write(Progress(name="prepare", done=len(done), total=len(found.cases), text=one.case.id))
-        for text in one.record.warnings:
-            writer.write(Note(text=f"{one.case.id}: {text}", level="warn"))
     if len(done) < len(found.cases):
         return None
     done.sort(key=lambda one: one.case.id)
     result = _with_folds(plan, folder, done)
     for text in result.warnings:
         writer.write(Note(text=text, level="warn"))
-    said = [f"{one.case.id}: {text}" for one in done for text in one.record.warnings]
-    result = msgspec.structs.replace(result, warnings=(*found.warnings, *said, *result.warnings))
+    result = msgspec.structs.replace(result, warnings=(*found.warnings, *result.warnings))
     reused = sum(one.reused for one in done)
     told = f"{len(done)} volumes are ready" + (f", {reused} of them from earlier" if reused else "")
     writer.write(Note(text=told, level="good"))
@@ -133,7 +133,7 @@ def _with_folds(plan: Plan, folder: Path, done: Sequence[Done]) -> Prepared:
         splits=folds.splits,
         data_hash=data_hash(done, folds.splits),
         stratified_by=folds.stratified_by,
-        warnings=(*_twins(done), *folds.warnings),
+        warnings=(*_remarks(done), *folds.warnings),
     )
 
 
@@ -141,16 +141,25 @@ def member(case: Case, lesion_mm3: float) -> Member:
     return Member(id=case.id, lesion_mm3=lesion_mm3, acquisition=case.acquisition, group=case.group)
 
 
-def _twins(done: Sequence[Done]) -> tuple[str, ...]:
-    """One image under two names would be learnt from and tested on."""
+def _remarks(done: Sequence[Done]) -> tuple[str, ...]:
+    """What is odd about the volumes, one sentence a kind however many there are."""
+    cut = [f"{one.case.id} by {1.0 - one.record.kept:.0%}" for one in done if one.record.kept < 1.0 - LOST_SHARE]
+    large = [one.case.id for one in done if one.record.marked > LARGE_SHARE]
     same: dict[str, list[str]] = defaultdict(list)
     for one in done:
         same[one.record.image_sha256].append(one.case.id)
-    pairs = [names for names in same.values() if len(names) > 1]
-    if not pairs:
-        return ()
-    named = "; ".join(" = ".join(names) for names in pairs[:NAMED])
-    return (f"{len(pairs)} images are there more than once ({named}): folds may test on what they learnt from",)
+    twins = [" = ".join(names) for names in same.values() if len(names) > 1]
+    kinds = (
+        (cut, "lesions cut, partly outside the prepared shape", "a larger prepare.shape keeps them whole"),
+        (large, f"labels that mark more than {LARGE_SHARE:.0%} of their volume", "are they masks? Above 0 is lesion"),
+        (twins, "images that are there more than once", "folds may test on what they learnt from"),
+    )
+    return tuple(f"{what}: {len(names)} ({_listed(names)}); {so}" for names, what, so in kinds if names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _file(path: Path) -> str:

@@ -15,6 +15,9 @@ from engine.paths import RunPaths
 from engine.training.results import RunResults
 from tests.training.world import build, records, result, train
 
+# One worker of pytest-xdist for all of these: they share a training.
+pytestmark = pytest.mark.xdist_group("resume")
+
 NOTHING = "step:0:none"
 SHAPE = (10, 12, 14)
 EPOCHS = 3

@@ -35,6 +35,9 @@ from tests.training.world import (
     train,
 )
 
+# One worker of pytest-xdist for all of these: they share a training.
+pytestmark = pytest.mark.xdist_group("a-run")
+
 EPOCHS = 30
 STEPS = 4 * EPOCHS
 FIELDS = {

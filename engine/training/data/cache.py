@@ -51,7 +51,10 @@ class DiskFull(DataError):
 
 
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """case.json: what is in the two arrays and where they came from. `warnings` name no files: those may move."""
+    """case.json: what is in the two arrays and where they came from.
+
+    `kept`: share of the lesion inside the prepared shape; `marked`: share of the source volume that the label marks.
+    """
 
     format: int = FORMAT
     key: str
@@ -63,7 +66,8 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     source_orientation: str
     image_sha256: str
     label_sha256: str
-    warnings: tuple[str, ...] = ()
+    kept: float = 1.0
+    marked: float = 0.0
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,7 +231,7 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
     with os.fdopen(descriptor, "wb") as file:
         # Not numpy's own way to write: its error for a full disk does not say that the disk is full.
         npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
-        file.write(memoryview(array).cast("B"))
+        file.write(array.data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -21,9 +21,6 @@ from engine.training.data.nifti import shown
 from engine.training.data.volumes import read_header, read_pair
 
 MAX_PROCESSES = 8
-# Shares of a lesion or a volume beyond which a sentence is worth it.
-LOST_SHARE = 0.01
-LARGE_SHARE = 0.3
 POLL_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 # Peak memory of one case: the file, float32 of it, turned, resampled and prepared copies.
@@ -68,7 +65,8 @@ def prepare_case(case: Case, folder: Path, prepare: Prepare) -> Done:
         source_orientation=header.orientation,
         image_sha256=pair.image_sha256,
         label_sha256=pair.label_sha256,
-        warnings=_remarks(conformed.kept, marked / pair.mask.size),
+        kept=conformed.kept,
+        marked=marked / pair.mask.size,
     )
     return Done(case=case, record=cache.store(folder, record, conformed), reused=False)
 
@@ -128,16 +126,6 @@ def _case_bytes(case: Case) -> int:
 def available_bytes() -> int:
     with Path("/proc/meminfo").open() as lines:
         return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 32)
-
-
-def _remarks(kept: float, share: float) -> tuple[str, ...]:
-    said = []
-    if kept < 1.0 - LOST_SHARE:
-        cut = f"{1.0 - kept:.0%} of the lesion lies outside the prepared shape and is cut off"
-        said.append(f"{cut}; a larger prepare.shape keeps it")
-    if share > LARGE_SHARE:
-        said.append(f"the label marks {share:.0%} of the volume; is it really a lesion mask? (above 0 is lesion)")
-    return tuple(said)
 
 
 def _follow(parent: int) -> None:

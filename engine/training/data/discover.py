@@ -115,10 +115,12 @@ def bids(root: Path, data: Data) -> Found:
         )
         for who, name, image, mask, acquisition in cases
     ]
-    warnings = [f"{n} {LEFT_OUT[a]} volumes are left out: another contrast than SPACE" for a, n in left_out.items()]
+    warnings = [
+        f"{counted(n, f'{LEFT_OUT[a]} volume')} left out: another contrast than SPACE" for a, n in left_out.items()
+    ]
     unmarked = len(images) - len(made) - left_out.total()
     if unmarked > 0:
-        warnings.append(f"{unmarked} {suffix} images have no lesion mask and are left out")
+        warnings.append(f"{counted(unmarked, f'{suffix} image')} without a lesion mask left out")
     return _checked(root, made, warnings)
 
 
@@ -153,7 +155,7 @@ def _by_folder(root: Path, left: dict[str, str], right: dict[str, str], ending: 
     found = _paired(root, first, right, "; imagesTr/CASE_0000.nii.gz needs labelsTr/CASE.nii.gz")
     if not others:
         return found
-    said = f"{others} volumes in imagesTr/ are further channels and are left out: only _0000 is used"
+    said = f"{counted(others, 'volume')} of further channels in imagesTr/ left out: only _0000 is used"
     return Found(cases=found.cases, warnings=(*found.warnings, said))
 
 
@@ -192,7 +194,7 @@ def _paired(root: Path, left: dict[str, str], right: dict[str, str], rule: str, 
         for file, name in left.items()
     ]
     alone = len(right) - len(left) if strict else 0
-    return _checked(root, made, [f"{alone} labels have no image and are left out"] if alone > 0 else [])
+    return _checked(root, made, [f"{counted(alone, 'label')} without an image left out"] if alone > 0 else [])
 
 
 def _checked(root: Path, cases: list[Case], warnings: list[str]) -> Found:
@@ -248,4 +250,8 @@ def _listed(files: Iterable[str], what: str) -> str:
     """`12 images (a, b, c, d, e and 7 more)`"""
     names = sorted(files)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({', '.join(shown(n) for n in names[:NAMED])}{more})"
+    return f"{counted(len(names), what)} ({', '.join(shown(n) for n in names[:NAMED])}{more})"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

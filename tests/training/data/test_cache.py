@@ -167,7 +167,7 @@ def test_too_little_room_is_said_before_anything_is_written(folder: Path) -> Non
 
 
 def test_a_case_that_is_gone_says_so_when_it_is_opened(folder: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read .* prepare again"):
+    with pytest.raises(DataError, match=r"cannot be read .* prepare again"):
         cache.open_case(folder / "none")
     cache.store(folder, record(), arrays())
     np.save(folder / "k" / cache.IMAGE, np.zeros((4, 4, 4)))

@@ -45,8 +45,8 @@ def test_a_tree_like_arc_gives_masked_space_images_with_their_acquisition(tmp_pa
     assert found.cases[0].image.name == "sub-M2001_ses-1253_acq-spc3_run-3_T2w.nii.gz"
     assert found.cases[0].label.name == "sub-M2001_ses-1253_acq-spc3_run-3_T2w_desc-lesion_mask.nii.gz"
     assert found.warnings == (
-        "1 turbo spin echo volumes are left out: another contrast than SPACE",
-        "1 T2w images have no lesion mask and are left out",
+        "1 turbo spin echo volume left out: another contrast than SPACE",
+        "1 T2w image without a lesion mask left out",
     )
 
 
@@ -121,7 +121,7 @@ def test_names_that_begin_with_a_subject_say_who_is_one_person(tmp_path: Path) -
 def test_patterns_of_ones_own_pair_by_what_the_stars_stand_for(tmp_path: Path) -> None:
     touch(tmp_path, "sub-1/anat/sub-1_T1.nii.gz", "lesions/sub-1.nii.gz", "sub-2/anat/sub-2_T1.nii.gz", "lesions/sub-2.nii.gz")
     data = Data(source="pairs", image="sub-*/anat/sub-*_T1.nii.gz", label="*/sub-*.nii.gz")
-    with pytest.raises(DataError, match="2 images .* without a label"):
+    with pytest.raises(DataError, match=r"2 images .* without a label"):
         find(data, tmp_path)
     data = Data(source="pairs", image="sub-*/anat/sub-1_T1.nii.gz", label="lesions/sub-*.nii.gz")
     found = find(data, tmp_path)
@@ -145,8 +145,8 @@ def test_further_channels_and_lonely_labels_are_left_out_with_a_word(tmp_path: P
     found = find(PAIRS, tmp_path)
     assert [c.id for c in found.cases] == ["a"]
     assert found.warnings == (
-        "1 labels have no image and are left out",
-        "1 volumes in imagesTr/ are further channels and are left out: only _0000 is used",
+        "1 label without an image left out",
+        "1 volume of further channels in imagesTr/ left out: only _0000 is used",
     )
 
 
@@ -156,7 +156,7 @@ def test_further_channels_and_lonely_labels_are_left_out_with_a_word(tmp_path: P
         ((), r"holds no \.nii or \.nii\.gz volume; expected images/ and labels/"),
         (("scan.dcm", "notes.txt"), "holds no .nii"),
         (("t1.nii.gz", "t2.nii.gz"), r"2 volumes \('t1\.nii\.gz', 't2\.nii\.gz'\), but no pairs among them"),
-        (tuple(f"images/{c}.nii.gz" for c in "abcdefgh") + ("labels/a.nii.gz",),
+        ((*(f"images/{c}.nii.gz" for c in "abcdefgh"), "labels/a.nii.gz"),
          r"7 images \('images/b\.nii\.gz', .*'images/f\.nii\.gz' and 2 more\) without a label; its label in labels/"),
         (("images/a.nii", "images/a.nii.gz", "labels/a.nii"), "two images for 'a'; keep one"),
     ],
@@ -190,8 +190,7 @@ def test_hostile_names_are_survived_and_shown_escaped(tmp_path: Path) -> None:
         touch(tmp_path, f"images/{name}.nii.gz", f"labels/{name}.nii.gz")
     raw = os.fsencode(tmp_path / "images") + b"/\xff\xfe.nii.gz"
     for path in (raw, raw.replace(b"images", b"labels")):
-        with open(path, "wb"):
-            pass
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     found = find(PAIRS, tmp_path)
     assert len(found.cases) == 7 and all(c.image.exists() for c in found.cases)
     assert all(c.id.isprintable() for c in found.cases)

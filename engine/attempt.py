@@ -16,7 +16,7 @@ from typing import NamedTuple
 from engine.events import Outcome, Stop, Verdict
 from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
-from engine.process import TOKEN, alive, boot_id, end_all, ident, signal_safely
+from engine.process import FOLDER, TOKEN, alive, boot_id, end_all, holding, ident, signal_safely
 from engine.records import ExitInfo, ProcessInfo, ResultInfo
 from engine.verdict import Evidence, classify
 
@@ -142,6 +142,7 @@ def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
     number = max(before.attempt if before else 0, len(run.segments())) + 1
     command = plan.experiment.command or (sys.executable, "-P", "-m", "engine.training")
     environ = {"CUDA_VISIBLE_DEVICES": plan.device} if plan.device.isdigit() else {}
+    environ |= {FOLDER: str(paths.folder)}
     return _start((*command, str(run.folder)), run_files(run), number, environ, run.folder)
 
 
@@ -152,7 +153,7 @@ def begin_prepare(paths: ExperimentPaths) -> Attempt:
         signal_safely(before.who, signal.SIGTERM)
     number = before.attempt + 1 if before else 1
     command = (sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder))
-    return _start(command, prepare_files(paths), number, {}, paths.folder)
+    return _start(command, prepare_files(paths), number, {FOLDER: str(paths.folder)}, paths.folder)
 
 
 def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path) -> Attempt:
@@ -200,6 +201,21 @@ def adopt(paths: ExperimentPaths, plan: Plan) -> tuple[RunKey, Attempt] | None:
         if info is not None and alive(info.who):
             return key, Attempt(files, info, None)
     return None
+
+
+def end_strays(paths: ExperimentPaths, adopted: Attempt | None) -> int:
+    """End what this experiment's folder still has running beside the adopted trainer's tree; how many there were.
+
+    A supervisor killed between starting a trainer and writing its process.json down leaves such a one. It must not go
+    on beside its successor in the same folder.
+    """
+    spared = set(holding(adopted.info.token)) if adopted is not None else set()
+    strays = [pid for pid in holding(str(paths.folder), name=FOLDER) if pid not in spared and pid != os.getpid()]
+    for pid in strays:
+        who = ident(pid)
+        if who is not None:
+            signal_safely(who, signal.SIGKILL)
+    return len(strays)
 
 
 def unfinished(paths: ExperimentPaths, plan: Plan) -> list[tuple[RunKey, Attempt]]:

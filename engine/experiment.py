@@ -218,7 +218,7 @@ def check_ranges(experiment: Experiment, where: str) -> None:
     """Raises UsageError for numbers no training can have."""
     rules = (
         (experiment.epochs >= 1, "epochs", "1 or more"),
-        (experiment.runs.folds >= 2, "runs.folds", "2 or more (one part is held out)"),
+        (experiment.runs.folds >= (1 if experiment.command else 2), "runs.folds", "2 or more (one part is held out)"),
         (experiment.runs.restarts >= 1, "runs.restarts", "1 or more"),
         (experiment.prepare.spacing_mm > 0, "prepare.spacing_mm", "more than 0"),
         (experiment.command or min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),

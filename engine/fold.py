@@ -187,7 +187,9 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 sentences=_tell(state, record.t, again or f"supervisor started, {len(record.runs)} runs to do"),
             )
         case PrepareStarted():
-            return new(state, phase="preparing", prepare_started=record.t)
+            # Once a run has started this only looks whether all volumes are still there.
+            phase = "preparing" if state.current is None else state.phase
+            return new(state, phase=phase, prepare_started=record.t)
         case PrepareEnded():
             text = f"volumes prepared in {record.seconds:.1f} s" if record.ok else _failure(record.verdict)
             return new(
@@ -219,6 +221,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 _with_run(state, index, run),
                 phase="stopping" if state.stop else "running",
                 current=index,
+                verdict=None,
                 gaps=gaps,
                 sentences=_tell(state, record.t, text),
             )

@@ -29,7 +29,7 @@ def manifest(plan: Plan) -> dict[str, object]:
         "seeds": sorted({key.seed for key in plan.runs}),
         "runs": [[k.fold, k.restart] for k in plan.runs],
         "data": plan.data_dir or plan.experiment.data.source,
-        "data_hash": "data.json, after preparation",
+        "data_hash": "",
         "device": plan.device,
         "host": socket.gethostname(),
         "platform": platform.platform(),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+# In the environment of every process an experiment starts: its folder, and a token of its own for each attempt.
+FOLDER = "STEPTOP_FOLDER"
 TOKEN = "STEPTOP_TOKEN"  # noqa: S105  an environment variable's name
 PROC = Path("/proc")
 
@@ -99,9 +101,9 @@ def descendants(pid: int, proc: Path = PROC) -> list[int]:
     return found
 
 
-def holding(token: str, proc: Path = PROC) -> list[int]:
-    """Own processes whose environment carries the token: descendants that have been re-parented too."""
-    wanted = f"{TOKEN}={token}".encode()
+def holding(token: str, proc: Path = PROC, name: str = TOKEN) -> list[int]:
+    """Own processes whose environment carries `name`=token: descendants that have been re-parented too."""
+    wanted = f"{name}={token}".encode()
     found = []
     for entry in proc.iterdir():
         if not entry.name.isdigit():

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from engine import control, logout
-from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, unfinished
+from engine import journal as journals
+from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.events import (
     ExperimentEnded,
     Note,
@@ -70,6 +71,7 @@ class Supervisor:
     def run(self) -> Outcome:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         adopted = adopt(self.paths, self.plan)
+        strays = end_strays(self.paths, adopted[1] if adopted else None)
         self.journal.write(
             SupervisorStarted(
                 pid=os.getpid(),
@@ -85,6 +87,10 @@ class Supervisor:
         who = ident(os.getpid())
         assert who is not None
         write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
+        if strays:
+            self._note(f"{strays} left-over processes of an earlier supervisor ended", "warn")
+        if adopted is not None:
+            self._remember()
         if killing := logout.warning():
             self._note(killing, "warn")
         for key, attempt in unfinished(self.paths, self.plan):
@@ -108,12 +114,27 @@ class Supervisor:
                 break
         return self._end()
 
+    def _remember(self) -> None:
+        """What the former supervisor had promised and done: a stop it had taken up, and the runs it had finished."""
+        promised: StopChanged | None = None
+        for record in journals.read(self.paths.events):
+            if isinstance(record, ExperimentEnded):
+                promised, self.finished_here = None, 0
+            elif isinstance(record, StopChanged):
+                promised = record if record.phase == "acknowledged" else None
+            elif isinstance(record, RunEnded) and record.outcome == "finished":
+                self.finished_here += 1
+        if promised is not None:
+            self._set_stop(promised.mode, promised.id, promised.by)
+
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
         attempt = begin_prepare(self.paths)
         self.journal.write(PrepareStarted(pid=attempt.who.pid))
         ended = self._follow(attempt)
         ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
+        if ok:
+            self._complete_manifest()
         self.journal.write(PrepareEnded(seconds=ended.seconds, ok=ok, verdict=None if ok else ended.verdict), sync=True)
         if not ok:
             self.survivors = ended.survivors
@@ -122,6 +143,11 @@ class Supervisor:
             else:
                 self._say_end("failed", ended.verdict.text, ended.verdict)
         return ok
+
+    def _complete_manifest(self) -> None:
+        prepared, manifest = read_json(self.paths.data, Prepared), read_json(self.paths.manifest, dict)
+        if prepared is not None and manifest is not None:
+            write_json(self.paths.manifest, manifest | {"data_hash": prepared.data_hash})
 
     def _train(self, key: RunKey) -> Outcome:
         """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
@@ -260,9 +286,10 @@ class Supervisor:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
         total = len(self.plan.runs)
         left = "" if self.survivors else "; nothing of it is left running"
+        failed = f", {len(self.failed)} failed ({self.failed[0].name})" if self.failed else ""
         if self.stop is not None:
             self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
-            return self._say_end("stopped", f"stopped as asked: {done} of {total} runs finished{left}", None)
+            return self._say_end("stopped", f"stopped as asked: {done} of {total} runs finished{failed}{left}", None)
         if self.failed:
             names = ", ".join(key.name for key in self.failed[:3])
             return self._say_end(

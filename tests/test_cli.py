@@ -13,6 +13,7 @@ import pytest
 
 from engine.paths import ExperimentPaths
 from tests.conftest import FAKE_TRAINER, Laboratory, wait_until
+from tui.cli import parsed
 
 EXPERIMENT = f"""
 title = "stand-in"
@@ -141,6 +142,7 @@ def test_another_configuration_gets_a_folder_of_its_own(steptop: Shell) -> None:
         (("run", "fake", "--epochs", "0"), "must be 1 or more"),
         (("run", "fake", "--devices", "tpu"), "auto, cpu, mps"),
         (("run", "fake", "--devices", "0,1"), "one run at a time"),
+        (("run", "quickstart", "--devices", "cuda:97"), "--devices 97"),
         (("run", "fake", "--name", "../evil"), "cannot be an experiment's name"),
         (("run", "fake", "--logs", "/proc/nowhere"), "cannot be written"),
         (("run", "arc-meshnet26"), "--data DIR"),
@@ -184,10 +186,19 @@ def test_experiments_and_profiles_list_what_there_is(steptop: Shell) -> None:
     assert "(yours)" in steptop("experiments").stdout
     listed = json.loads(steptop("profiles", "--json").stdout)
     assert {"conservative", "moderate", "aggressive"} <= {profile["name"] for profile in listed["profiles"]}
+    found = json.loads(steptop("experiments", "--json").stdout)
+    assert "fake" in {entry["name"] for entry in found["experiments"]}
     text = steptop("profiles").stdout
     for knob in listed["knobs"]:
         assert knob["name"] in text
         assert knob["help"] in text
+
+
+def test_options_of_the_screen_may_stand_before_the_verb() -> None:
+    options = parsed(["--readonly", "--ascii", "--logs", "there", "open", "x"])
+    assert (options.readonly, options.ascii, options.logs, options.low_bandwidth) == (True, True, Path("there"), False)
+    options = parsed(["open", "x", "--readonly"])
+    assert (options.readonly, options.logs, options.theme) == (True, Path("logs"), None)
 
 
 def test_the_commands_answer_quickly_enough_to_be_typed_often(steptop: Shell) -> None:

@@ -19,6 +19,17 @@ exit codes: 0 done, 1 failed, 2 usage, 3 interrupted or stopped
 Closing the terminal never touches a training; `steptop` again shows it."""
 
 
+# Options that may stand before or behind the verb: argparse would let the second default overwrite the first value.
+COMMON: dict[str, object] = {
+    "logs": Path("logs"),
+    "low_bandwidth": False,
+    "ascii": False,
+    "theme": None,
+    "readonly": False,
+    "interval": None,
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but an error's text is cleaned of what a terminal would obey."""
 
@@ -33,13 +44,13 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--logs", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="where experiments live (default ./logs)"
     )
-    screen = Parser(add_help=False)
-    screen.add_argument("--low-bandwidth", action="store_true", help="at most 2 kB/s to the terminal")
-    screen.add_argument("--ascii", action="store_true", help="no characters beyond ASCII")
-    screen.add_argument("--theme", help="a theme's name (t in the dashboard goes through them)")
-    screen.add_argument("--readonly", action="store_true", help="look only: no stops, no launches")
+    screen, absent = Parser(add_help=False), argparse.SUPPRESS
+    screen.add_argument("--low-bandwidth", action="store_true", default=absent, help="at most 2 kB/s to the terminal")
+    screen.add_argument("--ascii", action="store_true", default=absent, help="no characters beyond ASCII")
+    screen.add_argument("--theme", default=absent, help="a theme's name (t in the dashboard goes through them)")
+    screen.add_argument("--readonly", action="store_true", default=absent, help="look only: no stops, no launches")
     screen.add_argument(
-        "--interval", type=float, default=None, metavar="S", help="seconds between refreshes (default 1)"
+        "--interval", type=float, default=absent, metavar="S", help="seconds between refreshes (default 1)"
     )
 
     top = Parser(
@@ -132,15 +143,22 @@ def _launch_arguments(sub: argparse.ArgumentParser) -> None:
     how.add_argument("--open", action="store_true", help="open the dashboard on it (without a terminal: as --wait)")
 
 
+def parsed(words: list[str]) -> argparse.Namespace:
+    """The options of a command line; ends the process with exit code 2 for words it does not know."""
+    options = parser().parse_args(words)
+    for name, value in COMMON.items():
+        setattr(options, name, getattr(options, name, value))
+    options.words = words
+    return options
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code."""
     if hasattr(signal, "SIGPIPE") and not sys.stdout.isatty():
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.umask(0o077)
     words = list(sys.argv[1:] if argv is None else argv)
-    options = parser().parse_args(words)
-    options.logs = getattr(options, "logs", Path("logs"))
-    options.words = words
+    options = parsed(words)
     try:
         if options.verb in (None, "open", "replay"):
             from tui import opening

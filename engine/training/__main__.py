@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.journal import Writer
+from engine.training.console import TellingWriter
 from engine.training.job import read
 from engine.training.stop import Stop
 
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     except UsageError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    with Writer(job.run.segment(job.attempt)) as journal:
+    with TellingWriter(job.run.segment(job.attempt)) as journal:
         # GNU OpenMP's threads spin while they wait for each other. Where another program wants a core, a step on two
         # threads then takes 6 times as long (2.1 s instead of 0.3 s; measured with MeshNet-5 on two busy cores).
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -7,9 +7,6 @@ Exit codes: 0 nothing wrong, 2 errors (they are in the report).
 
 from __future__ import annotations
 
-import importlib.util
-import platform
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,18 +19,17 @@ import msgspec
 
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, steps_per_epoch
+from engine.training import needs
 from engine.training.data import cache, phantom
-from engine.training.data.cases import available_bytes, process_count
+from engine.training.data.cases import process_count
 from engine.training.data.conform import check_prepare, resampled_shape
 from engine.training.data.discover import Case, find
 from engine.training.data.nifti import Header, check_grids, shown
 from engine.training.data.volumes import lesions, read_header, read_raw, scaled
+from engine.training.device_preview import missing_device, quick_device
 from engine.training.folds import ACQUISITION, Member, make_folds, table
 
 SHOWN_ERRORS = 20
-# What a forked worker costs beside its batches.
-WORKER_BYTES = 60 << 20
-TIGHT = 0.8
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +89,8 @@ def check(plan: Plan, quick: bool) -> Report:
         warnings += found.warnings
         looked = _look_at_all(found.cases, plan, quick)
     errors = [one.error for one in looked if one.error]
+    if missing := missing_device(plan.device):
+        errors.insert(0, missing)
     report = Report(
         ok=not errors,
         errors=_first(errors),
@@ -104,7 +102,7 @@ def check(plan: Plan, quick: bool) -> Report:
         subjects=len(looked),
         acquisitions=dict(Counter(one.case.acquisition for one in looked if one.case.acquisition)),
         prepared_shape=experiment.prepare.shape,
-        device=_quick_device(plan.device),
+        device=quick_device(plan.device),
     )
     steps = (_with_headers, _with_folds, _with_disk, _with_memory)
     for step in steps:
@@ -248,29 +246,8 @@ def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
 
 
 def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Report:
-    """What batches on their way to the trainer take: modelled from shapes and knobs, not measured."""
-    profile = plan.profile
-    sample = prod(plan.experiment.prepare.shape) * cache.BYTES_PER_VOXEL
-    workers = int(profile["num_workers"])
-    waiting = workers * int(profile["prefetch_factor"]) * int(profile["batch_size"]) * sample
-    loader = waiting + int(profile["batch_size"]) * sample + workers * WORKER_BYTES
-    available = available_bytes()
-    memory = {"sample": sample, "waiting_batches": waiting, "loader": loader, "available": available}
-    warnings = list(report.warnings)
-    if loader > TIGHT * available:
-        warnings.append(
-            f"batches and workers may take {loader / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available; "
-            "fewer num_workers or a smaller prefetch_factor takes less"
-        )
-    shared = Path("/dev/shm")  # noqa: S108 - only its size is asked for
-    if workers and shared.is_dir():
-        memory["shm_free"] = cache.free_bytes(shared)
-        if waiting > TIGHT * memory["shm_free"]:
-            warnings.append(
-                f"batches on their way may take {waiting / 1e9:.1f} GB of /dev/shm, {memory['shm_free'] / 1e9:.1f} GB "
-                "are free there; fewer num_workers or a smaller prefetch_factor takes less"
-            )
-    return msgspec.structs.replace(report, memory=memory, warnings=tuple(warnings))
+    memory, warnings = needs.memory(plan, report.device["kind"])
+    return msgspec.structs.replace(report, memory=memory, warnings=(*report.warnings, *warnings))
 
 
 def _with_model(report: Report, plan: Plan) -> Report:
@@ -291,37 +268,6 @@ def _with_model(report: Report, plan: Plan) -> Report:
     except UsageError as error:
         errors.append(str(error))
     return msgspec.structs.replace(report, ok=not errors, errors=tuple(errors), model=described, device=found)
-
-
-def _quick_device(wanted: str) -> dict[str, str]:
-    """The device as far as it can be told without torch: its build says whether it can use CUDA, NVML what is there."""
-    from engine.gpu import Gpus
-
-    gpus = Gpus().names() if wanted not in ("cpu", "mps") and _built_for_cuda() else []
-    index = int(wanted) if wanted.isdigit() else 0
-    if index < len(gpus):
-        return {"kind": "cuda", "name": gpus[index]}
-    return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": _processor()}
-
-
-def _built_for_cuda() -> bool:
-    spec = importlib.util.find_spec("torch")
-    if spec is None or not spec.origin:
-        return False
-    try:
-        text = Path(spec.origin).with_name("version.py").read_text()
-    except OSError:
-        return False
-    return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return model or platform.processor() or platform.machine()
 
 
 def _plan(name: str) -> Plan:

@@ -223,6 +223,49 @@ def test_kill_9_of_the_supervisor_leaves_the_trainer_and_the_next_one_takes_it_o
     nothing_left(lab, paths)
 
 
+def test_a_stop_that_was_acknowledged_outlives_its_supervisor(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+    fake.setenv("FAKE_STEP_SECONDS", "0.05")
+    fake.setenv("FAKE_STEPS", "40")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 0, what="steps")
+    control.request(paths, "stop_after_run")
+    wait_until(lambda: not control.pending(paths), what="acknowledgement")
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    wait_until(lambda: not look(paths).supervisor_alive, what="the kill")
+    assert launch.take_over(paths.folder)
+    state = until_ended(paths)
+    assert state.phase == "stopped"
+    assert [run.phase for run in state.runs] == ["finished", "waiting"]
+
+
+def test_stop_after_run_2_counts_the_runs_of_the_supervisor_before(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+    fake.setenv("FAKE_STEP_SECONDS", "0.02")
+    paths = lab.launch(fake_plan(folds=2, restarts=2, stop_after_runs=2))
+    wait_until(lambda: look(paths).current == 1 and step(paths) > 0, what="run 2")
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    wait_until(lambda: not look(paths).supervisor_alive, what="the kill")
+    assert launch.take_over(paths.folder)
+    state = until_ended(paths)
+    assert [run.phase for run in state.runs] == ["finished", "finished", "waiting", "waiting"]
+
+
+def test_a_trainer_that_nobody_had_written_down_does_not_go_on_beside_the_next(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
+    """What a supervisor leaves that is killed between starting a trainer and writing process.json."""
+    fake.setenv("FAKE_STEP_SECONDS", "0.05")
+    fake.setenv("FAKE_STEPS", "40")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 0, what="steps")
+    trainer = lab.trainer(paths)
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    wait_until(lambda: not look(paths).supervisor_alive, what="the kill")
+    paths.run(0, 0).process.unlink()
+    launch.resume(paths.folder)
+    wait_until(lambda: not process.alive(trainer.who), what="the stray's end")
+    assert until_ended(paths).phase == "finished"
+
+
 def test_after_the_end_of_both_the_run_is_lost_and_resume_goes_on(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
     fake.setenv("FAKE_STEP_SECONDS", "0.05")
     fake.setenv("FAKE_STEPS", "40")

@@ -234,7 +234,7 @@ def experiments(options: argparse.Namespace) -> int:
     states = [Watch(folder).quick() for folder in folders]
     if options.json:
         body = {
-            "experiments": [msgspec.to_builtins(entry) | {"path": str(entry.path)} for entry in entries.values()],
+            "experiments": [msgspec.to_builtins(entry, enc_hook=str) for entry in entries.values()],
             "logs": [
                 {
                     "name": s.plan.name,

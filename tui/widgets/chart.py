@@ -59,7 +59,8 @@ def curve(values: Sequence[float | None], height: int, low: float, high: float, 
     """`height` rows of braille, two values to a cell, top row first. Values beyond the range run along its edge."""
     rows, levels = [[0] * (-(-len(values) // 2)) for _ in range(height)], height * 4
     bottom, top = (math.log(low), math.log(high)) if log else (low, high)
-    scale = (levels - 1) / ((top - bottom) or 1.0)
+    # A range of denormal numbers has no finite scale.
+    scale = (levels - 1) / max(top - bottom, 1e-300) if top > bottom else 1.0
     before: int | None = None
     for at, value in enumerate(values):
         if value is None:

@@ -1,0 +1,239 @@
+"""`engine.training.check`: what a launch would meet, said beforehand, without writing anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.experiment import Plan, Prepared, from_table, resolve_profile, runs_of
+from engine.paths import ExperimentPaths, read_json, write_json
+from engine.training.data.discover import MASKS
+from tests.training.data.make import blob, head, pair, save
+
+
+def plan(tmp_path: Path, volumes: Path | None, knobs: dict[str, Any] | None = None, device: str = "cpu", **tables: object) -> Plan:
+    table: dict[str, object] = {
+        "data": {"source": "pairs"}, "prepare": {"spacing_mm": 1.0, "shape": [24, 24, 24]},
+        "model": {"channels": 5}, "runs": {"folds": 2, "restarts": 3, "stratify": ["lesion_size"]},
+    }
+    experiment = from_table(table | tables, "test")
+    profile, _ = resolve_profile(experiment, "test", "", {}, knobs or {})
+    return Plan(
+        name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs_of(experiment),
+        data_dir=str(volumes or ""), cache_dir=str(tmp_path / "logs" / "_cache"), device=device,
+    )
+
+
+def check(wanted: Plan | bytes, *more: str) -> tuple[int, dict[str, Any]]:
+    """The plan goes in through stdin, the report comes out of stdout; nothing else is said."""
+    text = wanted if isinstance(wanted, bytes) else msgspec.json.encode(wanted)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "engine.training.check", *more, "-"], input=text, capture_output=True, timeout=120,
+        check=False,
+    )
+    assert done.stderr == b""
+    return done.returncode, msgspec.json.decode(done.stdout)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for i in range(9):
+        pair(tmp_path / "data", f"s{i}", seed=i, side=3 + i % 4, spacing=(1.0, 1.0, 1.5), axes=("RAS", "LPS")[i % 2])
+    return tmp_path / "data"
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")}
+
+
+def test_good_data_are_described_and_nothing_is_written(tmp_path: Path, data: Path) -> None:
+    before = everything(tmp_path)
+    code, report = check(plan(tmp_path, data))
+    assert code == 0 and report["ok"] and report["errors"] == [] and report["warnings"] == []
+    assert everything(tmp_path) == before
+    assert (report["subjects"], report["runs"], report["epochs"]) == (9, 6, 50)
+    assert report["shapes"] == {"20 × 24 × 18": 9}
+    assert report["spacings_mm"] == {"low": 1.0, "middle": 1.0, "high": 1.5}
+    assert report["orientations"] == {"RAS": 5, "LPS": 4}
+    assert report["lesions_mm3"]["low"] == pytest.approx(27 * 1.5) and report["lesions_mm3"]["high"] == pytest.approx(324)
+    assert report["folds"] == [
+        {"fold": 0, "train": 4, "test": 5, "steps_per_epoch": 4}, {"fold": 1, "train": 5, "test": 4, "steps_per_epoch": 5}
+    ]
+    assert report["stratified_by"] == ["lesion size in quartiles"]
+    assert sum(map(sum, report["strata"].values())) == 9
+    assert report["disk"]["needed"] == 9 * (24**3 * 5 + 8192) and report["disk"]["free"] > 0
+    assert report["memory"]["sample"] == 24**3 * 5 and report["memory"]["available"] > 0
+    assert report["model"] == {"name": "meshnet", "channels": 5, "parameters": 5682}
+    assert report["device"]["kind"] == "cpu" and report["device"]["name"]
+
+
+def test_the_folds_it_names_are_those_that_preparation_makes(tmp_path: Path, data: Path) -> None:
+    wanted = plan(tmp_path, data)
+    _, report = check(wanted)
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, wanted)
+    subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
+    made = read_json(paths.data, Prepared)
+    assert made is not None
+    assert [(f["train"], f["test"]) for f in report["folds"]] == [(len(s.train), len(s.test)) for s in made.splits]
+    assert tuple(report["stratified_by"]) == made.stratified_by
+    volumes = sorted(s.lesion_mm3 for s in made.subjects)
+    assert [report["lesions_mm3"][k] for k in ("low", "middle", "high")] == pytest.approx([volumes[0], volumes[4], volumes[8]])
+    _, again = check(wanted)
+    assert again["disk"]["needed"] == 0 and again["disk"]["prepared"] == 9 * (24**3 * 5 + 8192)
+
+
+def test_every_bad_volume_is_named_not_only_the_first(tmp_path: Path, data: Path) -> None:
+    cut = data / "images" / "s1.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    save(data / "images" / "s2.nii.gz", np.full((20, 24, 18), np.nan, np.float32))
+    save(data / "labels" / "s3.nii.gz", np.zeros((20, 24, 18), np.uint8), np.diag([1, 1, 1.5, 1]))
+    save(data / "labels" / "s4.nii.gz", blob((20, 24, 12)))
+    code, report = check(plan(tmp_path, data))
+    assert code == 2 and not report["ok"]
+    assert len(report["errors"]) == 4
+    for name, fault in (("s1", "cut short"), ("s2", "NaN"), ("s3", "its affines"), ("s4", "20 × 24 × 12")):
+        assert any(name in e and (fault in e or "affines differ" in e) for e in report["errors"]), report["errors"]
+
+
+def test_more_errors_than_one_can_read_are_counted(tmp_path: Path) -> None:
+    for i in range(30):
+        pair(tmp_path / "data", f"s{i:02}", seed=i)
+        save(tmp_path / "data" / "labels" / f"s{i:02}.nii.gz", np.zeros((20, 24, 18), np.uint8))
+    _, report = check(plan(tmp_path, tmp_path / "data"))
+    assert len(report["errors"]) == 21 and report["errors"][-1] == "… and 10 more volumes"
+
+
+def test_quick_reads_headers_only_and_imports_no_torch(tmp_path: Path, data: Path) -> None:
+    cut = data / "images" / "s1.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    save(data / "labels" / "s4.nii.gz", blob((20, 24, 12)))
+    code, report = check(plan(tmp_path, data), "--quick")
+    assert code == 2 and [e for e in report["errors"] if "s4" in e] == report["errors"]
+    assert report["folds"][0] == {"fold": 0, "train": 4, "test": 5, "steps_per_epoch": 4}
+    assert report["lesions_mm3"] is None and report["strata"] == {} and report["model"] == {}
+    script = "import sys, engine.training.check as c; c.main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    text = tmp_path / "plan.json"
+    write_json(text, plan(tmp_path, data))
+    done = subprocess.run([sys.executable, "-c", script, "--quick", str(text)], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_quick_knows_lesions_that_were_prepared_before(tmp_path: Path, data: Path) -> None:
+    old = time.time() - 60
+    for path in data.rglob("*.nii.gz"):
+        os.utime(path, (old, old))
+    wanted = plan(tmp_path, data)
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, wanted)
+    subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
+    _, quick = check(wanted, "--quick")
+    _, full = check(wanted)
+    for key in ("lesions_mm3", "strata", "folds", "stratified_by"):
+        assert quick[key] == full[key]
+    assert quick["disk"]["needed"] == full["disk"]["needed"] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--quick",)])
+def test_quick_or_not_the_device_has_one_name(tmp_path: Path, data: Path, more: tuple[str, ...]) -> None:
+    """A forecast looks earlier runs up by the name the trainer wrote down."""
+    from engine.training import device
+
+    _, report = check(plan(tmp_path, data), *more)
+    assert report["device"] == {"kind": "cpu", "name": device.name(device.choose("cpu"))}
+
+
+def test_phantoms_are_described_before_they_exist(tmp_path: Path) -> None:
+    wanted = plan(
+        tmp_path, None, data={"source": "phantom", "subjects": 16, "shape": [32, 32, 32]},
+        runs={"folds": 2, "restarts": 2},
+    )
+    code, report = check(wanted, "--quick")
+    assert code == 0 and report["subjects"] == 16 and list(tmp_path.iterdir()) == []
+    assert report["acquisitions"] == {"space_2x": 8, "space_no_accel": 8}
+    assert report["stratified_by"] == ["lesion size in quartiles", "acquisition"]
+    assert all(counts == [1, 1] for counts in report["strata"].values())
+
+
+def test_a_tree_with_small_strata_is_warned_of(tmp_path: Path) -> None:
+    for i in range(6):
+        stem = f"sub-{i}_ses-1_acq-{'spc3' if i else 'tse3'}_T2w"
+        save(tmp_path / "arc" / f"sub-{i}/ses-1/anat/{stem}.nii.gz", head(seed=i))
+        save(tmp_path / "arc" / MASKS / f"sub-{i}/ses-1/anat/{stem}_desc-lesion_mask.nii.gz", blob(side=3 + i))
+    code, report = check(plan(tmp_path, tmp_path / "arc", data={"source": "bids", "subjects": 223}))
+    assert code == 0 and report["subjects"] == 5
+    assert report["warnings"][0] == "1 turbo spin echo volume left out: another contrast than SPACE"
+    assert "223 subjects were expected" in report["warnings"][1]
+    assert "stratified by lesion size in halves only" in report["warnings"][2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"volumes": None}, "give their folder with --data DIR"),
+        ({"volumes": Path("/nowhere/at/all")}, "does not exist"),
+        ({"model": {"name": "mashnet"}}, "did you mean 'meshnet'"),
+        ({"prepare": {"orientation": "RAX"}}, "as in RAS"),
+        ({"prepare": {"shape": [16384, 16384, 16384]}}, "STEPTOP_CACHE"),
+        ({"runs": {"folds": 12, "restarts": 1}}, "12 folds need at least 12 subjects, not 9"),
+        ({"device": "17"}, "device"),
+    ],
+)
+def test_what_cannot_be_trained_is_an_error_with_its_remedy(
+    tmp_path: Path, data: Path, change: dict[str, Any], said: str
+) -> None:
+    needs_torch = {"model", "device"} & set(change)
+    code, report = check(plan(tmp_path, **({"volumes": data} | change)), *([] if needs_torch else ["--quick"]))
+    assert code == 2 and not report["ok"]
+    assert any(said in error for error in report["errors"]), report["errors"]
+
+
+def test_batches_that_will_not_fit_into_memory_are_warned_of(tmp_path: Path, data: Path) -> None:
+    knobs = {"num_workers": 64, "prefetch_factor": 64, "batch_size": 4}
+    _, report = check(plan(tmp_path, data, knobs, prepare={"spacing_mm": 1.0, "shape": [256, 256, 256]}), "--quick")
+    assert report["memory"]["waiting_batches"] == 64 * 64 * 4 * 256**3 * 5
+    assert any("fewer num_workers" in warning and "memory" in warning for warning in report["warnings"])
+    assert any("/dev/shm" in warning for warning in report["warnings"])
+
+
+def test_what_a_step_of_meshnet_keeps_is_what_torch_keeps(tmp_path: Path, data: Path) -> None:
+    """The model behind the estimate, against the tensors a forward pass really saves."""
+    import torch
+
+    from engine.training.models.meshnet import MeshNet
+
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    network = MeshNet(5)
+    weights = sum(p.untyped_storage().nbytes() for p in network.parameters())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        logits = network(torch.rand(1, 1, 24, 24, 24))
+        torch.nn.functional.cross_entropy(logits, torch.zeros(1, 24, 24, 24, dtype=torch.long)).backward()
+    _, report = check(plan(tmp_path, data), "--quick")
+    assert abs(sum(kept.values()) - report["memory"]["step"]) <= weights + 1000
+
+
+def test_meshnet_26_at_256_is_known_to_need_32_gb_on_a_cpu(tmp_path: Path, data: Path) -> None:
+    wanted = plan(tmp_path, data, prepare={"spacing_mm": 1.0, "shape": [256, 256, 256]}, model={"channels": 26})
+    _, report = check(wanted, "--quick")
+    assert 31.7e9 < report["memory"]["step"] < 31.9e9
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff\xfe", b"[1]"])
+def test_what_is_no_plan_is_said_to_be_none(text: bytes) -> None:
+    code, report = check(text)
+    assert code == 2 and "not a plan" in report["errors"][0]

@@ -19,7 +19,7 @@ KEPT_PER_CHANNEL, KEPT_BESIDES = 72, 20
 
 
 def memory(plan: Plan, kind: str) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Bytes that a step on a device of this kind and the batches on their way to it take; and sentences for what is tight.
+    """Bytes that a step on this kind of device and the batches on their way to it take; sentences for what is tight.
 
     Modelled from shapes and knobs, not measured.
     """

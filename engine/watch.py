@@ -154,12 +154,9 @@ class Watch:
             state = _with_run(state, current, msgspec.structs.replace(run, phase=phase, activity=""))
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
-        verdict = Verdict(
-            kind="lost",
-            text=why,
-            advice="resume goes on from the last checkpoint (r, or `steptop resume`)",
-            sure=rebooted,
-        )
+        saved = run is not None and bool(self.paths.run(run.key.fold, run.key.restart).checkpoints())
+        onward = "goes on from the last checkpoint" if saved else "starts this run again: it had no checkpoint yet"
+        verdict = Verdict(kind="lost", text=why, advice=f"resume {onward} (r, or `steptop resume`)", sure=rebooted)
         return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None)
 
 

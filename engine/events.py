@@ -10,21 +10,25 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-FORMAT = 1
-
-SPANS = ("data", "h2d", "forward", "loss", "backward", "optimizer")
-Stop: TypeAlias = Literal["after_run", "now", "force"]
-Outcome: TypeAlias = Literal["finished", "stopped", "failed", "lost"]
-Level: TypeAlias = Literal["info", "good", "warn", "bad"]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="k"):
-    """Every line: `n` counts up by one in a file, `t` is the wall clock (s since 1970), `m` the monotonic one (s)."""
-
-    n: int = 0
-    t: float = 0.0
-    m: float = 0.0
-
+from engine.phase_events import (
+    PhaseBegun as PhaseBegun,
+    PhaseEnded as PhaseEnded,
+    ProfileAsked as ProfileAsked,
+    ProfileChanged as ProfileChanged,
+    ProfileMeasured as ProfileMeasured,
+    Use as Use,
+)
+from engine.record import (
+    FORMAT as FORMAT,
+    SPANS as SPANS,
+    Level as Level,
+    Mode as Mode,
+    Outcome as Outcome,
+    Record as Record,
+    Spans as Spans,
+    Stop as Stop,
+    Verdict as Verdict,
+)
 
 # ---------------------------------------------------------------- written by the trainer
 
@@ -52,19 +56,13 @@ class Begin(Record, frozen=True, kw_only=True, tag="begin"):
     boot_id: str = ""
 
 
-class Spans(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Seconds in each part of a step, summed over the record's steps."""
-
-    data: float = 0.0
-    h2d: float = 0.0
-    forward: float = 0.0
-    loss: float = 0.0
-    backward: float = 0.0
-    optimizer: float = 0.0
-
-
 class Steps(Record, frozen=True, kw_only=True, tag="steps"):
-    """`steps` optimizer steps that ended with number `step` (counted over the whole run, from 1)."""
+    """`steps` optimizer steps that ended with number `step` (counted over the whole run, from 1).
+
+    `each`: the seconds of every single one, written while a profile is being measured. `load_seconds` and its squares
+    are summed over `loads` samples, in the workers; `load_cpu` is the CPU time of the same. `trainer_cpu`: CPU seconds
+    of the trainer's own process, all threads.
+    """
 
     epoch: int
     step: int
@@ -79,6 +77,10 @@ class Steps(Record, frozen=True, kw_only=True, tag="steps"):
     loss: float | None = None
     lr: float | None = None
     losses: dict[str, float] | None = None
+    each: tuple[float, ...] | None = None
+    load_squares: float = 0.0
+    load_cpu: float = 0.0
+    trainer_cpu: float = 0.0
 
 
 class SpanEnded(Record, frozen=True, kw_only=True, tag="span"):
@@ -172,16 +174,6 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 
 # ---------------------------------------------------------------- written by the supervisor
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why something ended: `kind` from engine.verdict, said in words, with what shows it and what to do."""
-
-    kind: str
-    text: str
-    evidence: tuple[str, ...] = ()
-    advice: str = ""
-    sure: bool = True
 
 
 class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
@@ -314,6 +306,8 @@ TrainerRecord: TypeAlias = (
     | Memory
     | Note
     | Gap
+    | ProfileChanged
+    | ProfileMeasured
     | End
 )
 SupervisorRecord: TypeAlias = (
@@ -324,6 +318,9 @@ SupervisorRecord: TypeAlias = (
     | RunEnded
     | RunSkipped
     | StopChanged
+    | ProfileAsked
+    | PhaseBegun
+    | PhaseEnded
     | ExperimentEnded
     | Note
     | Gap

@@ -91,7 +91,43 @@ KNOBS: dict[str, Knob] = {
         ),
         Knob("channels_last", False, Kind.SPEED, "channels-last memory layout for the model and its input"),
         Knob("compile", False, Kind.SPEED, "torch.compile the model; the first step takes tens of seconds"),
+        Knob(
+            "cache",
+            "disk",
+            Kind.SPEED,
+            "disk maps prepared volumes; ram copies each into every worker that meets it; none prepares anew each time",
+            choices=("disk", "ram", "none"),
+        ),
+        Knob(
+            "steps_per_epoch",
+            0,
+            Kind.OPTIMISATION,
+            "optimizer steps in an epoch; 0 is every sample once",
+            "steps",
+            0,
+            1_000_000,
+        ),
+        Knob("val_batch_size", 1, Kind.SPEED, "samples in one forward pass of validation and test", "samples", 1, 1024),
+        Knob("val_num_workers", 0, Kind.SPEED, "processes that load for validation and test", "processes", 0, 64),
         Knob("val_every_epochs", 0, Kind.METRIC, "validate every so many epochs; 0 never", "epochs", 0, 100_000),
+        Knob(
+            "val_patches_per_volume",
+            0,
+            Kind.METRIC,
+            "patches of half a volume's sides to validate on; 0 is whole volumes. The test is always on whole ones",
+            "patches",
+            0,
+            10_000,
+        ),
+        Knob(
+            "reconstruct_every_epochs",
+            0,
+            Kind.METRIC,
+            "score every held-out volume as a whole every so many epochs; 0 only at the end",
+            "epochs",
+            0,
+            100_000,
+        ),
     )
 }
 

@@ -17,8 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine import control, logout
-from engine import journal as journals
+from engine import control, journal as journals, logout
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.events import (
     ExperimentEnded,

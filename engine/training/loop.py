@@ -16,8 +16,7 @@ from torch import Tensor
 from engine.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, SpanEnded
 from engine.journal import Writer, read_ends
 from engine.process import boot_id
-from engine.training import device as devices
-from engine.training import manifest, results, seeds
+from engine.training import device as devices, manifest, results, seeds
 from engine.training.checkpoint import Loaded, State, Store
 from engine.training.clock import clock_for
 from engine.training.evaluate import Scores, evaluate, validation_indices

@@ -27,8 +27,7 @@ from engine.errors import UsageError
 from engine.experiment import Data
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name
-from engine.training.data.discover import ACQUISITIONS as ACQUISITION_NAMES
-from engine.training.data.discover import MASK_ENDING, MASKS
+from engine.training.data.discover import ACQUISITIONS as ACQUISITION_NAMES, MASK_ENDING, MASKS
 from engine.training.data.nifti import Affine
 from engine.training.data.volumes import Floats, Mask
 

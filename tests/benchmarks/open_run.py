@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.events import Begin, Spans, Steps, SupervisorStarted, encode
-from engine.events import RunStarted as Started
+from engine.events import Begin, RunStarted as Started, Spans, Steps, SupervisorStarted, encode
 from engine.experiment import RunKey
 from engine.journal import write_all
 from engine.paths import ExperimentPaths, write_json

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from engine.records import ResultInfo
 from engine.verdict import Evidence, classify

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from engine.events import Memory, Progress, Record, SpanEnded, Steps

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from engine.events import Metrics, Progress, Sample, Verdict, Worker
+from engine.events import Metrics, Progress, Verdict
 from engine.state import ExperimentState, Sentence
 from tests.tui.conftest import ended, stopping, view
 from tui.actions import COMMANDS, Situation
@@ -152,46 +152,6 @@ def test_at_eighty_columns_the_headline_stays(arc: ExperimentState) -> None:
     assert len(lines) == 3
     assert lines[0].startswith("data 15.0 s 84 %")
     assert lines[1].startswith("The loader is the limit")
-
-
-# ---------------------------------------------------------------- machine
-
-
-def test_the_machine_shows_gpu_processors_memory_workers_and_disk(arc: ExperimentState) -> None:
-    lines = texts(machine_lines(view(arc), 56, 7))
-    assert [line.split()[0] for line in lines] == ["GPU", "VRAM", "CPU", "RAM", "workers", "disk"]
-    assert "W" in lines[0] and "°C" in lines[0]
-    assert "67.2/80 GiB" in lines[1]
-    assert "↗ +" in lines[4] and "full in" in lines[4]
-
-
-def test_without_nvml_there_is_a_dash_and_the_reason(recorded: Recorded) -> None:
-    lines = texts(machine_lines(view(recorded("quickstart", 1.5)), 80, 7))
-    assert lines[0] == "GPU      –  no NVIDIA driver: libnvidia-ml.so.1 was not found"
-
-
-def test_memory_that_is_nearly_gone_is_red(arc: ExperimentState) -> None:
-    last = arc.samples[-1]
-    full = msgspec.structs.replace(last, ram_available=last.ram_total // 50, shm_used=last.shm_total)
-    state = msgspec.structs.replace(arc, samples=(*arc.samples[:-1], full))
-    lines = machine_lines(view(state), 56, 7)
-    assert roles_of(lines, "167/170 GiB") == {"alarm"}
-    assert "alarm" in roles_of(lines, "100 %")
-
-
-def test_where_there_is_room_every_process_is_listed(recorded: Recorded) -> None:
-    lines = texts(machine_lines(view(recorded("compute", 0.25)), 96, 14))
-    head = next(i for i, line in enumerate(lines) if line.startswith("process"))
-    assert lines[head + 1].split()[0] == "trainer"
-    assert sum(line.startswith("worker ") for line in lines) == 4
-
-
-def test_missing_readings_are_dashes(arc: ExperimentState) -> None:
-    bare = Sample(cores=4, cpu=1.0, workers=(Worker(pid=1, role="worker", rss=5),), gpus=(), gpu_reason="")
-    state = msgspec.structs.replace(arc, samples=(bare,))
-    for width, height in ((56, 7), (76, 3), (96, 14), (20, 2)):
-        assert texts(machine_lines(view(state), width, height))
-    assert machine_lines(view(msgspec.structs.replace(arc, samples=())), 56, 7) == [[("no reading yet", "label")]]
 
 
 # ---------------------------------------------------------------- runs, events, header, keys

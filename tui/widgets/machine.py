@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from engine.events import Gpu, Sample, Worker
-from tui.format import DASH, duration, fraction, percent, scaled, size
+from engine.state import ExperimentState
+from tui.format import DASH, clock, duration, fraction, percent, scaled, size
 from tui.glyphs import FALLING, RISING
 from tui.messages import View
 from tui.plain import clipped
 from tui.widgets.line import Line, bar, ends, spark, width_of
 from tui.widgets.panel import Panel
+from tui.words import ENDED
 
 LABEL, SPARK = 9, 40
 HOT, NEARLY_FULL, FULL = 83.0, 0.85, 0.95
+# Five readings of the sampler's: without them the last one says how it was, not how it is.
+OLD_SECONDS = 10.0
+# What is not of this moment is not bright; a warning stays one, for it may be why it ended.
+_FADED = {"number": "text", "bar": "faint", "accent": "faint"}
+
+
+def is_old(state: ExperimentState) -> bool:
+    """Whether the newest reading says nothing about now: the sampler is silent, or ended with the experiment."""
+    return bool(state.samples) and (state.phase in ENDED or state.now - state.samples[-1].t > OLD_SECONDS)
 
 
 def machine_lines(view: View, width: int, height: int) -> list[Line]:
     """As many readings as there are lines, the ones that limit first; spare lines list the processes."""
-    samples = view.state.samples
-    if not samples:
+    if not view.state.samples:
         return [[("no reading yet", "label")]]
-    sample = samples[-1]
+    old = is_old(view.state)
+    lines = _readings(view, width, height, old)
+    return [[(text, _FADED.get(role, role)) for text, role in line] for line in lines] if old else lines
+
+
+def _readings(view: View, width: int, height: int, old: bool) -> list[Line]:
+    samples = view.state.samples
+    sample = without_processes(samples[-1]) if old else samples[-1]
     short = height < 5
-    lines = gpu_lines(samples, width, 1 if short or len(sample.gpus) > 2 else 2)
+    lines = gpu_lines((*samples[:-1], sample), width, 1 if short or len(sample.gpus) > 2 else 2)
+    workers = _workers(view, sample, old)
     if short:
-        return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), _workers(view, sample)]
-    lines += [_cpu(samples, width), _ram(sample, width), _workers(view, sample), _disk(sample, width)]
+        return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), workers]
+    lines += [_cpu(samples, width, old), _ram(sample, width), workers, _disk(sample, width)]
     memory = view.state.run.memory if view.state.run is not None else None
     if memory is not None and len(lines) + 1 < height:
         lines.append(
             [
                 (f"{'torch':<{LABEL}}", "label"),
-                (size(memory.allocated), "text"),
+                (DASH if old else size(memory.allocated), "text"),
                 (" allocated  ", "label"),
                 (size(memory.peak_allocated), "text"),
                 (" at most", "label"),
@@ -40,6 +60,12 @@ def machine_lines(view: View, width: int, height: int) -> list[Line]:
     if spare >= 3 and sample.workers:
         lines += [[], *process_lines(sample.workers, spare)]
     return lines
+
+
+def without_processes(sample: Sample) -> Sample:
+    """`sample` without what it says of processes that have ended since, or may have."""
+    gpus = tuple(msgspec.structs.replace(gpu, own_memory=None) for gpu in sample.gpus)
+    return msgspec.structs.replace(sample, gpus=gpus, workers=())
 
 
 def gpu_lines(samples: tuple[Sample, ...], width: int, each: int) -> list[Line]:
@@ -109,11 +135,12 @@ def _full(used: float | None, total: float | None) -> str:
     return "alarm" if used >= FULL * total else "notice" if used >= NEARLY_FULL * total else "number"
 
 
-def _cpu(samples: tuple[Sample, ...], width: int) -> Line:
+def _cpu(samples: tuple[Sample, ...], width: int, old: bool = False) -> Line:
     sample = samples[-1]
     past = [s.cpu / s.cores if s.cores else None for s in samples[-SPARK:]]
     share = sample.cpu / sample.cores if sample.cores else None
-    right: Line = [("ours ", "label"), (f"{sample.own_cpu:.1f}", "text"), (f" of {sample.cores} cores", "label")]
+    own = DASH if old else f"{sample.own_cpu:.1f}"
+    right: Line = [("ours ", "label"), (own, "text"), (f" of {sample.cores} cores", "label")]
     left: Line = [(f"{'CPU':<{LABEL}}", "label"), (percent(share).rjust(5), "number"), ("  ", "text")]
     room = min(SPARK, width - width_of(left) - width_of(right) - 2)
     return ends([*left, spark(past, room, 1.0)], right, width)
@@ -162,8 +189,10 @@ def _cpu_and_ram(sample: Sample, width: int) -> Line:
     return line
 
 
-def _workers(view: View, sample: Sample) -> Line:
+def _workers(view: View, sample: Sample, old: bool = False) -> Line:
     """How much memory the loader's processes take, where that is going, and when it runs out."""
+    if old:
+        return [(f"{'workers':<{LABEL}}", "label"), (DASH, "text")]
     workers = [worker for worker in sample.workers if worker.role == "worker"]
     trend, name = view.trend, f"{'workers':<{LABEL}}"
     if not workers:
@@ -229,11 +258,18 @@ class MachinePanel(Panel):
         "how hard.\n"
         "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners); the "
         "arrow is the slope, 'full in' when free memory ends at that slope. shm: /dev/shm, through which workers pass "
-        "batches."
+        "batches.\n"
+        "After the end, or when no reading came for ten seconds: what the last one said, its time in the title; a dash "
+        "for processes."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:
-        return view.state.samples, view.state.run.memory if view.state.run is not None else None
+        memory = view.state.run.memory if view.state.run is not None else None
+        return view.state.samples, memory, is_old(view.state)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
+        state = view.state
+        silent = state.phase not in ENDED
+        when = f"at {clock(state.samples[-1].t, state.now)}" if is_old(state) else ""
+        self.entitle(when, "$warn" if silent else "$label")
         return machine_lines(view, width, height)

@@ -94,6 +94,8 @@ class Panel(Lines, can_focus=True):
             super().__init__()
             self.panel = panel
 
+    _entitled: tuple[str, str] | None = None
+
     def on_mount(self) -> None:
         self.entitle()
 
@@ -102,9 +104,9 @@ class Panel(Lines, can_focus=True):
         spans: list[tuple[str, str] | str] = [(f"{self.NUMBER} ", "$faint"), (self.TITLE, "$label")]
         if more:
             spans.append((f"  {clean(more)}", role or "$number"))
-        title = Content.assemble(*spans)
-        if self.border_title is None or str(self._border_title) != title.plain:
-            self.border_title = title
+        if self._entitled != (more, role):
+            self._entitled = (more, role)
+            self.border_title = Content.assemble(*spans)
 
     def action_enlarge(self) -> None:
         self.post_message(self.Enlarge(self))

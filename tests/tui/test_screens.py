@@ -7,8 +7,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from textual.events import Resize
-from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import Button
 
@@ -313,40 +311,7 @@ def test_an_unknown_theme_is_refused_with_the_nearest_name(app_over: AppOver, fo
         app_over(folder, theme="color-blind")
 
 
-# ---------------------------------------------------------------- sizes
-
-
-async def test_a_storm_of_resizes_leaves_a_whole_dashboard(app_over: AppOver, folder: ExperimentState) -> None:
-    sizes = ((20, 5), (200, 60), (1, 1), (300, 100), (80, 24), (60, 15), (59, 14), (20, 5), (120, 40))
-    async with app_over(folder).run_test(size=(120, 40)) as pilot:
-        app = await shown(pilot)
-        for size in sizes:
-            app.post_message(Resize(Size(*size), Size(*size)))
-        await pilot.resize_terminal(120, 40)
-        await pilot.pause()
-        assert "The loader is the limit" in screen_text(app)
-        assert len(app.screen.query_one("#events", Panel)._drawn) == 6
-
-
-async def test_too_small_a_terminal_says_what_it_needs(app_over: AppOver, folder: ExperimentState) -> None:
-    async with app_over(folder).run_test(size=(20, 5)) as pilot:
-        app = await shown(pilot)
-        said = screen_text(app)
-        assert "needs 60×15 cells" in said and "● training" in said and "ends Wed 6 Jan" in said
-
-
-@pytest.mark.parametrize("size", [(80, 24), (60, 15), (120, 40), (200, 60), (120, 15), (80, 60)])
-async def test_at_every_size_the_answers_are_there(
-    app_over: AppOver, folder: ExperimentState, size: tuple[int, int]
-) -> None:
-    async with app_over(folder).run_test(size=size) as pilot:
-        app = await shown(pilot)
-        said = screen_text(app)
-        assert "● training" in said and "Wed 6 Jan" in said
-        if size[1] >= 22:
-            assert "The loader is the limit" in said
-        if size == (200, 60):
-            assert app.screen.query_one("#dice").region.area > 0
+# ---------------------------------------------------------------- which screen
 
 
 async def test_ascii_draws_nothing_beyond_ascii(app_over: AppOver, folder: ExperimentState) -> None:
@@ -358,9 +323,6 @@ async def test_ascii_draws_nothing_beyond_ascii(app_over: AppOver, folder: Exper
             strips = app.screen._compositor.render_strips()
             text = "\n".join(strip.text for strip in strips)
             assert text.isascii(), {c for c in text if ord(c) > 127}
-
-
-# ---------------------------------------------------------------- which screen
 
 
 async def test_an_empty_logs_folder_welcomes_and_offers_a_launch(tmp_path: Path) -> None:

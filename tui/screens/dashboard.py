@@ -76,6 +76,10 @@ class Dashboard(Screen[None]):
     def watch_view(self, view: View | None) -> None:
         self.situation = self.situation._replace(view=view, readonly=self._readonly)
 
+    def on_resize(self) -> None:
+        # Its own size may be what it was.
+        self.query_one(Banner).fit()
+
     def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
         if self.maximized is message.panel:
             self.minimize()

@@ -9,27 +9,30 @@ from tui.format import moment
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View
 from tui.plain import wrapped
-from tui.widgets.line import Line
+from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
 from tui.words import ENDED, pending_stop, runs_stopped_here
 
 EVIDENCE = 2
+MOST = 8
 INDENT = "   "
 CLEAN = "nothing of it is left running"
 
 
-def banner_lines(view: View | None, problem: str, width: int, readonly: bool = False) -> tuple[list[Line], str]:
-    """The lines and how grave they are: '' (nothing to say), warn, bad or good."""
+def banner_lines(
+    view: View | None, problem: str, width: int, readonly: bool = False, room: int = MOST
+) -> tuple[list[Line], str]:
+    """At most `room` lines, and how grave they are: '' (nothing to say), warn, bad or good."""
     if problem:
         return [
             [(f" ✖ {line}" if not at else f"{INDENT}{line}", "alarm")]
-            for at, line in enumerate(wrapped(problem, width - 4, 2))
+            for at, line in enumerate(wrapped(problem, width - 4, min(2, room)))
         ], "bad"
     if view is None:
         return [], ""
     state = view.state
     if state.phase in ENDED:
-        return _ended(state, width, readonly)
+        return _ended(state, width, readonly, room)
     coming = pending_stop(view)
     if coming:
         return [_coming(state, coming, readonly)], "warn"
@@ -43,6 +46,11 @@ def banner_lines(view: View | None, problem: str, width: int, readonly: bool = F
     return [], ""
 
 
+def room_for(rows: int) -> int:
+    """How many lines of a terminal of `rows` a banner may take: the panels below keep a line each."""
+    return max(1, min(MOST, rows // 5, rows - 20))
+
+
 def _coming(state: ExperimentState, coming: str, readonly: bool) -> Line:
     line: Line = [(" ■ ", "notice"), (coming, "notice")]
     if readonly:
@@ -54,42 +62,63 @@ def _coming(state: ExperimentState, coming: str, readonly: bool) -> Line:
     return line
 
 
-def _ended(state: ExperimentState, width: int, readonly: bool) -> tuple[list[Line], str]:
+def _ended(state: ExperimentState, width: int, readonly: bool, room: int) -> tuple[list[Line], str]:
+    """How it ended, why, and what can be done; where there is little room, the reasons give way."""
     gravity = {"finished": "good", "stopped": "warn"}.get(state.phase, "bad")
     role = {"good": "good", "warn": "notice", "bad": "alarm"}[gravity]
-    verdict, ended = state.verdict, state.ended
-    said = ended.text if ended is not None else verdict.text if verdict is not None else ""
-    at = f", {moment(ended.t, state.now)}" if ended is not None and ended.t else ""
-    head = f"{state.phase}{at}: {said}" if said else f"{state.phase}{at}"
+    said = _said(state)
+    onward = _onward(state, said, readonly)
+    head = wrapped(_headline(state, said), width - 4, min(2, max(1, room - 1)))
     lines: list[Line] = [
-        [(f" {RUN_SYMBOLS[state.phase]} " if not i else INDENT, role), (text, role)]
-        for i, text in enumerate(wrapped(head, width - 4, 2))
+        [(f" {RUN_SYMBOLS[state.phase]} " if not i else INDENT, role), (text, role)] for i, text in enumerate(head)
     ]
-    if verdict is not None and state.phase in ("failed", "lost"):
-        reason = verdict.text if verdict.text not in said else ""
-        sure = "" if verdict.sure or not reason else " (not certain)"
-        lines += [[(INDENT, "text"), (text, "text")] for text in wrapped(reason + sure, width - 4, 2)]
-        lines += [
-            [(INDENT, "text"), (text, "label")]
-            for line in verdict.evidence[-EVIDENCE:]
-            for text in wrapped(line, width - 4, 1)
-        ]
-        lines += [[(INDENT, "text"), (text, "text")] for text in wrapped(verdict.advice, width - 4, 1)]
-    return [*lines, _left_over(state, said, readonly)], gravity
+    beside = width_of(lines[-1]) + len(INDENT) + width_of(onward) <= width
+    reasons = _reasons(state, said, width) if state.phase in ("failed", "lost") else []
+    if beside and not reasons:
+        return [*lines[:-1], [*lines[-1], (INDENT, "text"), *onward]], gravity
+    return [*lines, *reasons[: max(0, room - len(lines) - 1)], [(INDENT, "text"), *onward]][:room], gravity
 
 
-def _left_over(state: ExperimentState, said: str, readonly: bool) -> Line:
+def _said(state: ExperimentState) -> str:
+    return state.ended.text if state.ended is not None else state.verdict.text if state.verdict is not None else ""
+
+
+def _headline(state: ExperimentState, said: str) -> str:
+    """When and how: `11:15 stopped as asked: …`, the phase in front only where the words do not name it."""
+    at = moment(state.ended.t, state.now) if state.ended is not None and state.ended.t else ""
+    if state.phase in said:
+        return f"{at} {said}" if at else said
+    return f"{state.phase}{at and f', {at}'}{said and f': {said}'}"
+
+
+def _reasons(state: ExperimentState, said: str, width: int) -> list[Line]:
+    """The verdict, what to do, and the evidence: in this order, for the last ones may be cut off."""
+    verdict = state.verdict
+    if verdict is None:
+        return []
+    reason = verdict.text if verdict.text not in said else ""
+    sure = "" if verdict.sure or not reason else " (not certain)"
+    parts = [(line, "text") for line in wrapped(reason + sure, width - 4, 2)]
+    parts += [(line, "text") for line in wrapped(verdict.advice, width - 4, 1)]
+    parts += [(part, "label") for line in verdict.evidence[-EVIDENCE:] for part in wrapped(line, width - 4, 1)]
+    return [[(INDENT, "text"), part] for part in parts]
+
+
+def _onward(state: ExperimentState, said: str, readonly: bool) -> Line:
     """What still runs, and what can be done."""
     survivors = (*(state.ended.survivors if state.ended else ()), *(state.run.survivors if state.run else ()))
-    line: Line = [(INDENT, "text")]
+    line: Line = []
     if survivors:
         pids = ", ".join(str(pid) for pid in dict.fromkeys(survivors))
         line += [(f"still running: process {pids}", "alarm")]
     elif not (state.supervisor_alive or state.trainer_alive or CLEAN in said):
         line += [(CLEAN, "label")]
+    keys: list[tuple[str, str]] = [("l", "logs")]
     if state.phase != "finished" and not readonly and not state.supervisor_alive:
-        line += [("   r", "key"), (" resume", "label")]
-    return [*line, ("   l", "key"), (" logs", "label")]
+        keys.insert(0, ("r", "resume"))
+    for key, text in keys:
+        line += [(INDENT if line else "", "text"), (key, "key"), (f" {text}", "label")]
+    return line
 
 
 class Banner(Lines):
@@ -103,20 +132,23 @@ class Banner(Lines):
         self._height = 0
         self.display = False
 
-    def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
-        return banner_lines(self.view, self.problem, width, self._readonly)[0]
+    def lines(self, width: int, height: int) -> list[Line]:
+        return banner_lines(self.view, self.problem, width, self._readonly, height)[0]
 
     def watch_problem(self) -> None:
-        self._fit()
+        self.fit()
 
     def watch_view(self, view: View | None) -> None:  # noqa: ARG002  the inherited signature
-        self._fit()
+        self.fit()
 
-    def _fit(self) -> None:
-        width = max(20, self.app.size.width - 2)
-        lines, gravity = banner_lines(self.view, self.problem, width, self._readonly)
-        most = max(1, self.app.size.height // 4)
-        wanted = min(len(lines), most)
+    def fit(self) -> None:
+        """As high as the view and the terminal want it."""
+        size = self.app.size
+        # The frame on the left, which says how grave it is, takes a column.
+        lines, gravity = banner_lines(
+            self.view, self.problem, max(20, size.width - 1), self._readonly, room_for(size.height)
+        )
+        wanted = len(lines)
         for name in ("warn", "bad", "good"):
             self.set_class(gravity == name, f"-{name}")
         if wanted and self._height != wanted:

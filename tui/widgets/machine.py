@@ -42,8 +42,11 @@ def _readings(view: View, width: int, height: int, old: bool) -> list[Line]:
     short = height < 5
     lines = gpu_lines((*samples[:-1], sample), width, 1 if short or len(sample.gpus) > 2 else 2)
     workers = _workers(view, sample, old)
+    if height == 1:
+        return [_one_line(sample, width)]
     if short:
-        return [*lines[: max(1, height - 2)], _cpu_and_ram(sample, width), workers]
+        devices = lines[: max(1, height - 2)] if height > 2 or sample.gpus else []
+        return [*devices, _cpu_and_ram(sample, width), workers]
     lines += [_cpu(samples, width, old), _ram(sample, width), workers, _disk(sample, width)]
     memory = view.state.run.memory if view.state.run is not None else None
     if memory is not None and len(lines) + 1 < height:
@@ -186,6 +189,30 @@ def _cpu_and_ram(sample: Sample, width: int) -> Line:
     for more in (shm, disk):
         if more and width_of(line) + 3 + width_of(more) <= width:
             line = [*line, ("   ", "text"), *more]
+    return line
+
+
+def _one_line(sample: Sample, width: int) -> Line:
+    """What is used of each GPU, of the processors and of the memory, as far as it fits."""
+    text, role = _memory(sample)
+    share = sample.cpu / sample.cores if sample.cores else None
+    parts: list[Line] = [
+        [
+            (f"GPU {gpu.index}", "label"),
+            (percent_of(gpu.util).rjust(6), "number"),
+            ("  VRAM ", "label"),
+            (fraction(gpu.memory_used, gpu.memory_total), _full(gpu.memory_used, gpu.memory_total)),
+        ]
+        for gpu in sample.gpus[:2]
+    ]
+    parts += [[("CPU", "label"), (percent(share).rjust(6), "number"), (f" of {sample.cores}", "label")]]
+    parts += [[("RAM ", "label"), (text, role)], _shm(sample)]
+    parts += [[("disk ", "label"), (f"{size(sample.disk_free)} free", _room(sample))]]
+    line: Line = []
+    for part in parts:
+        gap: Line = [("   ", "text")] if line else []
+        if part and width_of(line) + width_of(gap) + width_of(part) <= width:
+            line += [*gap, *part]
     return line
 
 

@@ -20,11 +20,13 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
     if not limit.shares:
         return [[(limit.headline, "label")], *_said(limit.advice, "label", width, 2)]
     text = _said(limit.headline, headline_role(limit), width, 2 if height > 4 else 1)
+    if height == 1:
+        return text
     advice = _said(limit.advice, "label", width, 2 if height > 6 else 1)
     loads = _loads(view)
     room = height - len(text) - len(advice)
     if room < 3:
-        return [_one_line(limit, width), *text, *advice]
+        return [_one_line(limit, width), *text, *advice] if room > 0 else [*text, *advice]
     rows = _rows(limit.shares, room - (1 if loads and room > 4 else 0))
     lines = [_share(share, limit, width) for share in rows]
     if loads and len(lines) + len(text) + len(advice) < height:

@@ -185,9 +185,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def steps_per_epoch(split: Split, profile: Profile) -> int:
-    """Optimizer steps in one epoch of this fold; the last batch may be smaller."""
+    """Optimizer steps in one epoch of this fold; the last batch may be smaller where every sample comes once."""
+    if profile["steps_per_epoch"]:
+        return int(profile["steps_per_epoch"])
     batches = -(-len(split.train) // int(profile["batch_size"]))
     return -(-batches // int(profile["accumulate_steps"]))
+
+
+def draws_per_epoch(split: Split, profile: Profile) -> int:
+    """Samples in one epoch of this fold, the same one more than once if the epoch is longer than the data."""
+    if not profile["steps_per_epoch"]:
+        return len(split.train)
+    return int(profile["steps_per_epoch"]) * int(profile["batch_size"]) * int(profile["accumulate_steps"])
 
 
 def load(path: Path) -> Experiment:
@@ -289,7 +298,12 @@ def resolve_profile(
 
 def training_hash(experiment: Experiment, profile: Profile) -> str:
     """What a run's result depends on beside its data, 16 hex digits: not its speed, nor how many runs there are."""
-    kept = {name: value for name, value in sorted(profile.knobs.items()) if KNOBS[name].kind != "speed only"}
+    # Values that are the default are left out: a knob that comes with a later version changes no hash.
+    kept = {
+        name: value
+        for name, value in sorted(profile.knobs.items())
+        if KNOBS[name].kind != "speed only" and value != KNOBS[name].default
+    }
     runs = experiment.runs
     body = {
         "experiment": msgspec.structs.replace(

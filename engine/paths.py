@@ -43,6 +43,7 @@ class RunPaths:
         self.final = folder / "final.pt"
         self.latest = folder / "latest.json"
         self.manifest = folder / "manifest.json"
+        self.profile = folder / "profile.json"
 
     def segment(self, attempt: int) -> Path:
         """The journal of one attempt; a resumed run begins a new one."""
@@ -80,6 +81,10 @@ class ExperimentPaths:
         self.results = folder / "experiment_results.json"
         self.control = folder / "control"
         self.acknowledged = folder / "control" / "ack"
+
+    def trial(self, number: int) -> RunPaths:
+        """A test of profiles in a process of its own; what it trains is thrown away."""
+        return RunPaths(self.folder / f"trial_{number:02d}")
 
     def run(self, fold: int, restart: int) -> RunPaths:
         return RunPaths(self.folder / f"fold_{fold}_restart_{restart}")

@@ -24,7 +24,10 @@ class Kind(StrEnum):
 
 
 class Knob(NamedTuple):
-    """One setting of how a training runs. `low`/`high` bound numbers; `choices` list the words allowed."""
+    """One setting of how a training runs. `low`/`high` bound numbers; `choices` list the words allowed.
+
+    `live`: it concerns the loader alone, so a training under way can change it between two steps.
+    """
 
     name: str
     default: Value
@@ -34,6 +37,7 @@ class Knob(NamedTuple):
     low: int | None = None
     high: int | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
     def check(self, value: object, where: str = "") -> Value:
         """`value` as this knob's type; raises UsageError naming the range."""
@@ -68,18 +72,40 @@ class Knob(NamedTuple):
 KNOBS: dict[str, Knob] = {
     knob.name: knob
     for knob in (
-        Knob("num_workers", 2, Kind.SPEED, "processes that load samples; 0 loads in the trainer", "processes", 0, 64),
-        Knob("prefetch_factor", 2, Kind.SPEED, "batches each worker keeps ready", "batches", 1, 64),
-        Knob("persistent_workers", True, Kind.SPEED, "keep workers between epochs"),
-        Knob("pin_memory", True, Kind.SPEED, "page-locked batches, for faster copies to a GPU (ignored on CPU)"),
+        Knob(
+            "num_workers",
+            2,
+            Kind.SPEED,
+            "processes that load samples; 0 loads in the trainer",
+            "processes",
+            0,
+            64,
+            live=True,
+        ),
+        Knob("prefetch_factor", 2, Kind.SPEED, "batches each worker keeps ready", "batches", 1, 64, live=True),
+        Knob("persistent_workers", True, Kind.SPEED, "keep workers between epochs", live=True),
+        Knob(
+            "pin_memory",
+            True,
+            Kind.SPEED,
+            "page-locked batches, for faster copies to a GPU (ignored on CPU)",
+            live=True,
+        ),
         Knob(
             "multiprocessing_context",
             "fork",
             Kind.SPEED,
             "how workers start; fork shares memory, spawn does not",
             choices=("fork", "forkserver", "spawn"),
+            live=True,
         ),
-        Knob("in_order", True, Kind.SPEED, "hand batches out in sampler order even if a later one is ready first"),
+        Knob(
+            "in_order",
+            True,
+            Kind.SPEED,
+            "hand batches out in sampler order even if a later one is ready first",
+            live=True,
+        ),
         Knob("batch_size", 1, Kind.OPTIMISATION, "samples in one forward pass", "samples", 1, 1024),
         Knob("accumulate_steps", 1, Kind.OPTIMISATION, "forward passes summed into one step", "passes", 1, 1024),
         Knob(
@@ -97,6 +123,7 @@ KNOBS: dict[str, Knob] = {
             Kind.SPEED,
             "disk maps prepared volumes; ram copies each into every worker that meets it; none prepares anew each time",
             choices=("disk", "ram", "none"),
+            live=True,
         ),
         Knob(
             "steps_per_epoch",
@@ -107,8 +134,26 @@ KNOBS: dict[str, Knob] = {
             0,
             1_000_000,
         ),
-        Knob("val_batch_size", 1, Kind.SPEED, "samples in one forward pass of validation and test", "samples", 1, 1024),
-        Knob("val_num_workers", 0, Kind.SPEED, "processes that load for validation and test", "processes", 0, 64),
+        Knob(
+            "val_batch_size",
+            1,
+            Kind.SPEED,
+            "samples in one forward pass of validation and test",
+            "samples",
+            1,
+            1024,
+            live=True,
+        ),
+        Knob(
+            "val_num_workers",
+            0,
+            Kind.SPEED,
+            "processes that load for validation and test",
+            "processes",
+            0,
+            64,
+            live=True,
+        ),
         Knob("val_every_epochs", 0, Kind.METRIC, "validate every so many epochs; 0 never", "epochs", 0, 100_000),
         Knob(
             "val_patches_per_volume",
@@ -140,7 +185,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, Value]
 
     def __getitem__(self, name: str) -> Any:
-        return self.knobs[name]
+        """The default where an older plan knows nothing of the knob."""
+        return self.knobs[name] if name in self.knobs else KNOBS[name].default
 
 
 def load(path: Path) -> tuple[str, dict[str, Value]]:

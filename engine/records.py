@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.events import Outcome, Stop
+from engine.events import Mode, Outcome, Stop
 from engine.process import Ident
 
 
@@ -65,3 +65,13 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     test_avd: float | None = None
     test_mcc: float | None = None
     duration_seconds: float = 0.0
+
+
+class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """profile.json in a run's folder: the knobs its trainer shall run with. `mode` and `steps` are for test phases."""
+
+    id: str
+    name: str
+    knobs: dict[str, bool | int | float | str]
+    mode: Mode = "train"
+    steps: int = 0

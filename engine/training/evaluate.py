@@ -1,16 +1,16 @@
-"""The held-out subjects: whole volumes through the network without autocast, scored one by one."""
+"""The held-out subjects: through the network without autocast, scored one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import msgspec
 import torch
 
 from engine.training.learner import Learner
-from engine.training.loader import Volumes, collate
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
+from engine.training.samples import Batch
 
 VALIDATION_SUBJECTS = 16
 
@@ -31,29 +31,32 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    learner: Learner, volumes: Volumes, indices: Sequence[int], progress: LongSpan, check_stop: Callable[[], None]
+    learner: Learner, batches: Iterable[Batch], progress: LongSpan, check_stop: Callable[[], None],
+    name_of: Callable[[int], str] = str,
 ) -> Scores:
-    """Dice, AVD, MCC and the loss of every subject of `indices`, in float32. `check_stop` is called before each.
+    """Dice, AVD, MCC and the loss of every sample, in float32, in the order of the batches. `check_stop` is called
+    before each batch.
 
-    Leaves the model as it was, in training mode or not. Each subject's figures are read from the device.
+    Leaves the model as it was, in training mode or not. Each sample's figures are read from the device.
     """
     figures: dict[str, list[float]] = {name: [] for name in (*METRICS, "loss")}
     model, device = learner.model, learner.device
     training = model.training
     model.eval()
     try:
-        for index in indices:
+        for batch in batches:
             check_stop()
-            batch = collate([volumes[0, index]])
             image = batch.image.to(device, memory_format=learner.memory_format)
             label = batch.label.to(device)
             with torch.no_grad():
                 logits = model(image)
-                figures["loss"].append(float(learner.loss(logits, label.long())))  # host-device sync
-                found = counts(logits.argmax(1) > 0, label > 0)  # host-device sync
-            for name, metric in METRICS.items():
-                figures[name].append(metric(found))
-            progress.advance(volumes.subjects[index].id)
+                for i, draw in enumerate(batch.indices):
+                    one, truth = logits[i : i + 1], label[i : i + 1]
+                    figures["loss"].append(float(learner.loss(one, truth.long())))  # host-device sync
+                    found = counts(one.argmax(1) > 0, truth > 0)  # host-device sync
+                    for name, metric in METRICS.items():
+                        figures[name].append(metric(found))
+                    progress.advance(name_of(draw))
     finally:
         model.train(training)
     return Scores(subjects=figures)

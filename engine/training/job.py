@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import UsageError
-from engine.experiment import Plan, Prepared, RunKey, Split, Subject, run_hash, steps_per_epoch
+from engine.experiment import Plan, Prepared, RunKey, Split, Subject, draws_per_epoch, run_hash, steps_per_epoch
 from engine.paths import ExperimentPaths, RunPaths, read_json
 
 FOLDER = re.compile(r"^fold_(\d+)_restart_(\d+)$")
@@ -46,6 +46,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.split, self.plan.profile)
+
+    @property
+    def draws(self) -> int:
+        """Samples in an epoch."""
+        return draws_per_epoch(self.split, self.plan.profile)
 
     @property
     def steps(self) -> int:

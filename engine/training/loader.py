@@ -1,125 +1,91 @@
-"""Samples for the loop: prepared volumes, memory-mapped once per process, in an order that seed and epoch decide."""
+"""Samples for the loop, in an order that seed and epoch decide, from processes that load ahead of it."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.random import Generator
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from engine.experiment import Subject
 from engine.profile import Profile
 from engine.training import seeds
-from engine.training.data.cache import open_case
+from engine.training.samples import Batch, Item, Volumes, collate
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
-Transform = Callable[[NDArray[np.float32], NDArray[np.uint8], Generator], Arrays]
-
-
-class Item(NamedTuple):
-    """One subject: image (1, D, H, W) float32, label (D, H, W) uint8, and the seconds it took to load."""
-
-    image: Tensor
-    label: Tensor
-    subject: int
-    seconds: float
+# A worker in the middle of a long sample is given this long to end by itself.
+PATIENCE_SECONDS = 1.0
+POLL_SECONDS = 0.01
+Draw = tuple[int, int]
 
 
-class Batch(NamedTuple):
-    """image (B, 1, D, H, W) float32, label (B, D, H, W) uint8; `load_seconds` was measured where it was loaded."""
+class Order(Sampler[list[Draw]]):
+    """Batches of (epoch, draw). A draw below `count` is that sample; an epoch longer than the data goes through it
+    again in another order, and its draws count on.
 
-    image: Tensor
-    label: Tensor
-    indices: list[int]
-    load_seconds: float
+    `endless`: epoch after epoch without a pause. Otherwise the one that was begun.
+    """
 
-
-class Volumes(Dataset[Item]):
-    """Prepared subjects by (epoch, index). `transform` may change a sample, drawing from the generator it is given."""
-
-    def __init__(self, subjects: Sequence[Subject], seed: int = 0, transform: Transform | None = None) -> None:
-        self.subjects = tuple(subjects)
+    def __init__(self, count: int, draws: int, batch_size: int, seed: int, endless: bool) -> None:
+        self._count, self._draws, self._batch_size = count, draws, batch_size
         self._seed = seed
-        self._transform = transform
-        self._open: dict[int, Arrays] = {}
-
-    def __len__(self) -> int:
-        return len(self.subjects)
-
-    @property
-    def voxels(self) -> int:
-        """Of one sample."""
-        return int(open_case(Path(self.subjects[0].folder))[0].size)
-
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Raises DataError if the prepared volume is not there or not right."""
-        began = time.perf_counter()
-        epoch, index = key
-        if index not in self._open:
-            self._open[index] = open_case(Path(self.subjects[index].folder))
-        image, label = self._open[index]
-        if self._transform is not None:
-            image, label = self._transform(
-                np.array(image), np.array(label), seeds.sample_generator(self._seed, epoch, index)
-            )
-        # Copies: reading the mapped pages is the work of loading, and happens here, where it is timed.
-        image_tensor = torch.from_numpy(np.array(image, dtype=np.float32))[None]
-        label_tensor = torch.from_numpy(np.array(label, dtype=np.uint8))
-        return Item(image_tensor, label_tensor, index, time.perf_counter() - began)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Memory maps stay behind: a spawned worker opens its own."""
-        return self.__dict__ | {"_open": {}}
-
-
-class Order(Sampler[tuple[int, int]]):
-    """This epoch's permutation, without the samples that were seen before the run was interrupted."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self._count = count
-        self._seed = seed
+        self._endless = endless
         self._epoch = 1
         self._seen: frozenset[int] = frozenset()
 
     def begin(self, epoch: int, seen: Sequence[int] = ()) -> None:
+        """`seen`: draws of this epoch that the training has had already."""
         self._epoch, self._seen = epoch, frozenset(seen)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = seeds.permutation(self._seed, self._epoch, self._count)
-        return iter([(self._epoch, index) for index in order if index not in self._seen])
+    def __iter__(self) -> Iterator[list[Draw]]:
+        epoch, seen = self._epoch, self._seen
+        while True:
+            left = [draw for draw in self._order(epoch) if draw not in seen]
+            for first in range(0, len(left), self._batch_size):
+                yield [(epoch, draw) for draw in left[first : first + self._batch_size]]
+            if not self._endless:
+                return
+            epoch, seen = epoch + 1, frozenset()
 
-    def __len__(self) -> int:
-        return self._count - len(self._seen)
+    def batches(self, seen: int) -> int:
+        """How many are left of an epoch of which so many draws are done."""
+        return -(-(self._draws - seen) // self._batch_size)
+
+    def _order(self, epoch: int) -> list[int]:
+        order: list[int] = []
+        for turn in range(-(-self._draws // self._count)):
+            order += [turn * self._count + i for i in seeds.permutation(self._seed, epoch, self._count, turn)]
+        return order[: self._draws]
 
 
 class Feed:
-    """Batches of one run, with the workers that load them. Nothing it does draws from the global generators."""
+    """Batches of one run, with the workers that load them. Nothing it does draws from the global generators.
 
-    def __init__(self, volumes: Volumes, profile: Profile, seed: int, device_type: str) -> None:
-        self._order = Order(len(volumes), seed)
-        workers = int(profile["num_workers"])
+    Persistent workers load on into the next epoch while this one ends; otherwise each epoch starts its own.
+    """
+
+    def __init__(self, volumes: Volumes, profile: Profile, seed: int, device_type: str, draws: int = 0) -> None:
+        """`draws`: samples in an epoch, 0 for each once."""
+        workers, in_order = int(profile["num_workers"]), bool(profile["in_order"])
+        # Out of order, a batch of the next epoch could come before the last one of this.
+        self._endless = in_order and (workers == 0 or bool(profile["persistent_workers"]))
+        self._order = Order(len(volumes), draws or len(volumes), int(profile["batch_size"]), seed, self._endless)
         with_workers: dict[str, Any] = {
             "prefetch_factor": int(profile["prefetch_factor"]),
             "persistent_workers": bool(profile["persistent_workers"]),
             "multiprocessing_context": str(profile["multiprocessing_context"]),
-            "in_order": bool(profile["in_order"]),
+            "in_order": in_order,
             "worker_init_fn": start_worker,
         }
         self._loader: DataLoader[Item] | None = DataLoader(
-            volumes, batch_size=int(profile["batch_size"]), sampler=self._order, num_workers=workers,
-            collate_fn=collate, pin_memory=bool(profile["pin_memory"]) and device_type == "cuda",
+            volumes, batch_sampler=self._order, num_workers=workers, collate_fn=collate,
+            pin_memory=bool(profile["pin_memory"]) and device_type == "cuda",
             generator=seeds.loader_generator(seed), **(with_workers if workers else {}),
         )
         self._batches: Iterator[Batch] | None = None
-        self._begun: tuple[int, tuple[int, ...]] | None = None
+        self._next: tuple[int, tuple[int, ...]] | None = None
 
     def start(self, epoch: int, seen: Sequence[int] = ()) -> None:
         """Let the workers begin with an epoch; `epoch` then hands its batches out."""
@@ -127,27 +93,59 @@ class Feed:
         self._batches = None
         self._order.begin(epoch, seen)
         self._batches = iter(self._loader)
-        self._begun = (epoch, tuple(seen))
+        self._next = (epoch, tuple(seen))
 
     def epoch(self, epoch: int, seen: Sequence[int] = ()) -> Iterator[Batch]:
-        """The rest of an epoch."""
-        if self._begun != (epoch, tuple(seen)) or self._batches is None:
+        """The rest of an epoch. The workers go on where they are if that is what they load."""
+        if self._next != (epoch, tuple(seen)) or self._batches is None:
             self.start(epoch, seen)
-        self._begun = None
-        assert self._batches is not None
-        return self._batches
+        self._next = None
+        return self._hand_out(epoch, self._order.batches(len(seen)))
+
+    def _hand_out(self, epoch: int, count: int) -> Iterator[Batch]:
+        for left in range(count, 0, -1):
+            assert self._batches is not None
+            batch = next(self._batches)
+            if left == 1 and self._endless:
+                self._next = (epoch + 1, ())
+            yield batch
 
     def close(self) -> None:
         """End the workers: torch does it when nothing refers to the iterator and its loader any more."""
+        if self._batches is not None:
+            hurry(self._batches)
         self._batches = self._loader = None
 
 
-def collate(items: list[Item]) -> Batch:
-    """Items of one shape, one behind the other."""
-    return Batch(
-        torch.stack([item.image for item in items]), torch.stack([item.label for item in items]),
-        [item.subject for item in items], sum(item.seconds for item in items),
+def scoring(volumes: Dataset[Item], indices: Sequence[int], profile: Profile) -> DataLoader[Item]:
+    """Batches of `indices`, in their order, for validation and test; their workers end with the iterator."""
+    workers = int(profile["val_num_workers"])
+    context: dict[str, Any] = {
+        "multiprocessing_context": str(profile["multiprocessing_context"]), "worker_init_fn": start_worker,
+    }
+    return DataLoader(
+        volumes, batch_size=int(profile["val_batch_size"]), sampler=[(0, index) for index in indices],
+        num_workers=workers, collate_fn=collate, generator=seeds.loader_generator(0), **(context if workers else {}),
     )
+
+
+def hurry(batches: Any) -> None:
+    """End workers that are busy with a long sample. torch would wait five seconds for each of them, one by one."""
+    workers = [worker for worker in getattr(batches, "_workers", ()) if worker.is_alive()]
+    with suppress(AttributeError, OSError):  # torch's own parts: without them its own way, slowly
+        batches._workers_done_event.set()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for number, waits in enumerate(batches._workers_status):
+            if waits or batches._persistent_workers:
+                batches._mark_worker_as_unavailable(number, shutdown=True)
+        while time.monotonic() < deadline and any(worker.is_alive() for worker in workers):
+            time.sleep(POLL_SECONDS)
+        if any(worker.is_alive() for worker in workers):
+            # Otherwise torch takes a worker ended here for one that died.
+            torch._C._remove_worker_pids(id(batches))
+            batches._worker_pids_set = False
+            for worker in workers:
+                worker.terminate()
 
 
 def start_worker(_worker: int) -> None:

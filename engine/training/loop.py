@@ -13,21 +13,27 @@ from functools import partial
 
 from torch import Tensor
 
-from engine.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, SpanEnded
+from engine.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
 from engine.journal import Writer, read_ends
 from engine.process import boot_id
+from engine.profile import Profile
+from engine.records import ProfileRequest
 from engine.training import device as devices, manifest, results, seeds
 from engine.training.checkpoint import Loaded, State, Store
 from engine.training.clock import clock_for
 from engine.training.evaluate import Scores, evaluate, validation_indices
 from engine.training.job import Job
 from engine.training.learner import Learner
-from engine.training.loader import Batch, Feed, Volumes
+from engine.training.loader import Feed, scoring
 from engine.training.outcome import earlier_seconds, run_results
 from engine.training.recorder import LINE_SECONDS, Mean, Recorder
+from engine.training.requests import Requests, changed, frozen
+from engine.training.samples import Batch, Patches, Volumes
 from engine.training.stop import Stop, StopRequested
 
 RETRY_SECONDS = 60.0
+# After another profile was taken up, so many steps are written down one by one: enough to tell 5 % apart.
+MEASURED_STEPS = 200
 
 
 class Trainer:
@@ -42,6 +48,7 @@ class Trainer:
         self.stop = stop
         self.began, self.started = began, time.time()
         self.line_seconds = line_seconds
+        self.requests = Requests(job.run.profile)
         self.store = Store(job.run, job.config_hash, job.attempt, self.checkpoints.keep)
         self.resources = ExitStack()
         self.begun = False
@@ -73,10 +80,8 @@ class Trainer:
         self.seen = list(saved.state["epoch"]["seen"]) if saved and not self.at_epoch_end else []
         self.device = devices.chosen(job.plan.device)
         self.held_out = Volumes(job.held_out)
-        self.feed = Feed(Volumes(job.training, job.key.seed), self.knobs, job.key.seed, self.device.type)
-        self.resources.callback(self.feed.close)
-        if self.step < job.steps:
-            self.feed.start(self.epoch, self.seen)
+        self.resources.callback(self.close_feed)
+        self.open_feed(self.knobs)
 
         seeds.seed_everything(job.key.seed)
         self.learner = Learner(experiment, self.knobs, self.device, job.steps)
@@ -116,11 +121,13 @@ class Trainer:
         self.learner.model.train()
         self.recorder.resume()
         with self.recorder.span("data"):
-            batches = self.feed.epoch(epoch, self.seen)
+            self.batches = self.feed.epoch(epoch, self.seen)
         while self.step < epoch * per_epoch:
             self.stop.check()
+            if (request := self.requests.next()) is not None:
+                self.take_up(request)
             lr = self.learner.lr
-            self.train_step(batches)
+            self.train_step(self.batches)
             self.step += 1
             self.recorder.step_ended(self.step, epoch, lr)
             if time.monotonic() >= self.save_due and self.step < epoch * per_epoch:
@@ -135,7 +142,7 @@ class Trainer:
         for _ in range(passes):
             with span("data"):
                 batch = next(batches)
-            self.recorder.loaded(len(batch.indices), batch.load_seconds)
+            self.recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
             self.seen += batch.indices
             with span("h2d"):
                 # Asynchronous from page-locked memory (knob pin_memory); labels travel as bytes and widen there.
@@ -164,10 +171,10 @@ class Trainer:
             self.save(must=True, final=True)
         elif self.checkpoints.epochs and epoch % self.checkpoints.epochs == 0:
             self.save()
-        every = self.knobs["val_every_epochs"]
-        if every and epoch % every == 0:
-            scores = self.score("validate", validation_indices(len(self.held_out)))
-            self.journal.write(Metrics(split="val", values=scores.mean(), epoch=epoch, step=self.step))
+        if self.due("val_every_epochs", epoch):
+            self.tell_scores("val", self.validate())
+        if self.due("reconstruct_every_epochs", epoch):
+            self.tell_scores("volume", self.score("reconstruct", self.held_out, range(len(self.held_out))))
         self.journal.write(
             EpochEnded(
                 epoch=epoch, step=self.step, steps=self.job.steps_per_epoch,
@@ -179,7 +186,7 @@ class Trainer:
         """The held-out fold with the final weights; results.json, and the experiment's results with it."""
         job = self.job
         self.save(must=True, final=True)
-        scores = self.score("evaluate", range(len(self.held_out)))
+        scores = self.score("evaluate", self.held_out, range(len(self.held_out)))
         test = {name: value for name, value in scores.mean().items() if name in results.FIGURES}
         self.journal.write(
             Metrics(split="test", values=test, epoch=job.plan.experiment.epochs, step=self.step), sync=True
@@ -188,9 +195,70 @@ class Trainer:
         run_results(job, scores, self.recorder.losses.value, seconds, self.started)
         results.summarise(job.experiment, job.plan, job.prepared)
 
-    def score(self, name: str, indices: Sequence[int]) -> Scores:
+    def validate(self) -> Scores:
+        """A few held-out subjects, as wholes or in patches: a curve to look at."""
+        indices = validation_indices(len(self.held_out))
+        per_volume = int(self.knobs["val_patches_per_volume"])
+        if not per_volume:
+            return self.score("validate", self.held_out, indices)
+        patches = Patches(self.held_out, per_volume, self.job.key.seed)
+        return self.score("validate", patches, [i * per_volume + n for i in indices for n in range(per_volume)])
+
+    def score(self, name: str, samples: Volumes | Patches, indices: Sequence[int]) -> Scores:
+        def name_of(number: int) -> str:
+            return self.held_out.subjects[number * len(self.held_out) // len(samples)].id
+
         with self.recorder.long(name, len(indices), self.last_epoch, self.step) as progress:
-            return evaluate(self.learner, self.held_out, indices, progress, self.stop.check)
+            return evaluate(
+                self.learner, scoring(samples, indices, self.knobs), progress, self.stop.check, name_of
+            )
+
+    # ------------------------------------------------------------ another profile between two steps
+
+    def take_up(self, request: ProfileRequest) -> None:
+        """Go on with the profile that was asked for, as far as a living training can."""
+        names = changed(self.knobs, request.knobs)
+        if not names:
+            return
+        error = ""
+        if kept := frozen(names):
+            error = f"{', '.join(kept)} cannot change between two steps; the training goes on as it was"
+        began = time.monotonic()
+        if not error:
+            self.recorder.drain()  # host-device sync: the steps before the change are written down before it
+            self.reload(request, names)
+        self.journal.write(
+            ProfileChanged(
+                id=request.id, name=request.name, knobs=self.knobs.knobs, changed=names, step=self.step,
+                epoch=self.epoch, seconds=time.monotonic() - began, error=error,
+            ),
+            sync=True,
+        )
+        self.recorder.resume()
+
+    def reload(self, request: ProfileRequest, names: tuple[str, ...]) -> None:
+        """Another loader from the next sample on. What the former one had loaded ahead is loaded again: nothing is
+        lost, nothing comes twice."""
+        self.knobs = Profile(
+            name=request.name, title="", knobs=self.knobs.knobs | {name: request.knobs[name] for name in names}
+        )
+        self.feed.close()
+        self.open_feed(self.knobs)
+        self.batches = self.feed.epoch(self.epoch, self.seen)
+        self.recorder.write_every_step(MEASURED_STEPS)
+
+    def open_feed(self, knobs: Profile) -> None:
+        """A loader for the epoch under way, its workers at work."""
+        job = self.job
+        volumes = Volumes(
+            job.training, job.key.seed, cache=knobs["cache"], prepare=job.plan.experiment.prepare
+        )
+        self.feed = Feed(volumes, knobs, job.key.seed, self.device.type, job.draws)
+        if self.step < job.steps:
+            self.feed.start(self.epoch, self.seen)
+
+    def close_feed(self) -> None:
+        self.feed.close()
 
     # ------------------------------------------------------------ where in the run
 
@@ -210,8 +278,13 @@ class Trainer:
 
     def passes(self) -> int:
         """Batches in the next step."""
-        left = len(self.job.split.train) - len(self.seen)
+        left = self.job.draws - len(self.seen)
         return min(int(self.knobs["accumulate_steps"]), -(-left // int(self.knobs["batch_size"])))
+
+    def due(self, knob: str, epoch: int) -> bool:
+        """Whether something that happens every so many epochs follows this one."""
+        every = int(self.knobs[knob])
+        return every > 0 and epoch % every == 0
 
     def open_epoch(self) -> None:
         self.seen = []
@@ -265,6 +338,9 @@ class Trainer:
         seeds.restore_rng(state["rng"])
 
     # ------------------------------------------------------------ telling
+
+    def tell_scores(self, split: str, scores: Scores) -> None:
+        self.journal.write(Metrics(split=split, values=scores.mean(), epoch=self.last_epoch, step=self.step))
 
     def tell_precision(self, active: str, evidence: str) -> None:
         self.journal.write(PrecisionActive(requested=self.knobs["precision"], active=active, evidence=evidence))

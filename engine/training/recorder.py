@@ -51,12 +51,13 @@ class _Step:
     """One step, until the device has done it."""
 
     __slots__ = (
-        "data", "epoch", "load_seconds", "loads", "loss", "lr", "marks", "number", "samples", "seconds", "spans",
+        "data", "epoch", "load_cpu", "load_seconds", "load_squares", "loads", "loss", "lr", "marks", "number",
+        "samples", "seconds", "spans",
     )
 
     def __init__(self) -> None:
         self.number = self.epoch = self.samples = self.loads = 0
-        self.seconds = self.data = self.load_seconds = 0.0
+        self.seconds = self.data = self.load_seconds = self.load_squares = self.load_cpu = 0.0
         self.lr: float | None = None
         self.loss: Any = None
         self.marks: list[Any] = []
@@ -138,6 +139,7 @@ class Recorder:
         self._write = write
         self._memory = memory
         self._line_seconds = line_seconds
+        self._singly = 0
         self._pending: deque[_Step] = deque()
         self._line: list[tuple[_Step, float | None]] = []
         self._since_line = 0.0
@@ -145,6 +147,7 @@ class Recorder:
         self._spans = {name: _DeviceSpan(self, name) for name in SPANS if name != "data"}
         self._data = _HostSpan(self)
         self._since = now()
+        self._cpu = time.process_time()
         self._memory_due = self._since
 
     # ------------------------------------------------------------ within a step
@@ -153,11 +156,15 @@ class Recorder:
         """`data` is timed on the host, every other span of events.SPANS on the device."""
         return self._data if name == "data" else self._spans[name]
 
-    def loaded(self, samples: int, load_seconds: float) -> None:
-        """A batch arrived: its samples, and how long loading them took in the workers."""
+    def loaded(self, samples: int, seconds: float, squares: float = 0.0, cpu: float = 0.0, fresh: bool = True) -> None:
+        """A batch arrived: its samples, how long loading them took in the workers (and the squares of it, summed), and
+        their CPU seconds. Not `fresh`: it had been there before, nobody loaded it for this step."""
         self.step.samples += samples
-        self.step.loads += samples
-        self.step.load_seconds += load_seconds
+        if fresh:
+            self.step.loads += samples
+            self.step.load_seconds += seconds
+            self.step.load_squares += squares
+            self.step.load_cpu += cpu
 
     def loss(self, value: Tensor) -> None:
         """The step's loss, one element, still on the device. To be called before the step's last span."""
@@ -180,9 +187,13 @@ class Recorder:
 
     # ------------------------------------------------------------ between steps
 
+    def write_every_step(self, count: int) -> None:
+        """The lines of at least the next `count` steps hold the seconds of each."""
+        self._singly = count
+
     def resume(self) -> None:
         """Steps go on from here: what happened since the last one is not theirs."""
-        self._since = self.now()
+        self._since, self._cpu = self.now(), time.process_time()
 
     def drain(self) -> None:
         """Everything measured so far into the journal. Host-device sync: the steps under way are waited for."""
@@ -230,15 +241,21 @@ class Recorder:
             return
         last, seconds = line[-1][0], [step.seconds for step, _ in line]
         losses = [loss for _, loss in line if loss is not None and math.isfinite(loss)]
+        cpu, before = time.process_time(), self._cpu
+        self._cpu = cpu
         self._write(
             Steps(
                 epoch=last.epoch, step=last.number, steps=len(line), seconds=sum(seconds), low=min(seconds),
                 high=max(seconds), samples=sum(step.samples for step, _ in line),
                 spans=Spans(data=sum(step.data for step, _ in line), **self._sums),
                 load_seconds=sum(step.load_seconds for step, _ in line), loads=sum(step.loads for step, _ in line),
+                load_squares=sum(step.load_squares for step, _ in line),
+                load_cpu=sum(step.load_cpu for step, _ in line), trainer_cpu=cpu - before,
+                each=tuple(round(value, 6) for value in seconds) if self._singly > 0 else None,
                 loss=sum(losses) / len(losses) if losses else None, lr=last.lr,
             )
         )
+        self._singly -= len(line)
         self._line, self._sums = [], {}
         if self.now() >= self._memory_due:
             memory = self._memory()

@@ -22,9 +22,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def permutation(seed: int, epoch: int, count: int) -> list[int]:
-    """0 … count-1 in this epoch's order."""
-    return [int(i) for i in default_rng((seed, epoch)).permutation(count)]
+def permutation(seed: int, epoch: int, count: int, turn: int = 0) -> list[int]:
+    """0 … count-1 in this epoch's order; `turn` counts how often the epoch has gone through the data already."""
+    return [int(i) for i in default_rng((seed, epoch, turn) if turn else (seed, epoch)).permutation(count)]
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> Generator:

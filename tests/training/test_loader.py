@@ -21,7 +21,8 @@ from numpy.random import Generator
 from engine.errors import DataError
 from engine.experiment import Subject
 from engine.profile import Profile, defaults
-from engine.training.loader import Arrays, Batch, Feed, Volumes
+from engine.training.loader import Feed
+from engine.training.samples import Arrays, Batch, Volumes
 from tests.conftest import wait_until
 
 COUNT = 7

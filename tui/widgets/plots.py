@@ -12,19 +12,28 @@ from textual.reactive import reactive
 from engine.state import RunState
 from tui.format import count, duration, loss, significant
 from tui.messages import View
+from tui.plain import wrapped
 from tui.widgets.chart import Point, bounds, columns, curve
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
+from tui.widgets.runs import dice_of
 
 LABEL = 8
 
 
 def step_times(run: RunState) -> list[Point]:
-    """(step, seconds per step) of every bucket behind the first warm-up."""
+    """(step, seconds per step) of every bucket outside the warm-up of the first and of the present attempt.
+
+    The first step is always warm-up here: one that is too little slower to hold a forecast up still bends the curve.
+    """
+    pace = run.pace
+    begins = run.begin.resumed_from_step if run.begin is not None else 0
+    warm = begins + max(1, pace.warm_steps)
+    first = next((segment.first - 1 for segment in pace.segments[:1] if segment.attempt == 0), 1) if begins else warm
     return [
         (b.last - b.steps / 2, b.seconds / b.steps)
-        for b in run.pace.buckets
-        if b.steps and b.last - b.steps >= run.pace.warm_steps
+        for b in pace.buckets
+        if b.steps and (b.last - b.steps >= warm or max(1, first) <= b.last - b.steps < begins)
     ]
 
 
@@ -138,13 +147,47 @@ class DicePlot(Plot):
 
     TITLE = "Dice"
     NUMBER = 9
-    HELP = "Validation Dice over the steps of this run, where the profile validates (val_every_epochs)."
+    HELP = (
+        "Validation Dice over the steps of this run, where the profile validates (val_every_epochs). The test Dice of "
+        "held-out volumes comes when the run ends."
+    )
+
+    def depends(self, view: View) -> tuple[object, ...]:
+        run = view.state.run
+        return (*super().depends(view), run.test if run is not None else None, view.state.plan)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         run = view.state.run
         found = run.curves.get("val/dice", ()) if run is not None else ()
-        self.entitle(significant(found[-1][1]) if found else "")
-        points = [(float(step), value) for step, value in found]
-        return plot_lines(
-            points, width, height, log=self.logarithmic, empty="no validation in this profile", number=significant
-        )
+        test = dice_of(run) if run is not None else None
+        shown = f"test {significant(test)}" if test is not None else significant(found[-1][1]) if found else ""
+        self.entitle(shown)
+        if len(found) > 1:
+            points = [(float(step), value) for step, value in found]
+            return plot_lines(points, width, height, log=self.logarithmic)
+        said = [line for text in dice_words(view) for line in wrapped(text, width - 2, 3)]
+        return [[], *([("  ", "text"), (line, "label")] for line in said)]
+
+
+def dice_words(view: View) -> list[str]:
+    """What there is instead of a curve, and when there will be one."""
+    state, run = view.state, view.state.run
+    found = run.curves.get("val/dice", ()) if run is not None else ()
+    test = dice_of(run) if run is not None else None
+    words: list[str] = []
+    every = 0 if state.plan.experiment.command else int(state.plan.profile["val_every_epochs"])
+    if found:
+        step, value = found[0]
+        words.append(f"one validation so far: {significant(value)} after step {count(step)}")
+    elif state.plan.experiment.command:
+        words.append("no validation yet: the trainer has written no Dice")
+    elif every:
+        often = "one after every epoch" if every == 1 else f"one every {count(every)} epochs"
+        words.append(f"no validation yet: {often} (val_every_epochs)")
+    else:
+        words.append("no validation: val_every_epochs = 0")
+    if test is not None:
+        words.append(f"test Dice at the run's end: {significant(test)}")
+    elif run is None or run.phase in ("waiting", "running"):
+        words.append("the test Dice comes at the run's end")
+    return words

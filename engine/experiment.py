@@ -130,6 +130,31 @@ class RunKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"fold {self.fold} restart {self.restart}"
 
 
+class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A profile to be tested: all its knobs, and in words what is expected of it and why it is tried."""
+
+    name: str
+    knobs: dict[str, bool | int | float | str]
+    why: str = ""
+
+
+class Test(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test of profiles does instead of training: `bench` the first phase, `phases` all of them in order, `tune`
+    looks for the best from the first one on.
+
+    `steps` per phase, 0 for as many as the precision needs. `gate`: after an unstable phase the next one does not
+    start. `batch_sizes`: those the tuner may choose from.
+    """
+
+    __test__ = False  # pytest takes what is called Test for tests
+
+    kind: Literal["bench", "phases", "tune"]
+    phases: tuple[Phase, ...]
+    steps: int = 0
+    gate: bool = True
+    batch_sizes: tuple[int, ...] = ()
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """plan.json: everything a supervisor and a trainer need to know, decided at launch."""
 
@@ -147,6 +172,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     overridden: dict[str, str] = {}
     command: tuple[str, ...] = ()
     created: float = 0.0
+    test: Test | None = None
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,10 +82,6 @@ class ExperimentPaths:
         self.control = folder / "control"
         self.acknowledged = folder / "control" / "ack"
 
-    def trial(self, number: int) -> RunPaths:
-        """A test of profiles in a process of its own; what it trains is thrown away."""
-        return RunPaths(self.folder / f"trial_{number:02d}")
-
     def run(self, fold: int, restart: int) -> RunPaths:
         return RunPaths(self.folder / f"fold_{fold}_restart_{restart}")
 

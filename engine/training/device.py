@@ -68,3 +68,9 @@ def memory(device: torch.device) -> Memory | None:
         allocated=stats.get("allocated_bytes.all.current", 0), reserved=stats.get("reserved_bytes.all.current", 0),
         peak_allocated=stats.get("allocated_bytes.all.peak", 0), peak_reserved=stats.get("reserved_bytes.all.peak", 0),
     )
+
+
+def forget_peak(device: torch.device) -> None:
+    """The next peak is counted from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)

@@ -12,12 +12,15 @@ import msgspec
 from engine.errors import UsageError
 from engine.experiment import Plan, Prepared, RunKey, Split, Subject, draws_per_epoch, run_hash, steps_per_epoch
 from engine.paths import ExperimentPaths, RunPaths, read_json
+from engine.profile import Profile
+from engine.records import ProfileRequest
 
 FOLDER = re.compile(r"^fold_(\d+)_restart_(\d+)$")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """`folder` is the run's. `config_hash` keys its checkpoints and its result."""
+    """`folder` is the run's. `config_hash` keys its checkpoints and its result. `trial`: profiles are measured, and
+    what it trains is thrown away."""
 
     folder: Path
     plan: Plan
@@ -26,6 +29,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     split: Split
     attempt: int
     config_hash: str
+    trial: bool = False
 
     @property
     def run(self) -> RunPaths:
@@ -78,9 +82,14 @@ def read(folder: Path, environ: Mapping[str, str] = os.environ) -> Job:
         counts = f"{len(split.train)} subjects to train on and {len(split.test)} held out"
         raise UsageError(f"{paths.data}: fold {fold} has {counts}")
     segments = RunPaths(folder).segments()
+    if plan.test is not None:
+        asked = read_json(RunPaths(folder).profile, ProfileRequest)
+        if asked is None:
+            raise UsageError(f"{RunPaths(folder).profile}: missing or damaged; it names the profile to measure")
+        plan = msgspec.structs.replace(plan, profile=Profile(name=asked.name, knobs=asked.knobs))
     given = environ.get("STEPTOP_ATTEMPT", "")
     return Job(
         folder=folder, plan=plan, prepared=prepared, key=key, split=split,
         attempt=int(given) if given.isdigit() else len(segments) + 1,
-        config_hash=run_hash(plan, key, prepared.data_hash),
+        config_hash=run_hash(plan, key, prepared.data_hash), trial=plan.test is not None,
     )

@@ -54,6 +54,7 @@ class Trainer:
         self.begun = False
         self.step = 0
         self.seen: list[int] = []
+        self.fresh = True  # batches are loaded, not repeated
         self.saved_as = ""
 
     # ------------------------------------------------------------ the order of things
@@ -142,7 +143,9 @@ class Trainer:
         for _ in range(passes):
             with span("data"):
                 batch = next(batches)
-            self.recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
+            self.recorder.loaded(
+                len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu, fresh=self.fresh
+            )
             self.seen += batch.indices
             with span("h2d"):
                 # Asynchronous from page-locked memory (knob pin_memory); labels travel as bytes and widen there.

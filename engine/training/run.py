@@ -12,12 +12,13 @@ from engine.training.loop import Trainer
 from engine.training.outcome import EXIT, result
 from engine.training.recorder import LINE_SECONDS
 from engine.training.stop import Stop, StopRequested
+from engine.training.trial import Trial
 
 
 def run(job: Job, journal: Writer, stop: Stop, began: float, line_seconds: float = LINE_SECONDS) -> int:
     """The process's exit code. A traceback goes to stderr, its class and words to result.json; `end` is the journal's
     last line. `began`: the process's start by `time.monotonic`."""
-    trainer = Trainer(job, journal, stop, began, line_seconds)
+    trainer = (Trial if job.trial else Trainer)(job, journal, stop, began, line_seconds)
     outcome: Outcome = "finished"
     error: Exception | None = None
     try:

@@ -18,6 +18,7 @@ from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import FOLDER, TOKEN, alive, boot_id, end_all, holding, ident, signal_safely
 from engine.records import ExitInfo, ProcessInfo, ResultInfo
+from engine.saved import saved
 from engine.verdict import Evidence, classify
 
 # A trainer finishes its step and writes a checkpoint when asked to stop; steps of half a minute are normal.
@@ -28,12 +29,13 @@ OOM_SCORE = 400
 
 
 class Files(NamedTuple):
-    """Where a child writes and is written about."""
+    """Where a child writes and is written about; `run`: the run it trains, None for preparing volumes."""
 
     process: Path
     exit: Path
     result: Path
     log: Path
+    run: RunPaths | None = None
 
 
 class Ended(NamedTuple):
@@ -108,6 +110,7 @@ class Attempt:
                 oom_kills=oom_kills,
                 tail=log_tail(self.files.log, self.info.log_offset),
                 rebooted=self.who.boot_id != boot_id(),
+                saved=self.files.run is None or saved(self.files.run),
             )
         )
         write_json(
@@ -127,7 +130,7 @@ class Attempt:
 
 
 def run_files(run: RunPaths) -> Files:
-    return Files(run.process, run.exit, run.result, run.console)
+    return Files(run.process, run.exit, run.result, run.console, run)
 
 
 def prepare_files(paths: ExperimentPaths) -> Files:

@@ -101,19 +101,28 @@ def descendants(pid: int, proc: Path = PROC) -> list[int]:
     return found
 
 
-def holding(token: str, proc: Path = PROC, name: str = TOKEN) -> list[int]:
-    """Own processes whose environment carries `name`=token: descendants that have been re-parented too."""
-    wanted = f"{name}={token}".encode()
-    found = []
+def carrying(name: str, proc: Path = PROC) -> dict[str, list[int]]:
+    """Own processes whose environment has the variable `name`, by its value: one pass over /proc."""
+    mark = f"\0{name}=".encode()
+    found: dict[str, list[int]] = {}
     for entry in proc.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if entry.stat().st_uid == os.getuid() and wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+            if entry.stat().st_uid != os.getuid():
+                continue
+            environ = b"\0" + (entry / "environ").read_bytes()
         except OSError:
             continue
-    return [pid for pid in found if start_ticks(pid, proc) is not None]
+        _, there, rest = environ.partition(mark)
+        if there and start_ticks(int(entry.name), proc) is not None:
+            found.setdefault(os.fsdecode(rest.partition(b"\0")[0]), []).append(int(entry.name))
+    return found
+
+
+def holding(token: str, proc: Path = PROC, name: str = TOKEN) -> list[int]:
+    """Own processes whose environment carries `name`=token: descendants that have been re-parented too."""
+    return carrying(name, proc).get(token, [])
 
 
 def end_all(

@@ -120,7 +120,10 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a screen or a status line says, but for the forecast (a function of this)."""
+    """Everything a screen or a status line says, but for the forecast (a function of this).
+
+    `survivors`: pids of an ended or lost experiment's tree that live on.
+    """
 
     folder: str
     plan: Plan
@@ -137,6 +140,7 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     supervisor_alive: bool = False
     trainer_alive: bool = False
     stalled_seconds: float = 0.0
+    survivors: tuple[int, ...] = ()
     samples: tuple[Sample, ...] = ()
     sentences: tuple[Sentence, ...] = ()
     verdict: Verdict | None = None

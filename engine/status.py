@@ -139,7 +139,7 @@ def status(state: ExperimentState) -> Status:
         stalled_seconds=state.stalled_seconds,
         supervisor_alive=state.supervisor_alive,
         trainer_alive=state.trainer_alive,
-        survivors=state.ended.survivors if state.ended else (),
+        survivors=state.survivors,
         verdict=state.verdict,
     )
 

@@ -36,7 +36,7 @@ from engine.events import (
 from engine.experiment import Plan, Prepared, RunKey, run_hash
 from engine.journal import Writer
 from engine.paths import ExperimentPaths, read_json, write_json
-from engine.process import boot_id, ident
+from engine.process import FOLDER, boot_id, holding, ident, start_ticks
 from engine.records import Completion, SupervisorInfo
 
 LOCKED = 75
@@ -231,9 +231,7 @@ class Supervisor:
         if self.stop is None:
             control.answer(self.paths, asked, True, "nothing was pending")
         elif self.stop == "force":
-            control.answer(
-                self.paths, asked, False, "already ended by force; `steptop resume` goes on from the last checkpoint"
-            )
+            control.answer(self.paths, asked, False, "already ended by force; `steptop resume` goes on with it")
         else:
             self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="cancelled", by=asked.by), sync=True)
             self.cancelled = self.stop == "now"
@@ -284,6 +282,7 @@ class Supervisor:
     def _end(self) -> Outcome:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
         total = len(self.plan.runs)
+        self.survivors = self._left()
         left = "" if self.survivors else "; nothing of it is left running"
         failed = f", {len(self.failed)} failed ({self.failed[0].name})" if self.failed else ""
         if self.stop is not None:
@@ -302,6 +301,12 @@ class Supervisor:
         if done < total:
             return self._say_end("stopped", f"{done} of {total} runs finished{left}", None)
         return self._say_end("finished", f"all {total} runs finished{left}", None)
+
+    def _left(self) -> tuple[int, ...]:
+        """Who lives on, of any of the runs: the last sweep knows only its own run's processes."""
+        known = (pid for pid in self.survivors if start_ticks(pid) is not None)
+        found = holding(str(self.paths.folder), name=FOLDER)
+        return tuple(sorted({*known, *found} - {os.getpid()}))
 
     def _say_end(self, outcome: Outcome, text: str, verdict: Verdict | None) -> Outcome:
         self.close()  # before the last line, which may say that nothing is left running

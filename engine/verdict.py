@@ -21,7 +21,8 @@ EVIDENCE_LINES = 3
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about an ended process. `rc` None: it was nobody's child here. `tail`: the end of its log."""
+    """What is known about an ended process. `rc` None: it was nobody's child here. `tail`: the end of its log.
+    `saved`: there is a checkpoint to go on from."""
 
     result: ResultInfo | None = None
     rc: int | None = None
@@ -31,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     oom_kills: int = 0
     tail: str = ""
     rebooted: bool = False
+    saved: bool = True
 
 
 class Pattern(NamedTuple):
@@ -114,6 +116,11 @@ RESULT_KINDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+def onward(saved: bool) -> str:
+    """What resuming does."""
+    return "goes on from the last checkpoint" if saved else "starts this run again: it had no checkpoint yet"
+
+
 def classify(evidence: Evidence) -> tuple[Outcome, Verdict]:
     """The outcome and its verdict; the first rule that speaks decides."""
     for rule in RULES:
@@ -124,7 +131,7 @@ def classify(evidence: Evidence) -> tuple[Outcome, Verdict]:
         kind="lost",
         text="it is gone and nobody wrote down how it ended"
         + (": the machine was restarted" if evidence.rebooted else ""),
-        advice="`steptop resume` goes on from the last checkpoint",
+        advice=f"`steptop resume` {onward(evidence.saved)}",
         sure=evidence.rebooted,
     )
 
@@ -150,8 +157,8 @@ def _forced(e: Evidence) -> tuple[Outcome, Verdict] | None:
         why = "it did not end in time after being asked to" if e.escalated else "as asked"
         return "stopped", Verdict(
             kind="forced",
-            text=f"ended by force, {why}; steps since the last checkpoint are lost",
-            advice="`steptop resume` goes on from the last checkpoint",
+            text=f"ended by force, {why}; {'steps since the last checkpoint' if e.saved else 'all its steps'} are lost",
+            advice=f"`steptop resume` {onward(e.saved)}",
         )
     return None
 
@@ -194,7 +201,7 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
             text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer",
             sure=False,
             evidence=("signal 9", "no out-of-memory kill was counted meanwhile"),
-            advice="`steptop resume` goes on from the last checkpoint",
+            advice=f"`steptop resume` {onward(e.saved)}",
         )
     found = _pattern(e.tail)
     if found is not None:
@@ -203,7 +210,7 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
         kind="external_kill" if e.signal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) else "crash",
         text=f"ended by {name}",
         evidence=(f"signal {e.signal}", *_last_lines(e.tail)),
-        advice="the log (l) may say more; `steptop resume` goes on from the last checkpoint",
+        advice=f"the log (l) may say more; `steptop resume` {onward(e.saved)}",
     )
 
 

@@ -15,9 +15,11 @@ from engine.experiment import Plan, Prepared
 from engine.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
 from engine.journal import Reader, read_ends
 from engine.paths import ExperimentPaths, read_json
-from engine.process import alive, boot_id
+from engine.process import alive, boot_id, start_ticks
 from engine.records import ProcessInfo, ResultInfo, SupervisorInfo
 from engine.state import ExperimentState, RunState, StopState, new_experiment
+from engine.survivors import SURVIVORS
+from engine.verdict import onward
 
 # machine.jsonl grows by about 0.7 kB every 2 s; this is the last half hour of it.
 SAMPLES_TAIL = 1 << 19
@@ -122,7 +124,9 @@ class Watch:
             stop=self._asked() or state.stop,
         )
         state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
-        if supervised or state.ended is not None:
+        if state.ended is not None:
+            return state if supervised else _still_there(state)
+        if supervised:
             return state
         if training:
             return msgspec.structs.replace(state, phase="running")
@@ -144,20 +148,40 @@ class Watch:
         return stop
 
     def _lost(self, state: ExperimentState, process: ProcessInfo | None) -> ExperimentState:
-        """Supervisor and trainer are gone and no last line was written."""
-        run, current = state.run, state.current
-        if run is not None and current is not None and run.phase == "running":
+        """Supervisor and trainer are gone and no last line was written; loader workers may live on for a while."""
+        run, current, saved = state.run, state.current, False
+        survivors = SURVIVORS.of(self.paths.folder)
+        if run is not None and current is not None:
             folder = self.paths.run(run.key.fold, run.key.restart)
-            result = read_json(folder.result, ResultInfo)
-            said = result is not None and result.attempt == run.attempt
-            phase = result.outcome if said and result is not None else "lost"
-            state = _with_run(state, current, msgspec.structs.replace(run, phase=phase, activity=""))
+            saved = bool(folder.checkpoints()) or (run.checkpoint is not None and not run.checkpoint.error)
+            seen = msgspec.structs.replace(run, survivors=survivors)
+            if run.phase == "running":
+                result = read_json(folder.result, ResultInfo)
+                outcome = result.outcome if result is not None and result.attempt == run.attempt else "lost"
+                seen = msgspec.structs.replace(seen, phase=outcome, activity="")
+            state = _with_run(state, current, seen)
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
-        saved = run is not None and bool(self.paths.run(run.key.fold, run.key.restart).checkpoints())
-        onward = "goes on from the last checkpoint" if saved else "starts this run again: it had no checkpoint yet"
-        verdict = Verdict(kind="lost", text=why, advice=f"resume {onward} (r, or `steptop resume`)", sure=rebooted)
-        return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None)
+        first = "ends what is left and " if survivors else ""
+        advice = f"resume {first}{onward(saved)} (r, or `steptop resume`)"
+        verdict = Verdict(kind="lost", text=why, advice=advice, sure=rebooted)
+        return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None, survivors=survivors)
+
+
+def _still_there(state: ExperimentState) -> ExperimentState:
+    """An ended experiment whose supervisor is gone: who would not be ended then may be gone by now."""
+    if state.ended is not None and state.ended.survivors:
+        left = _living(state.ended.survivors)
+        ended = msgspec.structs.replace(state.ended, survivors=left)
+        state = msgspec.structs.replace(state, ended=ended, survivors=left)
+    if state.run is not None and state.current is not None and state.run.survivors:
+        own = msgspec.structs.replace(state.run, survivors=_living(state.run.survivors))
+        state = _with_run(state, state.current, own)
+    return state
+
+
+def _living(pids: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(pid for pid in pids if start_ticks(pid) is not None)
 
 
 def stalled(state: ExperimentState, now_monotonic: float) -> float:

@@ -89,7 +89,7 @@ def test_status_tells_the_whole_contract_while_it_trains(steptop: Shell) -> None
     assert status["stop"] is None
     text = steptop("status").stdout
     assert "fake  running" in text
-    steptop("stop", "--force")
+    assert "starts this run again" in steptop("stop", "--force").stdout
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
     assert steptop.status()["verdict"]["kind"] == "forced"
 

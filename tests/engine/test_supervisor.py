@@ -19,6 +19,7 @@ from engine.records import ExitInfo, ResultInfo
 from engine.state import ExperimentState
 from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
+from tui.verbs.common import CLEAN, left_over
 
 ENDED = ("finished", "stopped", "failed", "lost")
 
@@ -283,6 +284,80 @@ def test_after_the_end_of_both_the_run_is_lost_and_resume_goes_on(lab: Laborator
     wait_until(lambda: look(paths).phase == "finished", what="the rest")
     ends = [r for r in journal.read(paths.events) if isinstance(r, RunEnded)]
     assert [end.outcome for end in ends] == ["lost", "finished", "finished"]
+
+
+def end(pids: tuple[int, ...]) -> None:
+    for pid in pids:
+        who = process.ident(pid)
+        if who is not None:
+            process.signal_safely(who, signal.SIGKILL)
+
+
+def test_what_outlives_supervisor_and_trainer_is_listed_until_it_is_gone(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
+    fake.setenv("FAKE_SPAWN", "2")
+    fake.setenv("FAKE_STEPS", "10000")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 0, what="steps")
+    trainer = lab.trainer(paths)
+    children = tuple(sorted(set(process.holding(trainer.token)) - {trainer.who.pid}))
+    assert len(children) == 2
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    process.signal_safely(trainer.who, signal.SIGKILL)
+    wait_until(lambda: look(paths).survivors == children, what="the trainer's children on the list")
+    state = look(paths)
+    assert state.phase == "lost"
+    assert state.run is not None and state.run.survivors == children
+    assert left_over(state) == f"still running: process {children[0]}, {children[1]}"
+    assert state.verdict is not None and "ends what is left" in state.verdict.advice
+    end(children)
+    wait_until(lambda: not look(paths).survivors, what="an empty list")
+    assert left_over(look(paths)) == CLEAN
+
+
+def test_the_last_line_says_that_nothing_is_left_only_after_a_look(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+    """A process of the experiment that no sweep knows: it has the folder, but no attempt's token."""
+    fake.setenv("FAKE_STEP_SECONDS", "0.05")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 0, what="steps")
+    stray = subprocess.Popen(["sleep", "600"], env=os.environ | {process.FOLDER: str(paths.folder)})
+    try:
+        control.request(paths, "stop_force")
+        state = until_ended(paths)
+        assert state.ended is not None
+        assert CLEAN not in state.ended.text
+        assert state.survivors == (stray.pid,)
+        assert left_over(state) == f"still running: process {stray.pid}"
+        wait_until(lambda: not look(paths).supervisor_alive, what="the supervisor's end")
+    finally:
+        stray.kill()
+        stray.wait()
+    assert left_over(look(paths)) == CLEAN
+
+
+def test_a_kill_before_the_first_checkpoint_says_that_it_starts_again(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
+    fake.setenv("FAKE_STEPS", "10000")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 0, what="steps")
+    control.request(paths, "stop_force")
+    verdict = until_ended(paths).runs[0].verdict
+    assert verdict is not None
+    assert "all its steps are lost" in verdict.text
+    assert "starts this run again" in verdict.advice
+
+
+def test_a_kill_after_a_checkpoint_says_that_it_goes_on(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
+    fake.setenv("FAKE_EPOCHS", "1000")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    wait_until(lambda: step(paths) > 10, what="an epoch")
+    control.request(paths, "stop_force")
+    verdict = until_ended(paths).runs[0].verdict
+    assert verdict is not None
+    assert "steps since the last checkpoint are lost" in verdict.text
+    assert "goes on from the last checkpoint" in verdict.advice
 
 
 def test_a_trainer_that_finished_while_nobody_looked_is_not_trained_again(

@@ -10,7 +10,10 @@ from engine.errors import UsageError, unknown
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.process import alive
 from engine.records import SupervisorInfo
+from engine.state import ExperimentState
 from engine.text import clean
+
+CLEAN = "nothing of it is left running"
 
 
 def say(text: str = "") -> None:
@@ -39,6 +42,14 @@ def find(logs: Path, name: str | None) -> Path:
     if len(running) == 1:
         return running[0].resolve()
     raise UsageError(f"several experiments are in {logs}; name one of: {', '.join(folder.name for folder in folders)}")
+
+
+def left_over(state: ExperimentState) -> str:
+    """What still runs of an ended or lost experiment, as far as its end does not say that already."""
+    if state.survivors:
+        return f"still running: process {', '.join(str(pid) for pid in state.survivors)}"
+    said = state.ended is not None and CLEAN in state.ended.text
+    return "" if said or state.supervisor_alive or state.trainer_alive else CLEAN
 
 
 def is_running(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from engine.forecast import forecast
 from engine.state import ExperimentState, Sentence, all_sentences
 from engine.watch import Watch
 from tui import format as fmt
-from tui.verbs.common import say
+from tui.verbs.common import left_over, say
 
 POLL_SECONDS = 0.5
 # A pipe is read later, a terminal now.
@@ -83,6 +83,8 @@ def _end(state: ExperimentState) -> int:
             say(f"    {line}")
         if verdict.advice:
             say(f"  {verdict.advice}")
+    if left := left_over(state):
+        say(f"  {left}")
     for run in state.runs:
         if run.test is not None:
             say(f"{run.key.name}: " + ", ".join(f"{name} {value:.3f}" for name, value in run.test.values.items()))

@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 
-from engine import control, launch, logout
+from engine import control, launch, logout, verdict
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.paths import ExperimentPaths
+from engine.saved import saved
+from engine.state import RunState
 from engine.watch import Watch
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow
@@ -75,28 +77,32 @@ def stop(options: argparse.Namespace) -> int:
     name = control.request(paths, options.how, by="the command line")
     if not state.supervisor_alive:
         launch.take_over(folder)
-    deadline = time.monotonic() + ANSWER_SECONDS
+    onward, deadline = _onward(paths, state.run), time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
         answer = control.answer_to(paths, name)
         if answer is not None:
-            say(
-                f"{folder.name}: {_sentence(options.how, answer.text)}"
-                if answer.accepted
-                else f"refused: {answer.text}"
-            )
+            said = _sentence(options.how, answer.text, onward)
+            say(f"{folder.name}: {said}" if answer.accepted else f"refused: {answer.text}")
             return 0 if answer.accepted else 1
         time.sleep(0.05)
     say(f"{folder.name}: asked for, not acknowledged yet; it happens as soon as its supervisor reads it")
     return 0
 
 
-def _sentence(verb: str, text: str) -> str:
+def _onward(paths: ExperimentPaths, run: RunState | None) -> str:
+    """What resuming does after a kill now."""
+    if run is None:
+        return "goes on with what is prepared"
+    return verdict.onward(saved(paths.run(run.key.fold, run.key.restart)))
+
+
+def _sentence(verb: str, text: str, onward: str) -> str:
     if text != "acknowledged":
         return text
     return {
         "stop_after_run": "stops after the present run; `steptop stop --cancel` takes it back",
         "stop_now": "finishes its step, writes a checkpoint and ends; `steptop resume` goes on from there",
-        "stop_force": "ended by force; `steptop resume` goes on from the last checkpoint",
+        "stop_force": f"ended by force; `steptop resume` {onward}",
     }.get(verb, text)
 
 

@@ -21,7 +21,7 @@ from engine.state import ExperimentState
 from engine.text import clean
 from engine.watch import Watch
 from tui import format as fmt
-from tui.verbs.common import find, request_from, say
+from tui.verbs.common import find, left_over, request_from, say
 
 WATCH_SECONDS = 2.0
 ENDED = ("finished", "stopped", "failed", "lost")
@@ -90,6 +90,8 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice else []
     if state.ended is not None:
         lines.append(f"  {state.ended.text}")
+    if state.phase in ENDED and (left := left_over(state)):
+        lines.append(f"  {left}")
     if seen.stalled_seconds:
         lines.append(f"  nothing new for {fmt.duration(seen.stalled_seconds)}: stalled?")
     return lines

@@ -16,6 +16,7 @@ class Situation(NamedTuple):
     view: View | None = None
     readonly: bool = False
     dashboard: bool = True
+    recording: bool = False
 
     @property
     def state(self) -> ExperimentState | None:
@@ -23,14 +24,20 @@ class Situation(NamedTuple):
 
     @property
     def going(self) -> bool:
-        """Something runs that could be stopped."""
+        """Something runs that could be stopped; what is played again does not."""
         state = self.state
-        return state is not None and (state.supervisor_alive or state.trainer_alive) and state.phase not in ENDED
+        return (
+            state is not None
+            and not self.recording
+            and (state.supervisor_alive or state.trainer_alive)
+            and state.phase not in ENDED
+        )
 
     @property
     def resumable(self) -> bool:
         state = self.state
-        return state is not None and not state.supervisor_alive and state.phase in ("stopped", "failed", "lost")
+        over = state is not None and not state.supervisor_alive and state.phase in ("stopped", "failed", "lost")
+        return over and not self.recording
 
 
 class Command(NamedTuple):
@@ -160,7 +167,7 @@ COMMANDS: tuple[Command, ...] = (
         "quit",
         "q,ctrl+q,ctrl+c",
         "Quit",
-        "Leave this screen. Training goes on.",
+        "Leave this screen. A training goes on without it.",
         "quit (training goes on)",
         0,
         shown_key="q",

@@ -28,6 +28,7 @@ from tui.glyphs import AsciiFilter, terminal_is_ascii
 from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
 from tui.monitor import Monitor, Source
 from tui.plain import plain
+from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
 from tui.terminal import LeanDriver
@@ -43,13 +44,14 @@ BY = "the dashboard"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to show; None takes what the settings file says."""
+    """How to show; None takes what the settings file says. `recording`: what the given source plays again."""
 
     low_bandwidth: bool = False
     ascii: bool = False
     theme: str | None = None
     readonly: bool = False
     interval: float | None = None
+    recording: Recording | None = None
 
 
 class SteptopApp(App[None]):
@@ -85,6 +87,7 @@ class SteptopApp(App[None]):
         self.folder = folder
         self.animation_level = "none"
         self._source = source
+        self._recording: Recording | None = None
         self._settings_file = settings_file or stored.path()
         self._settings = stored.load(self._settings_file)
         self._monitor: Monitor | None = None
@@ -152,11 +155,11 @@ class SteptopApp(App[None]):
         self._stop_watching()
         source = self._source if self.folder == folder else None
         self.folder, self._source = folder, None
+        self._recording = self.options.recording if source is not None else None
         make: Callable[[], Source] = (lambda: source) if source is not None else (lambda: Watch(folder))
         self._monitor = Monitor(make, self._post_from(folder), self.interval)
         self._monitor.start()
-        marks = "read-only" if self.options.readonly else ""
-        board = Dashboard(marks, self.options.readonly, self.options.low_bandwidth)
+        board = Dashboard(self.options.readonly, self.options.low_bandwidth, self._recording)
         self._base(board.data_bind(SteptopApp.view, SteptopApp.problem))
 
     def _stop_watching(self) -> None:
@@ -188,7 +191,10 @@ class SteptopApp(App[None]):
     @property
     def situation(self) -> Situation:
         return Situation(
-            self.view, self.options.readonly, any(isinstance(screen, Dashboard) for screen in self.screen_stack)
+            self.view,
+            self.options.readonly,
+            any(isinstance(screen, Dashboard) for screen in self.screen_stack),
+            self._recording is not None,
         )
 
     # ------------------------------------------------------------ commands

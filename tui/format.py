@@ -93,6 +93,15 @@ def moment(at: float | None, now: float) -> str:
     return f"{_DAYS[there.tm_wday]} {there.tm_mday} {_MONTHS[there.tm_mon - 1]} {there.tm_hour:02d}:{there.tm_min:02d}"
 
 
+def date(at: float) -> str:
+    """`Sun 22 Nov`."""
+    try:
+        there = time.localtime(at)
+    except (OverflowError, ValueError, OSError):
+        return DASH
+    return f"{_DAYS[there.tm_wday]} {there.tm_mday} {_MONTHS[there.tm_mon - 1]}"
+
+
 def clock_seconds(at: float) -> str:
     """`14:03:07`."""
     try:

@@ -31,6 +31,7 @@ def open_screen(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace, folder: Path | None, source: Replay | None = None) -> int:
     """The dashboard until it is left; says afterwards that training goes on."""
     from tui.app import Options, SteptopApp
+    from tui.recording import Recording
 
     if folder is not None and source is None and not options.readonly:
         launch.take_over(folder)
@@ -40,6 +41,7 @@ def show(options: argparse.Namespace, folder: Path | None, source: Replay | None
         theme=options.theme,
         readonly=options.readonly or source is not None,
         interval=options.interval,
+        recording=Recording(options.speed, source.begins, source.ends) if source is not None else None,
     )
     app = SteptopApp(
         logs=options.logs, folder=folder, source=source or (Watch(folder) if folder else None), options=chosen

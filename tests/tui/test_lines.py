@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,8 @@ from engine.events import Metrics, Progress, Verdict
 from engine.state import ExperimentState, Sentence
 from tests.tui.conftest import ended, stopping, view
 from tui.actions import COMMANDS, Situation
+from tui.messages import Listed
+from tui.screens.experiments import entry
 from tui.widgets.banner import banner_lines
 from tui.widgets.events import events_lines
 from tui.widgets.finish import finish_lines
@@ -192,6 +195,44 @@ def test_the_header_never_loses_the_state(arc: ExperimentState, width: int) -> N
     assert "● training" in text_of(line)
     assert "arc-meshnet26" in text_of(line)
     assert ("profile conservative" in text_of(line)) == (width >= 120)
+
+
+def before_begin(state: ExperimentState, device: str, runs: int = 30) -> ExperimentState:
+    """`state` before any trainer has said where it trains."""
+    plan = msgspec.structs.replace(state.plan, device=device)
+    waiting = tuple(msgspec.structs.replace(run, phase="waiting", begin=None, step=0) for run in state.runs[:runs])
+    return msgspec.structs.replace(state, plan=plan, runs=waiting, current=None, phase="queued")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("auto", "device –"), ("cpu", "CPU"), ("mps", "MPS"), ("1", "GPU 1"), ("cuda:1", "GPU 1")]
+)
+def test_before_a_trainer_says_its_device_the_header_says_what_was_asked_for_but_not_auto(
+    arc: ExperimentState, asked: str, said: str
+) -> None:
+    assert f" {said} " in text_of(header_line(view(before_begin(arc, asked)), 120))
+    assert "auto" not in text_of(header_line(view(before_begin(arc, asked)), 120))
+
+
+def test_between_runs_the_header_keeps_the_device_of_the_one_before(recorded: Recorded) -> None:
+    state = recorded("compute", 2.4)
+    run = state.run
+    assert run is not None and run.begin is not None and state.current is not None
+    starting = msgspec.structs.replace(run, begin=None, step=0)
+    runs = (*state.runs[: state.current], starting, *state.runs[state.current + 1 :])
+    line = text_of(header_line(view(msgspec.structs.replace(state, runs=runs)), 120))
+    assert run.begin.device_name.removeprefix("NVIDIA ") in line
+
+
+def test_one_run_is_not_called_runs(arc: ExperimentState) -> None:
+    one = before_begin(arc, "auto", runs=1)
+    for said in (
+        text_of(header_line(view(one), 120)),
+        str(entry(Listed(Path("/logs/arc"), view(one)), 120)),
+        *texts(runs_lines(view(one), 60, 12)),
+    ):
+        assert "1 runs" not in said and "1 folds" not in said
+    assert " 1 run " in text_of(header_line(view(one), 120))
 
 
 def test_the_key_bar_names_what_s_will_do(arc: ExperimentState) -> None:

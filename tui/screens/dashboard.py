@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from tui.actions import BY_ACTION, DASHBOARD_ACTIONS, Situation
 from tui.messages import View
+from tui.recording import Recording
 from tui.widgets.banner import Banner
 from tui.widgets.events import EventsPanel
 from tui.widgets.finish import FinishPanel
@@ -48,19 +49,20 @@ class Dashboard(Screen[None]):
     problem: reactive[str] = reactive("", repaint=False, init=False)
     situation: reactive[Situation] = reactive(Situation(), repaint=False, init=False)
 
-    def __init__(self, marks: str = "", readonly: bool = False, calm: bool = False) -> None:
+    def __init__(self, readonly: bool = False, calm: bool = False, recording: Recording | None = None) -> None:
         super().__init__()
-        self._marks = marks
+        self._recording = recording
         self._readonly = readonly
         self._calm = calm
 
     def compose(self) -> ComposeResult:
-        yield Header(self._marks, with_clock=not self._calm).data_bind(Dashboard.view)
+        marks = "read-only" if self._readonly and self._recording is None else ""
+        yield Header(marks, not self._calm, self._recording).data_bind(Dashboard.view)
         yield Banner(self._readonly).data_bind(Dashboard.view, Dashboard.problem)
         with Vertical(id="body"):
             with Horizontal(id="top", classes="row"):
                 yield ProgressPanel(calm=self._calm, id="progress").data_bind(Dashboard.view)
-                yield FinishPanel(id="finish").data_bind(Dashboard.view)
+                yield FinishPanel(readonly=self._readonly, id="finish").data_bind(Dashboard.view)
             with Horizontal(id="middle", classes="row"):
                 yield WherePanel(id="where").data_bind(Dashboard.view)
                 yield MachinePanel(id="machine").data_bind(Dashboard.view)
@@ -74,7 +76,7 @@ class Dashboard(Screen[None]):
         yield KeyBar().data_bind(Dashboard.situation)
 
     def watch_view(self, view: View | None) -> None:
-        self.situation = self.situation._replace(view=view, readonly=self._readonly)
+        self.situation = Situation(view, self._readonly, recording=self._recording is not None)
 
     def on_resize(self) -> None:
         # Its own size may be what it was.

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from engine.errors import UsageError
 from engine.paths import experiments_in
 from engine.watch import Watch
-from tui.format import clock, moment
+from tui.format import clock, moment, plural
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import Listed, OpenExperiment
 from tui.monitor import view_of
@@ -58,7 +58,9 @@ def entry(listed: Listed, width: int) -> Content:
     word = state_word(state)
     run = state.run
     where = (
-        f"run {(state.current or 0) + 1}/{len(state.runs)}" if state.current is not None else f"{len(state.runs)} runs"
+        f"run {(state.current or 0) + 1}/{len(state.runs)}"
+        if state.current is not None
+        else plural(len(state.runs), "run")
     )
     epoch = f"epoch {run.epoch}/{run.epochs}" if run is not None and run.epochs else ""
     if state.phase in ENDED:

@@ -14,7 +14,7 @@ LABEL = 17
 WIDEST = 64
 
 
-def finish_lines(view: View, width: int, height: int) -> list[Line]:
+def finish_lines(view: View, width: int, height: int, readonly: bool = False) -> list[Line]:
     """Four estimates and what they rest on; once it has ended, when and after how long."""
     if view.state.phase in ENDED:
         return ended_lines(view, width)
@@ -24,7 +24,8 @@ def finish_lines(view: View, width: int, height: int) -> list[Line]:
     epoch = state.run.epoch if state.run else 0
     pending = runs_stopped_here(state)
     last = number >= len(state.runs)
-    here: Line = [("stops after it", "notice")] if pending else [("s ", "key"), ("stop after it", "label")]
+    key: Line = [] if readonly else [("s ", "key")]
+    here: Line = [("stops after it", "notice")] if pending else [*key, ("stop after it", "label")]
     rows: list[tuple[Line, Estimate, str]] = [
         ([(f"epoch {epoch}" if epoch else "epoch", "label")], expected.epoch, "number"),
         ([(f"run {number}", "label")], expected.run, "number"),
@@ -119,5 +120,9 @@ class FinishPanel(Panel):
         "warming: the first steps are slower than the rest; until they are over the ranges are wide."
     )
 
+    def __init__(self, *, readonly: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._readonly = readonly
+
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        return finish_lines(view, width, height)
+        return finish_lines(view, width, height, self._readonly)

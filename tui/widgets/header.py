@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from tui.format import clock_seconds
+from engine.state import ExperimentState
+from tui.format import DASH, clock_seconds, date, plural
 from tui.messages import View
 from tui.plain import clipped
+from tui.recording import Recording
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Lines
 from tui.words import state_word
 
+# From here on the header has room for the length of a recording and the day it was made.
+ROOMY = 110
 
-def header_line(view: View, width: int, marks: str = "", with_clock: bool = True) -> Line:
+
+def header_line(
+    view: View, width: int, marks: str = "", with_clock: bool = True, recording: Recording | None = None
+) -> Line:
     """What does not fit goes from the right: device, profile, fold, run; never the state."""
     state, run = view.state, view.state.run
     word = state_word(state)
     name = clipped(state.plan.name, max(8, min(40, width // 3)))
     left: Line = [(" steptop ", "key"), (f" {name} ", "number"), (f" {word.symbol} {word.text} ", word.role)]
+    right: Line = [(f"{clock_seconds(state.now)} ", "label")] if with_clock else [(" ", "label")]
+    if recording is not None:
+        marks = recording.words(state.now, brief=width < ROOMY)
+        right = [(f"{date(state.now)} ", "label"), *right] if with_clock and width >= ROOMY else right
+    if marks:
+        noted: Line = [(f"{marks}  ", "notice")]
+        right = [*noted, *right] if width_of(left) + width_of(noted) + width_of(right) < width else noted
     if state.current is not None and run is not None:
         more: list[Line] = [
             [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
@@ -27,19 +41,13 @@ def header_line(view: View, width: int, marks: str = "", with_clock: bool = True
             ],
         ]
     else:
-        more = [[(f" {len(state.runs)} runs", "label")]]
+        more = [[(f" {plural(len(state.runs), 'run')}", "label")]]
     for part in more:
-        if width_of(left) + width_of(part) < width - 12:
+        if width_of(left) + width_of(part) + width_of(right) < width:
             left = [*left, *part]
-    right: Line = [(f"{clock_seconds(state.now)} ", "label")] if with_clock else [(" ", "label")]
-    if marks:
-        right = [(f"{marks}  ", "notice"), *right]
-    device = (
-        run.begin.device_name or run.begin.device if run is not None and run.begin is not None else state.plan.device
-    )
-    device = device.removeprefix("NVIDIA ")
+    device = device_words(state)
     for text, role, before in (
-        (clipped(device, 28), "text", ""),
+        (clipped(device, 28), "text", "device " if device == DASH else ""),
         (clipped(state.plan.profile.name, 24), "text", "profile "),
     ):
         part = [(before, "label"), (f"{text}   ", role)]
@@ -48,15 +56,27 @@ def header_line(view: View, width: int, marks: str = "", with_clock: bool = True
     return ends(left, right, width)
 
 
+def device_words(state: ExperimentState) -> str:
+    """What trains, in its own words; before a trainer has said, what was asked for, and nothing of `auto`."""
+    begins = [run.begin for run in (state.run, *state.runs[::-1]) if run is not None and run.begin is not None]
+    if begins:
+        return (begins[0].device_name or begins[0].device).removeprefix("NVIDIA ")
+    wanted = state.plan.device.removeprefix("cuda").removeprefix(":")
+    if wanted == "auto":
+        return DASH
+    return f"GPU {wanted or 0}" if wanted.isdigit() or not wanted else wanted.upper()
+
+
 class Header(Lines):
     """One line, always there."""
 
-    def __init__(self, marks: str = "", with_clock: bool = True) -> None:
+    def __init__(self, marks: str = "", with_clock: bool = True, recording: Recording | None = None) -> None:
         super().__init__()
         self._marks = marks
         self._with_clock = with_clock
+        self._recording = recording
 
     def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         if self.view is None:
             return [[(" steptop ", "key"), (" reading the journals …", "label")]]
-        return [header_line(self.view, width, self._marks, self._with_clock)]
+        return [header_line(self.view, width, self._marks, self._with_clock, self._recording)]

@@ -15,14 +15,19 @@ import msgspec
 
 from engine.paths import ExperimentPaths, read_json, write_json
 
-Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel"]
+Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """`name`, `knobs` and `override` (of locks) are for the verb `profile`."""
+
     id: str
     verb: Verb
     by: str = ""
     at: float = 0.0
+    name: str = ""
+    knobs: dict[str, bool | int | float | str] = {}
+    override: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +37,19 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
-def request(paths: ExperimentPaths, verb: Verb, by: str = "") -> str:
+def request(
+    paths: ExperimentPaths,
+    verb: Verb,
+    by: str = "",
+    profile: str = "",
+    knobs: dict[str, bool | int | float | str] | None = None,
+    override: bool = False,
+) -> str:
     """Leave a request; returns its id. Raises OSError if the folder cannot be written."""
     paths.acknowledged.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
-    write_json(paths.control / f"{name}.json", Request(id=name, verb=verb, by=by, at=time.time()))
+    asked = Request(id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override)
+    write_json(paths.control / f"{name}.json", asked)
     return name
 
 

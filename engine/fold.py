@@ -20,9 +20,13 @@ from engine.events import (
     Memory,
     Metrics,
     Note,
+    PhaseBegun,
+    PhaseEnded,
     PrecisionActive,
     PrepareEnded,
     PrepareStarted,
+    ProfileAsked,
+    ProfileChanged,
     Progress,
     RunEnded,
     RunSkipped,
@@ -122,7 +126,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 return new(
                     run, test=record, curves=curves, sentences=_say(run, record.t, f"held-out test: {words}", "good")
                 )
-            return new(run, validation=record, curves=curves)
+            return new(run, validation=record if record.split == "val" else run.validation, curves=curves)
         case CheckpointWritten():
             if record.error:
                 text = (
@@ -142,6 +146,8 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             return new(run, precision=record, sentences=_say(run, record.t, text, "warn" if odd else "info"))
         case Memory():
             return new(run, memory=record)
+        case ProfileChanged():
+            return _fold_profile(run, record)
         case Note():
             return new(run, sentences=_say(run, record.t, record.text, record.level))
         case Gap():
@@ -151,6 +157,32 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             return new(run, activity="", ended=record.t, phase=record.outcome)
         case _:
             return run
+
+
+def _fold_profile(run: RunState, record: ProfileChanged) -> RunState:
+    """Another profile from here on: its pace is a new one."""
+    new = msgspec.structs.replace
+    if record.error:
+        text = f"profile {record.name} was not taken up: {record.error}"
+        return new(run, sentences=_say(run, record.t, text, "warn"))
+    begin = run.begin
+    if begin is not None:
+        workers, batch = record.knobs.get("num_workers"), record.knobs.get("batch_size")
+        begin = new(
+            begin,
+            num_workers=workers if isinstance(workers, int) else begin.num_workers,
+            batch_size=batch if isinstance(batch, int) else begin.batch_size,
+        )
+    values = ", ".join(f"{name} = {record.knobs.get(name)}" for name in record.changed)
+    text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
+    text += f" (new loader in {record.seconds:.2g} s)" if record.changed else ""
+    return new(
+        run,
+        begin=begin,
+        recent=(),
+        pace=pace.rewound(run.pace, record.step) if record.changed else run.pace,
+        sentences=_say(run, record.t, text),
+    )
 
 
 def _epoch_of(step: int, steps_per_epoch: int) -> int:
@@ -216,15 +248,15 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 activity="startup",
                 activity_since=record.t,
             )
-            name = run.key.name
-            text = f"run {index + 1} started: {name}" + (f", attempt {record.attempt}" if record.attempt > 1 else "")
+            text = f"run {index + 1} started: {run.key.name}"
+            text += f", attempt {record.attempt}" if record.attempt > 1 else ""
             return new(
                 _with_run(state, index, run),
                 phase="stopping" if state.stop else "running",
                 current=index,
                 verdict=None,
                 gaps=gaps,
-                sentences=_tell(state, record.t, text),
+                sentences=_tell(state, record.t, text if state.plan.test is None else ""),
             )
         case RunEnded():
             index = _index(state, record.fold, record.restart)
@@ -247,7 +279,10 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 _with_run(state, index, run),
                 runs_ended_here=ended,
                 verdict=record.verdict,
-                sentences=_tell(state, record.t, text, level),
+                # Every process of a test is stopped when it has done its part.
+                sentences=_tell(
+                    state, record.t, "" if state.plan.test is not None and level == "info" else text, level
+                ),
             )
         case RunSkipped():
             index = _index(state, record.fold, record.restart)
@@ -257,6 +292,14 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             return _with_run(state, index, run)
         case StopChanged():
             return _fold_stop(state, record)
+        case ProfileAsked():
+            by = f" by {record.by}" if record.by else ""
+            return new(state, sentences=_tell(state, record.t, f"profile {record.name} asked for{by}"))
+        case PhaseBegun():
+            text = f"phase {record.phase + 1} ({record.name}) begins" if record.round == 0 else ""
+            return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, text))
+        case PhaseEnded():
+            return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, *_visited(record)))
         case ExperimentEnded():
             level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             stop = new(state.stop, phase="done") if state.stop else None
@@ -294,6 +337,18 @@ def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
         phase=state.phase if ended else "stopping",
         sentences=_tell(state, record.t, said, "warn" if record.phase == "acknowledged" else "info"),
     )
+
+
+def _visited(record: PhaseEnded) -> tuple[str, Level]:
+    name = f"phase {record.phase + 1} ({record.name})"
+    if record.verdict.kind != "ok":
+        return f"{name}: {record.verdict.text}", "bad"
+    if record.repeated:
+        cores = record.use.foreign_cores or 0.0
+        return f"{name} is repeated: other processes used {cores:.1f} cores meanwhile", "warn"
+    seconds, samples = sum(record.seconds), sum(record.samples)
+    pace = f": {samples / seconds:.3g} samples/s" if seconds and samples else ""
+    return f"{name}, round {record.round + 1}, {len(record.seconds)} steps{pace}", "info"
 
 
 def _failure(verdict: Verdict | None) -> str:

@@ -13,6 +13,8 @@ from engine.events import (
     Level,
     Memory,
     Metrics,
+    PhaseBegun,
+    PhaseEnded,
     PrecisionActive,
     Progress,
     Sample,
@@ -143,6 +145,7 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     survivors: tuple[int, ...] = ()
     samples: tuple[Sample, ...] = ()
     sentences: tuple[Sentence, ...] = ()
+    visits: tuple[PhaseBegun | PhaseEnded, ...] = ()
     verdict: Verdict | None = None
     ended: ExperimentEnded | None = None
     gaps: tuple[float, ...] = ()

@@ -8,7 +8,6 @@ next supervisor takes that trainer over.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import socket
@@ -17,14 +16,17 @@ import sys
 import time
 from pathlib import Path
 
-from engine import control, journal as journals, logout
+from engine import control, journal as journals, living, logout
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
+from engine.completion import completed
+from engine.conductor import Conductor
 from engine.events import (
     ExperimentEnded,
     Note,
     Outcome,
     PrepareEnded,
     PrepareStarted,
+    ProfileAsked,
     RunEnded,
     RunSkipped,
     RunStarted,
@@ -33,11 +35,12 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.experiment import Plan, Prepared, RunKey, run_hash
+from engine.experiment import Plan, Prepared, RunKey
 from engine.journal import Writer
+from engine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import FOLDER, boot_id, holding, ident, start_ticks
-from engine.records import Completion, SupervisorInfo
+from engine.records import Completion, ProfileRequest, SupervisorInfo
 
 LOCKED = 75
 POLL_SECONDS = 0.2
@@ -58,6 +61,7 @@ class Supervisor:
         self.stop: Stop | None = None
         self.stop_id = ""
         self.finished_here = 0
+        self.place = 0
         self.failed: list[RunKey] = []
         self.survivors: tuple[int, ...] = ()
         self.sampler: subprocess.Popen[bytes] | None = None
@@ -69,7 +73,8 @@ class Supervisor:
 
     def run(self) -> Outcome:
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        adopted = adopt(self.paths, self.plan)
+        # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
+        adopted = adopt(self.paths, self.plan) if self.plan.test is None else None
         strays = end_strays(self.paths, adopted[1] if adopted else None)
         self.journal.write(
             SupervisorStarted(
@@ -100,6 +105,8 @@ class Supervisor:
                 return self._end()
         if not self.plan.experiment.command and not self._prepare():
             return "stopped" if self.stop else "failed"
+        if self.plan.test is not None:
+            return self._test()
         in_a_row = 0
         for key in self.plan.runs:
             if self._stop_due():
@@ -159,6 +166,31 @@ class Supervisor:
                 return outcome
             self.cancelled = False
 
+    def _test(self) -> Outcome:
+        """Visit after visit, instead of runs."""
+        conductor = Conductor(self.paths, self.plan, self.journal, self._conducting, self._kept)
+        text = conductor.conduct()
+        measured = len({visit.phase for visit in conductor.done if visit.verdict.kind == "ok"})
+        left = "" if self.survivors else "; nothing of it is left running"
+        if self.stop is not None:
+            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
+            return self._say_end("stopped", f"stopped as asked: {measured} phases measured{left}", None)
+        if not measured:
+            verdict = conductor.done[-1].verdict if conductor.done else None
+            return self._say_end("failed", text, verdict)
+        return self._say_end("finished", f"{text}{left}", None)
+
+    def _conducting(self, trial: Attempt | None) -> bool:
+        """While a test goes on. `trial` None: between two visits, where a stop after this run takes effect too."""
+        self._obey()
+        if trial is not None and self.stop in ("now", "force"):
+            trial.ask_to_stop(self.stop)
+        self._keep_sampling()
+        return self.stop is not None and (trial is None or self.stop != "after_run")
+
+    def _kept(self) -> set[int]:
+        return {self.sampler.pid} if self.sampler else set()
+
     def _see_through(self, key: RunKey, attempt: Attempt, started: bool = False) -> Outcome:
         """Follow a trainer to its end and write down how it ended."""
         if started:
@@ -172,6 +204,7 @@ class Supervisor:
                 ),
                 sync=True,
             )
+        self.place = self.plan.runs.index(key)
         ended = self._follow(attempt)
         self.journal.write(
             RunEnded(
@@ -205,14 +238,15 @@ class Supervisor:
             self._keep_sampling()
             attempt.wait(POLL_SECONDS)
         self._obey()
-        keep = {self.sampler.pid} if self.sampler else set()
-        return attempt.close(keep)
+        return attempt.close(self._kept())
 
     def _obey(self) -> None:
         """Take up what was asked for since the last look."""
         for asked in control.pending(self.paths):
             if asked.verb == "stop_cancel":
                 self._cancel(asked)
+            elif asked.verb == "profile":
+                self._change_profile(asked)
             elif (mode := VERBS.get(asked.verb)) is None:
                 control.answer(self.paths, asked, False, f"unknown request {asked.verb!r}")
             elif self.stop is not None and RANK[mode] <= RANK[self.stop]:
@@ -222,6 +256,23 @@ class Supervisor:
                 control.answer(self.paths, asked, True, "acknowledged")
         if self._terminated and self.stop not in ("now", "force"):
             self._set_stop("now", "", "SIGTERM")
+
+    def _change_profile(self, asked: control.Request) -> None:
+        """Into the plan for the runs to come, and into the folder of the one under way, whose trainer looks there."""
+        why = living.refusal(self.plan, asked)
+        if not why and self.plan.test is not None:
+            why = "a test of profiles goes through its own"
+        if why:
+            control.answer(self.paths, asked, False, why)
+            return
+        self.plan = living.with_profile(self.plan, asked)
+        write_json(self.paths.plan, self.plan)
+        profile = self.plan.profile
+        self.journal.write(ProfileAsked(id=asked.id, name=profile.name, knobs=profile.knobs, by=asked.by), sync=True)
+        for key in self.plan.runs[self.place : self.place + 1]:
+            run = self.paths.run(key.fold, key.restart)
+            write_json(run.profile, ProfileRequest(id=asked.id, name=profile.name, knobs=profile.knobs))
+        control.answer(self.paths, asked, True, "acknowledged")
 
     def _set_stop(self, mode: Stop, name: str, by: str) -> None:
         self.stop, self.stop_id = mode, name
@@ -261,23 +312,12 @@ class Supervisor:
     # ------------------------------------------------------------ what is done, and the end
 
     def _complete(self, key: RunKey) -> bool:
-        """Whether results.json holds this very configuration's result; another's is moved aside, not overwritten."""
-        run = self.paths.run(key.fold, key.restart)
-        done = read_json(run.results, Completion)
-        if done is None:
-            return False
-        if self.plan.experiment.command:
-            wanted = self.plan.training_hash
-        else:
-            prepared = read_json(self.paths.data, Prepared)
-            wanted = run_hash(self.plan, key, prepared.data_hash if prepared else "")
-        if done.config_hash == wanted:
+        done, aside = completed(self.paths, self.plan, key)
+        if aside is not None:
+            self._note(f"{key.name}: results.json belongs to another configuration; kept as {aside.name}", "warn")
+        if done is not None:
             self.journal.write(RunSkipped(fold=key.fold, restart=key.restart, dice=done.test_dice))
-            return True
-        aside = run.results.with_name(f"results.{done.config_hash or 'unknown'}.json")
-        run.results.replace(aside)
-        self._note(f"{key.name}: results.json belongs to another configuration; kept as {aside.name}", "warn")
-        return False
+        return done is not None
 
     def _end(self) -> Outcome:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
@@ -323,18 +363,6 @@ class Supervisor:
             self.sampler.terminate()
             self.sampler.wait(5)
             self.sampler = None
-
-
-def take_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock until this process ends; None if another holds it. flock, not POSIX locks:
-    those are silently lost when any descriptor of the file is closed."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def main(folder: Path) -> int:

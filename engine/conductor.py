@@ -1,0 +1,275 @@
+"""Tests of profiles: one visit after another to a trial that does nothing else, each written down as it was.
+
+What comes next is decided by engine.courses from what is done. A trial is reused as long as only the loader changes; a
+batch size, a precision or a compiled model gets a process of its own, so that running out of memory ends that alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from engine import contention, courses
+from engine.attempt import Attempt, Ended, begin_run
+from engine.courses import Visit
+from engine.events import (
+    SPANS,
+    Gpu,
+    Memory,
+    PhaseBegun,
+    PhaseEnded,
+    ProfileChanged,
+    ProfileMeasured,
+    RunEnded,
+    RunStarted,
+    Sample,
+    Spans,
+    Steps,
+    Use,
+    Verdict,
+)
+from engine.experiment import Plan
+from engine.journal import Reader, Writer, read
+from engine.paths import ExperimentPaths, write_json
+from engine.process import descendants
+from engine.profile import KNOBS, Value
+from engine.records import ProfileRequest
+from engine.sampler import smaps
+
+POLL_SECONDS = 0.1
+OK = Verdict(kind="ok", text="measured")
+
+
+class Visited(NamedTuple):
+    """What a visit left in the trial's journal. `verdict`: ok, or why the trial ended."""
+
+    steps: list[Steps]
+    memory: Memory | None
+    swap_seconds: float
+    verdict: Verdict
+
+
+class Conductor:
+    """`tick` obeys requests and keeps sampling; it returns whether to stop. `keep` are the children of this process
+    that are not the trial's."""
+
+    def __init__(
+        self,
+        paths: ExperimentPaths,
+        plan: Plan,
+        journal: Writer,
+        tick: Callable[[Attempt | None], bool],
+        keep: Callable[[], set[int]],
+    ) -> None:
+        self.paths = paths
+        self.plan = plan
+        self.journal = journal
+        self.run = paths.run(plan.runs[0].fold, plan.runs[0].restart)
+        self.done = [record for record in read(paths.events) if isinstance(record, PhaseEnded)]
+        self._tick = tick
+        self._keep = keep
+        self._trial: Attempt | None = None
+        self._fixed: dict[str, Value] = {}
+        self._reader: Reader | None = None
+        self._machine = Reader(paths.machine)
+
+    def conduct(self) -> str:
+        """Until the course is through or a stop is asked for; why it ended, in words ('' for a stop)."""
+        try:
+            while not self._tick(None):
+                visit = courses.next_visit(self.plan, self.done)
+                if isinstance(visit, str):
+                    return visit
+                self.perform(visit)
+            return ""
+        finally:
+            self.end_trial()
+
+    # ------------------------------------------------------------ one visit
+
+    def perform(self, visit: Visit) -> None:
+        name = uuid.uuid4().hex[:12]
+        request = ProfileRequest(id=name, name=visit.name, knobs=visit.knobs, mode=visit.mode, steps=visit.steps)
+        self.journal.write(
+            PhaseBegun(
+                phase=visit.phase,
+                round=visit.round,
+                name=visit.name,
+                knobs=visit.knobs,
+                steps=visit.steps,
+                mode=visit.mode,
+                low=visit.low,
+                high=visit.high,
+                basis=visit.basis,
+                trial=name,
+            )
+        )
+        write_json(self.run.profile, request)
+        began = time.time()
+        trial = self.trial_for(visit)
+        visited, foreign, own = self.follow(trial, name)
+        if visited is None:
+            return  # a stop was asked for: nothing of this visit counts
+        use = self.use(trial, visited, began, foreign, own)
+        cores = len(os.sched_getaffinity(0))
+        before = sum(done.repeated for done in self.done if (done.phase, done.round) == (visit.phase, visit.round))
+        repeated = visited.verdict.kind == "ok" and contention.disturbed(foreign, cores) and before < courses.REPEATS
+        record = PhaseEnded(
+            phase=visit.phase,
+            round=visit.round,
+            name=visit.name,
+            knobs=visit.knobs,
+            mode=visit.mode,
+            trial=name,
+            verdict=visited.verdict,
+            swap_seconds=visited.swap_seconds,
+            use=use,
+            repeated=repeated,
+            **summed(visited.steps),  # type: ignore[arg-type]
+        )
+        self.journal.write(record, sync=True)
+        self.done.append(record)
+        if visited.verdict.kind != "ok":
+            self._trial = None
+
+    def follow(self, trial: Attempt, name: str) -> tuple[Visited | None, float, float]:
+        """Until the trial has done its steps or is no more; with the cores that others and that it used meanwhile."""
+        steps: list[Steps] = []
+        memory: Memory | None = None
+        swap, here = 0.0, False
+        before = self.read_cpu(trial)
+        assert self._reader is not None
+        while True:
+            over = trial.ended()
+            for record in [record for block in self._reader.read_all() for record in block]:
+                match record:
+                    case ProfileChanged(id=found) if found == name:
+                        swap, here, before = record.seconds, True, self.read_cpu(trial)
+                        if record.error:
+                            return self.failed(steps, record.error), 0.0, 0.0
+                    case Steps() if here:
+                        steps.append(record)
+                    case Memory() if here:
+                        memory = record
+                    case ProfileMeasured(id=found) if found == name:
+                        after = self.read_cpu(trial)
+                        visited = Visited(steps, memory, swap, OK)
+                        return visited, contention.foreign_cores(before, after), contention.own_cores(before, after)
+            if over:
+                return Visited(steps, memory, swap, self.close(trial).verdict), 0.0, 0.0
+            if self._tick(trial):
+                return None, 0.0, 0.0
+            trial.wait(POLL_SECONDS)
+
+    def failed(self, steps: list[Steps], why: str) -> Visited:
+        return Visited(steps, None, 0.0, Verdict(kind="refused", text=why))
+
+    def use(self, trial: Attempt, visited: Visited, began: float, foreign: float, own: float) -> Use:
+        """What the visit used, from readings of the machine within it and one at its end."""
+        samples = [r for block in self._machine.read_all() for r in block if isinstance(r, Sample) and r.t >= began]
+        pids = descendants(trial.who.pid)
+        sizes = [size for pid in pids if (size := smaps(pid)) is not None]
+        trainer = smaps(trial.who.pid)
+        shm = os.statvfs("/dev/shm")  # noqa: S108  looked at, not written to
+        now = sum(pss for _, pss, _ in sizes) + (trainer[1] if trainer else 0)
+        peaks = [sum(worker.pss or worker.rss for worker in sample.workers) for sample in samples] + [now]
+        gpus = [gpu for sample in samples for gpu in sample.gpus if gpu.own_memory]
+        utils = [gpu.util for gpu in gpus if gpu.util is not None]
+        return Use(
+            ram_peak=max(peaks) or None,
+            worker_pss=sum(pss for _, pss, _ in sizes) // len(sizes) if sizes else None,
+            worker_uss=sum(uss for _, _, uss in sizes) // len(sizes) if sizes else None,
+            trainer_pss=trainer[1] if trainer else None,
+            shm_peak=max([sample.shm_used for sample in samples] + [(shm.f_blocks - shm.f_bavail) * shm.f_frsize]),
+            gpu_util=sum(utils) / len(utils) if utils else None,
+            vram_allocated=visited.memory.peak_allocated if visited.memory else None,
+            vram_reserved=visited.memory.peak_reserved if visited.memory else None,
+            vram_device=max((gpu.memory_used or 0 for gpu in gpus), default=0) or None,
+            vram_total=gpus[-1].memory_total if gpus else None,
+            foreign_vram=max((others(gpu) for gpu in gpus), default=0) or None,
+            own_cores=round(own, 3),
+            foreign_cores=round(foreign, 3),
+        )
+
+    def read_cpu(self, trial: Attempt) -> contention.Reading:
+        """The trial, its workers, this process and its sampler."""
+        own = {os.getpid(), *descendants(os.getpid()), trial.who.pid, *descendants(trial.who.pid)}
+        return contention.read(own)
+
+    # ------------------------------------------------------------ the trial's process
+
+    def trial_for(self, visit: Visit) -> Attempt:
+        """The one that runs, if it can take the visit's knobs; otherwise a new one in its place."""
+        fixed = {name: visit.knobs[name] for name, knob in KNOBS.items() if not knob.live and name in visit.knobs}
+        if self._trial is not None and not self._trial.ended() and fixed == self._fixed:
+            return self._trial
+        self.end_trial()
+        key = self.plan.runs[0]
+        trial = begin_run(self.paths, self.plan, key)
+        self._trial, self._fixed = trial, fixed
+        self._reader = Reader(self.run.segment(trial.number))
+        self.journal.write(
+            RunStarted(
+                fold=key.fold, restart=key.restart, attempt=trial.number, pid=trial.who.pid, device=self.plan.device
+            ),
+            sync=True,
+        )
+        return trial
+
+    def end_trial(self) -> None:
+        trial = self._trial
+        if trial is None:
+            return
+        while not trial.ended():
+            trial.ask_to_stop("now")
+            self._tick(trial)
+            trial.wait(POLL_SECONDS)
+        self.close(trial)
+
+    def close(self, trial: Attempt) -> Ended:
+        ended = trial.close(self._keep())
+        key = self.plan.runs[0]
+        self._trial = None
+        self.journal.write(
+            RunEnded(
+                fold=key.fold,
+                restart=key.restart,
+                attempt=trial.number,
+                outcome=ended.outcome,
+                verdict=ended.verdict,
+                seconds=ended.seconds,
+                rc=ended.rc,
+                swept=ended.swept,
+                survivors=ended.survivors,
+            ),
+            sync=True,
+        )
+        return ended
+
+
+def others(gpu: Gpu) -> int:
+    """Bytes of a GPU's memory that other processes use."""
+    return max(0, (gpu.memory_used or 0) - (gpu.own_memory or 0))
+
+
+def summed(lines: Sequence[Steps]) -> dict[str, object]:
+    """The raw content of PhaseEnded, from the lines of a journal."""
+    totals = {name: sum(getattr(line.spans, name) for line in lines) for name in SPANS}
+    return {
+        "seconds": tuple(second for line in lines for second in line.each or ()),
+        "samples": tuple(n for line in lines for n in shared(line.samples, line.steps)),
+        "spans": Spans(**totals),
+        "load_seconds": sum(line.load_seconds for line in lines),
+        "load_squares": sum(line.load_squares for line in lines),
+        "load_cpu": sum(line.load_cpu for line in lines),
+        "loads": sum(line.loads for line in lines),
+        "trainer_cpu": sum(line.trainer_cpu for line in lines),
+    }
+
+
+def shared(samples: int, steps: int) -> list[int]:
+    """A line's samples over its steps, as evenly as whole numbers go: a smaller last batch is not told apart."""
+    return [samples // steps + (i < samples % steps) for i in range(steps)]

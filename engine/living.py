@@ -1,0 +1,46 @@
+"""Another profile for a training under way: what of it a living trainer can take, and what the plan then says."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.control import Request
+from engine.errors import UsageError
+from engine.experiment import Plan
+from engine.profile import KNOBS, Profile, Value, check_all
+
+
+def changes(plan: Plan, knobs: dict[str, Value]) -> dict[str, Value]:
+    """The knobs that would differ."""
+    return {name: value for name, value in knobs.items() if name in KNOBS and value != plan.profile[name]}
+
+
+def refusal(plan: Plan, asked: Request) -> str:
+    """Why a living training cannot take the profile; '' if it can."""
+    try:
+        check_all(asked.knobs, "the profile")
+    except UsageError as error:
+        return str(error)
+    differing = changes(plan, asked.knobs)
+    if plan.experiment.command:
+        return "this experiment brings its own trainer; its profile cannot be changed from here"
+    fixed = [name for name in differing if not KNOBS[name].live]
+    if fixed:
+        kinds = {str(KNOBS[name].kind) for name in fixed}
+        return (
+            f"{', '.join(fixed)} cannot change in a living training ({', '.join(sorted(kinds))}, or a process of its "
+            "own is needed): stop it and launch it with that profile, or test it with `steptop phases`"
+        )
+    locked = [name for name in differing if name in plan.experiment.locks]
+    if locked and not asked.override:
+        lock = plan.experiment.locks[locked[0]]
+        return f"{locked[0]} is locked at {lock.value} by the experiment: {lock.reason}"
+    return ""
+
+
+def with_profile(plan: Plan, asked: Request) -> Plan:
+    """`plan` from now on: later runs and resumed ones start with the profile, and overridden locks are on record."""
+    differing = changes(plan, asked.knobs)
+    profile = Profile(name=asked.name or plan.profile.name, knobs=plan.profile.knobs | differing)
+    reasons = {name: plan.experiment.locks[name].reason for name in differing if name in plan.experiment.locks}
+    return msgspec.structs.replace(plan, profile=profile, overridden=plan.overridden | reasons)

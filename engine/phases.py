@@ -1,0 +1,227 @@
+"""What test phases showed, each beside what was expected of it and beside the first one, as data for table and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, sqrt
+
+import msgspec
+
+from engine.events import SPANS, AnyRecord, Mode, PhaseBegun, PhaseEnded, Use, Verdict
+from engine.experiment import Plan, Prepared, steps_per_epoch
+from engine.measure import Load, Measurement, measured, merged, period
+from engine.profile import KNOBS, Profile, Value
+from engine.ratio import Ratio, ratio
+
+
+class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase. `changed`: its knobs that differ from the first phase's. `verdict`: ok, faster, slower, not
+    distinguishable, unstable, or the kind of end the test came to. `ratio`: samples/s over the first phase's.
+    `low`/`high`: samples per second expected before it began. `seconds`: what an epoch, a run and the experiment
+    would take, training steps alone."""
+
+    number: int
+    name: str
+    knobs: dict[str, Value]
+    mode: Mode = "train"
+    changed: dict[str, Value] = {}
+    measured: Measurement | None = None
+    verdict: str = "waiting"
+    text: str = ""
+    evidence: tuple[str, ...] = ()
+    advice: str = ""
+    ratio: Ratio | None = None
+    low: float | None = None
+    high: float | None = None
+    basis: str = ""
+    use: Use = Use()
+    rounds: int = 0
+    repeated: int = 0
+    swap_seconds: float | None = None
+    seconds: dict[str, float] = {}
+
+    @property
+    def attributable(self) -> bool:
+        """Whether an effect can be put down to one knob."""
+        return len(self.changed) <= 1
+
+
+# ---------------------------------------------------------------- one phase's visits
+
+
+def measurement(done: Sequence[PhaseEnded], number: int) -> Measurement | None:
+    """Of all visits to a phase that count; None while none of them gives any."""
+    visits = [visit for visit in done if visit.phase == number and not visit.repeated and visit.verdict.kind == "ok"]
+    found = [one for visit in visits if (one := _visit(visit)) is not None]
+    return merged(found) if found else None
+
+
+def _visit(visit: PhaseEnded) -> Measurement | None:
+    steps = len(visit.seconds)
+    load = None
+    if visit.loads and visit.mode == "train":
+        mean = visit.load_seconds / visit.loads
+        spread = max(0.0, visit.load_squares / visit.loads - mean**2)
+        load = Load(seconds=mean, cv=sqrt(spread) / mean if mean else None, cpu_seconds=visit.load_cpu / visit.loads)
+    try:
+        return measured(
+            visit.seconds,
+            visit.samples,
+            period(visit.knobs) if visit.mode != "resident" else 1,
+            knobs=visit.knobs,
+            spans={name: getattr(visit.spans, name) / steps for name in SPANS} if steps else {},
+            load=load,
+            trainer_cpu_seconds=visit.trainer_cpu / steps if steps else None,
+        )
+    except ValueError:
+        return None
+
+
+def unstable(done: Sequence[PhaseEnded], number: int) -> str:
+    """Why a phase's figures cannot be relied on; '' if they can, or if there are none yet."""
+    found = measurement(done, number)
+    return found.unstable if found is not None else ""
+
+
+def expected(done: Sequence[PhaseEnded], knobs: dict[str, Value]) -> tuple[float | None, float | None, str]:
+    """Samples per second to be expected of `knobs` from what has been measured so far, and on what basis."""
+    return None, None, ""
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def results(plan: Plan, prepared: Prepared | None, records: Sequence[AnyRecord]) -> tuple[PhaseResult, ...]:
+    """Every phase of the plan, and those that the course made up, in the order of their numbers."""
+    begun = [record for record in records if isinstance(record, PhaseBegun)]
+    done = [record for record in records if isinstance(record, PhaseEnded)]
+    planned = plan.test.phases if plan.test is not None else ()
+    count = max([len(planned), *(record.phase + 1 for record in begun)])
+    found: list[PhaseResult] = []
+    for number in range(count):
+        first = next((record for record in begun if record.phase == number), None)
+        if first is None and number >= len(planned):
+            continue
+        name = first.name if first is not None else planned[number].name
+        knobs = first.knobs if first is not None else planned[number].knobs
+        found.append(
+            PhaseResult(
+                number=number,
+                name=name,
+                knobs=knobs,
+                mode=first.mode if first is not None else "train",
+                low=first.low if first is not None else None,
+                high=first.high if first is not None else None,
+                basis=first.basis if first is not None else "",
+            )
+        )
+    base = measurement(done, found[0].number) if found else None
+    return tuple(_result(one, found[0], base, plan, prepared, begun, done) for one in found)
+
+
+def _result(
+    one: PhaseResult,
+    first: PhaseResult,
+    base: Measurement | None,
+    plan: Plan,
+    prepared: Prepared | None,
+    begun: Sequence[PhaseBegun],
+    done: Sequence[PhaseEnded],
+) -> PhaseResult:
+    visits = [visit for visit in done if visit.phase == one.number]
+    counted = [visit for visit in visits if not visit.repeated]
+    failed = next((visit.verdict for visit in counted if visit.verdict.kind != "ok"), None)
+    found = measurement(done, one.number)
+    compared = ratio(base, found) if base is not None and found is not None and one.number != first.number else None
+    under_way = sum(record.phase == one.number for record in begun) > len(visits)
+    verdict, text = _verdict(found, compared, failed, under_way)
+    return msgspec.structs.replace(
+        one,
+        changed={k: v for k, v in one.knobs.items() if v != first.knobs.get(k, v)},
+        measured=found,
+        verdict=verdict,
+        text=text,
+        evidence=failed.evidence if failed else (),
+        advice=failed.advice if failed else "",
+        ratio=compared if one.mode == "train" else None,
+        use=_use([visit.use for visit in counted]),
+        rounds=len(counted),
+        repeated=sum(visit.repeated for visit in visits),
+        swap_seconds=next((visit.swap_seconds for visit in counted if visit.swap_seconds), None),
+        seconds=extrapolated(plan, prepared, one.knobs, found) if found is not None and one.mode == "train" else {},
+    )
+
+
+def _verdict(
+    found: Measurement | None, compared: Ratio | None, failed: Verdict | None, under_way: bool
+) -> tuple[str, str]:
+    if failed is not None:
+        return failed.kind, failed.text
+    if found is None:
+        return ("running", "") if under_way else ("waiting", "")
+    if found.unstable:
+        return "unstable", found.unstable
+    if compared is not None:
+        return compared.verdict, ""
+    return "ok", ""
+
+
+def _use(uses: Sequence[Use]) -> Use:
+    """The peak of peaks; means of the rest."""
+    if not uses:
+        return Use()
+    merged_use: dict[str, float | int | None] = {}
+    for field in msgspec.structs.fields(Use):
+        values = [value for use in uses if (value := getattr(use, field.name)) is not None]
+        whole = field.name in ("gpu_util", "own_cores", "foreign_cores", "ram_slope")
+        merged_use[field.name] = (sum(values) / len(values) if whole else max(values)) if values else None
+    return msgspec.convert(merged_use, Use)
+
+
+def extrapolated(
+    plan: Plan, prepared: Prepared | None, knobs: dict[str, Value], found: Measurement
+) -> dict[str, float]:
+    """Seconds of training steps in an epoch, a run and the experiment; what else happens is not in them."""
+    if prepared is None:
+        return {}
+    profile = Profile(name="", knobs=knobs)
+    per_fold = {split.fold: steps_per_epoch(split, profile) * found.step_seconds for split in prepared.splits}
+    experiment = plan.experiment
+    first = per_fold.get(plan.runs[0].fold, 0.0)
+    return {
+        "epoch": first,
+        "run": first * experiment.epochs,
+        "experiment": sum(per_fold.values()) * experiment.epochs * experiment.runs.restarts,
+    }
+
+
+# ---------------------------------------------------------------- what follows from them
+
+
+def best(found: Sequence[PhaseResult]) -> PhaseResult | None:
+    """The fastest phase that is surely faster than the first; the first one when none is."""
+    tried = [one for one in found if one.mode == "train" and one.measured is not None]
+    if not tried:
+        return None
+    faster = [one for one in tried if one.verdict == "faster"]
+    return max(faster, key=lambda one: one.measured.samples_per_second if one.measured else -inf, default=tried[0])
+
+
+def effect(one: PhaseResult) -> str:
+    """What a phase brought, in words."""
+    if one.ratio is None:
+        return one.text
+    value = f"×{one.ratio.value:.2f} (×{one.ratio.low:.2f}–{one.ratio.high:.2f})"
+    if one.verdict == "not distinguishable":
+        return f"{value}: no difference that could be told from chance"
+    if one.verdict == "unstable":
+        return f"{value}, but {one.text}"
+    what = (
+        "" if one.attributable else f"; {len(one.changed)} knobs changed at once, so it belongs to none of them alone"
+    )
+    return f"{value}: {one.verdict}{what}"
+
+
+def optimisation(one: PhaseResult) -> tuple[str, ...]:
+    """The changed knobs that change more than the speed."""
+    return tuple(name for name in one.changed if KNOBS[name].kind != "speed only")

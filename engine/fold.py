@@ -216,7 +216,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 verdict=None,
                 stop=None,
                 stop_after_runs=record.stop_after_runs,
-                runs_ended_here=0,
+                runs_ended_here=state.runs_ended_here if record.adopted else 0,
                 sentences=_tell(state, record.t, again or f"supervisor started, {len(record.runs)} runs to do"),
             )
         case PrepareStarted():

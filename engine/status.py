@@ -11,6 +11,9 @@ from engine.state import ExperimentPhase, ExperimentState, RunState
 from engine.trend import memory_trend
 
 VERSION = 1
+# Five readings of the sampler's: an older one says how the machine was, not how it is.
+OLD_SECONDS = 10.0
+ENDED = ("finished", "stopped", "failed", "lost")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,14 +56,17 @@ class ForecastStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`after_runs`: how many runs end before it, the one under way counted; None for the other modes."""
+
     mode: str
     phase: str
     since: float
     at: float | None
+    after_runs: int | None = None
 
 
 class MachineStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes; `cpu` in cores; None where there is no reading."""
+    """Bytes; `cpu` in cores; None where there is no reading. Not `current`: it is how the machine was at `at`."""
 
     cores: int | None = None
     cpu: float | None = None
@@ -77,6 +83,8 @@ class MachineStatus(msgspec.Struct, frozen=True, kw_only=True):
     full_in_seconds: float | None = None
     gpus: tuple[Gpu, ...] = ()
     gpu_reason: str = ""
+    at: float | None = None
+    current: bool = False
 
 
 class BottleneckStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,10 +175,11 @@ def run_status(state: ExperimentState, run: RunState) -> RunStatus:
 
 
 def machine(state: ExperimentState) -> MachineStatus:
-    """The newest reading, and where memory is going."""
+    """The newest reading, of when it is, and where memory is going."""
     if not state.samples:
         return MachineStatus()
     sample, trend = state.samples[-1], memory_trend(state.samples)
+    current = state.phase not in ENDED and state.now - sample.t <= OLD_SECONDS
     return MachineStatus(
         cores=sample.cores,
         cpu=sample.cpu,
@@ -183,10 +192,12 @@ def machine(state: ExperimentState) -> MachineStatus:
         disk_free=sample.disk_free,
         workers=sum(worker.role == "worker" for worker in sample.workers),
         worker_bytes=trend.per_worker_bytes,
-        bytes_per_hour=trend.bytes_per_hour,
-        full_in_seconds=trend.full_in_seconds,
+        bytes_per_hour=trend.bytes_per_hour if current else None,
+        full_in_seconds=trend.full_in_seconds if current else None,
         gpus=sample.gpus,
         gpu_reason=sample.gpu_reason,
+        at=sample.t or None,
+        current=current,
     )
 
 
@@ -205,10 +216,18 @@ def _forecast(expected: Forecast) -> ForecastStatus:
 
 
 def _stop(state: ExperimentState, expected: Forecast) -> StopStatus | None:
-    if state.stop is None:
-        return None
-    at = expected.stop_here.at if state.stop.mode == "after_run" and state.stop.phase != "done" else None
-    return StopStatus(mode=state.stop.mode, phase=state.stop.phase, since=state.stop.since, at=at)
+    """What was asked for; where nothing was, what `--stop-after-run N` promised at launch."""
+    stop, run = state.stop, state.run
+    if stop is None:
+        left = state.stop_after_runs - state.runs_ended_here
+        if left < 1 or state.phase in ENDED:
+            return None
+        since, at = state.plan.created, expected.experiment.at
+        return StopStatus(mode="after_run", phase="planned", since=since, at=at, after_runs=left)
+    if stop.mode != "after_run" or stop.phase == "done":
+        return StopStatus(mode=stop.mode, phase=stop.phase, since=stop.since, at=None)
+    left = int(run is not None and run.phase == "running")
+    return StopStatus(mode=stop.mode, phase=stop.phase, since=stop.since, at=expected.stop_here.at, after_runs=left)
 
 
 def _bottleneck(limit: Bottleneck) -> BottleneckStatus:

@@ -124,7 +124,7 @@ class Supervisor:
         """What the former supervisor had promised and done: a stop it had taken up, and the runs it had finished."""
         promised: StopChanged | None = None
         for record in journals.read(self.paths.events):
-            if isinstance(record, ExperimentEnded):
+            if isinstance(record, ExperimentEnded) or (isinstance(record, SupervisorStarted) and not record.adopted):
                 promised, self.finished_here = None, 0
             elif isinstance(record, StopChanged):
                 promised = record if record.phase == "acknowledged" else None

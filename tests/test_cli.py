@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import process
 from engine.paths import ExperimentPaths
 from tests.conftest import FAKE_TRAINER, Laboratory, wait_until
 from tui.cli import parsed
@@ -92,6 +94,25 @@ def test_status_tells_the_whole_contract_while_it_trains(steptop: Shell) -> None
     assert "starts this run again" in steptop("stop", "--force").stdout
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
     assert steptop.status()["verdict"]["kind"] == "forced"
+
+
+def test_status_gives_a_training_that_lost_its_supervisor_a_new_one(steptop: Shell, lab: Laboratory) -> None:
+    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "60"}
+    steptop("run", "fake", "--stop-after-run", "1")
+    paths = ExperimentPaths(steptop.folder / "logs" / "fake")
+    trainer, first = lab.trainer(paths), lab.supervisor(paths)
+    process.signal_safely(first.who, signal.SIGKILL)
+    wait_until(lambda: not process.alive(first.who), what="the kill")
+    assert "its supervisor is gone; the training goes on" in steptop("--readonly", "status").stdout
+    assert not process.alive(lab.supervisor(paths).who)
+    found = steptop.status()
+    assert (found["supervisor_alive"], found["trainer_alive"], found["state"]) == (True, True, "running")
+    assert (found["stop"]["phase"], found["stop"]["after_runs"]) == ("planned", 1)
+    assert process.alive(trainer.who)
+    text = steptop("status").stdout
+    assert "supervisor is gone" not in text
+    assert "stop after this run: planned" in text
+    wait_until(lambda: steptop.status()["state"] == "stopped", what="the promised stop")
 
 
 def test_stop_after_run_is_pending_cancellable_and_happens(steptop: Shell) -> None:

@@ -192,6 +192,14 @@ def test_a_cancelled_stop_is_gone() -> None:
     assert (state.stop, state.phase) == (None, "running")
 
 
+def test_a_supervisor_that_takes_over_goes_on_counting_and_another_begins_anew() -> None:
+    def again(adopted: int) -> SupervisorStarted:
+        return SupervisorStarted(pid=7, host="h", boot_id="b", stop_after_runs=2, adopted=adopted, t=130.0)
+
+    assert fold_supervisor(experiment(), [*life(), again(adopted=3)]).runs_ended_here == 1
+    assert fold_supervisor(experiment(), [*life(), again(adopted=0)]).runs_ended_here == 0
+
+
 def test_a_run_nobody_planned_is_passed_over() -> None:
     stray = RunStarted(fold=9, restart=9, attempt=1, pid=2, t=2.0)
     assert fold_supervisor(experiment(), [stray]) == experiment()

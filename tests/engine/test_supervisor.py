@@ -250,6 +250,24 @@ def test_stop_after_run_2_counts_the_runs_of_the_supervisor_before(lab: Laborato
     assert [run.phase for run in state.runs] == ["finished", "finished", "waiting", "waiting"]
 
 
+def test_a_promise_of_two_more_runs_does_not_count_those_of_before_the_resume(
+    lab: Laboratory, fake: pytest.MonkeyPatch
+) -> None:
+    fake.setenv("FAKE_STEP_SECONDS", "0.03")
+    paths = lab.launch(fake_plan(folds=2, restarts=2))
+    wait_until(lambda: look(paths).current == 1 and step(paths) > 0, what="run 2")
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    process.signal_safely(lab.trainer(paths, 0, 1).who, signal.SIGKILL)
+    wait_until(lambda: look(paths).phase == "lost", 5, "lost")
+    launch.resume(paths.folder, stop_after_runs=2)
+    wait_until(lambda: (run := look(paths).run) is not None and run.attempt == 2 and run.step > 0, what="run 2 again")
+    process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
+    wait_until(lambda: not look(paths).supervisor_alive, what="the kill")
+    assert launch.take_over(paths.folder)
+    state = until_ended(paths)
+    assert [run.phase for run in state.runs] == ["finished", "finished", "finished", "waiting"]
+
+
 def test_a_trainer_that_nobody_had_written_down_does_not_go_on_beside_the_next(
     lab: Laboratory, fake: pytest.MonkeyPatch
 ) -> None:

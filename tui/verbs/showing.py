@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engine import catalog, launch
-from engine import status as contract
+from engine import catalog, launch, status as contract
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
@@ -25,16 +25,26 @@ from tui.verbs.common import find, left_over, request_from, say
 
 WATCH_SECONDS = 2.0
 ENDED = ("finished", "stopped", "failed", "lost")
+ORPHANED = (
+    "its supervisor is gone; the training goes on, and the next run waits for a new one: "
+    "`steptop` and `steptop resume` start it"
+)
 # Rows of a table of shapes; more say no more.
 MANY = 8
 
 
 def status(options: argparse.Namespace) -> int:
-    """One look, or `--watch` until it ends."""
+    """One look, or `--watch` until it ends. A training without a supervisor gets one, as from the dashboard."""
     folder = find(options.logs, options.experiment)
-    watch = Watch(folder)
+    watch, may_help = Watch(folder), not options.readonly
     while True:
         state = watch.poll()
+        if may_help and orphaned(state):
+            may_help = False
+            # Who cannot help can still look: the text says that the supervisor is gone.
+            with contextlib.suppress(UsageError, OSError):
+                launch.take_over(folder)
+            state = watch.poll()
         if options.json:
             sys.stdout.write(msgspec.json.encode(contract.status(state)).decode() + "\n")
             sys.stdout.flush()
@@ -46,6 +56,11 @@ def status(options: argparse.Namespace) -> int:
         if not options.json:
             say("")
         time.sleep(WATCH_SECONDS)
+
+
+def orphaned(state: ExperimentState) -> bool:
+    """Whether it trains without a supervisor."""
+    return state.trainer_alive and not state.supervisor_alive and state.ended is None
 
 
 def status_lines(state: ExperimentState) -> list[str]:
@@ -67,23 +82,11 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  {spans}")
         lines.append(f"  {seen.bottleneck.headline}")
     lines += _finish_lines(state, expected)
-    if machine.cores:
-        used = (machine.ram_total or 0) - (machine.ram_available or 0)
-        lines.append(
-            f"  CPU {machine.cpu or 0:.1f} of {machine.cores} cores  RAM {fmt.fraction(used, machine.ram_total)}  "
-            f"disk {fmt.size(machine.disk_free or 0)} free"
-        )
-        for gpu in machine.gpus:
-            util = "–" if gpu.util is None else f"{gpu.util:.0f} %"
-            memory = (
-                "–" if gpu.memory_used is None else f"{fmt.size(gpu.memory_used)} of {fmt.size(gpu.memory_total or 0)}"
-            )
-            lines.append(f"  GPU {gpu.index} {gpu.name}  {util}  {memory}")
-        if not machine.gpus:
-            lines.append(f"  GPU –  {machine.gpu_reason}")
+    lines += _machine_lines(machine, state.now)
     if seen.stop is not None and seen.stop.phase != "done":
-        at = f", {fmt.clock(seen.stop.at, state.now)}" if seen.stop.at else ""
-        lines.append(f"  stop {seen.stop.mode.replace('_', ' ')}: {seen.stop.phase}{at}")
+        lines.append(_stop_line(seen.stop, state))
+    if orphaned(state):
+        lines.append(f"  {ORPHANED}")
     if seen.verdict is not None and state.phase in ENDED:
         lines.append(f"  {seen.verdict.text}")
         lines += [f"      {line}" for line in seen.verdict.evidence]
@@ -94,6 +97,36 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  {left}")
     if seen.stalled_seconds:
         lines.append(f"  nothing new for {fmt.duration(seen.stalled_seconds)}: stalled?")
+    return lines
+
+
+def _stop_line(stop: contract.StopStatus, state: ExperimentState) -> str:
+    """What stops, when, and how far that has got."""
+    running = state.run is not None and state.run.phase == "running"
+    after = f"after {fmt.plural(stop.after_runs, 'more run')}" if stop.after_runs else "before the next run"
+    words = {"after_run": "after this run" if stop.after_runs == 1 and running else after, "force": "by force"}
+    at = f", {fmt.clock(stop.at, state.now)}" if stop.at else ""
+    return f"  stop {words.get(stop.mode, stop.mode)}: {stop.phase}{at}"
+
+
+def _machine_lines(machine: contract.MachineStatus, now: float) -> list[str]:
+    """Processor, memory, disk and GPUs; an old reading says of when it is."""
+    if not machine.cores:
+        return []
+    used = (machine.ram_total or 0) - (machine.ram_available or 0)
+    when = "" if machine.current else f"at {fmt.moment(machine.at, now)}: "
+    lines = [
+        f"  {when}CPU {machine.cpu or 0:.1f} of {machine.cores} cores  RAM {fmt.fraction(used, machine.ram_total)}  "
+        f"disk {fmt.size(machine.disk_free or 0)} free"
+    ]
+    for gpu in machine.gpus:
+        util = "–" if gpu.util is None else f"{gpu.util:.0f} %"
+        memory = (
+            "–" if gpu.memory_used is None else f"{fmt.size(gpu.memory_used)} of {fmt.size(gpu.memory_total or 0)}"
+        )
+        lines.append(f"  {when}GPU {gpu.index} {gpu.name}  {util}  {memory}")
+    if not machine.gpus:
+        lines.append(f"  GPU –  {machine.gpu_reason}")
     return lines
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from engine.state import ExperimentState
 from tests.tui.test_screens import settle, shown
 from tui.app import SteptopApp
+from tui.logfilter import matcher
 from tui.logtail import LIMIT, LogTail
 from tui.screens.log import LogScreen
 from tui.widgets.logview import MAX_LINES, LogView
@@ -156,6 +159,59 @@ async def test_slash_filters_and_a_bad_expression_says_what_is_wrong(
         await pilot.press("escape")
         await settle(pilot, lambda: app.screen.query_one(LogView).counts[0] == 201)
         assert isinstance(app.screen, LogScreen)
+
+
+@pytest.mark.timeout(60)
+async def test_an_expression_that_backtracks_for_ever_elsewhere_answers_at_once(
+    app_over: AppOver, logged: ExperimentState
+) -> None:
+    """Python's own `re` needs 2**40 steps for each of these lines."""
+    console = Path(logged.folder) / "fold_0_restart_0" / "console.log"
+    with console.open("a") as file:
+        file.writelines(f"{'a' * 40}b {i}\n" for i in range(500))
+        file.write(f"{'a' * 40}\n")
+    async with app_over(logged).run_test(size=(100, 24)) as pilot:
+        app = await shown(pilot)
+        await pilot.press("l")
+        await settle(pilot, lambda: app.screen.query_one(LogView).counts[1] == 702)
+        view = app.screen.query_one(LogView)
+        assert view.filter_by("(a+)+$") == ""
+        assert view.counts[0] == 1
+        assert view.filter_by("(a|aa)+b 49") == ""
+        assert view.counts[0] == 11
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("loss", ["Loss 1", "loss 2", "epoch loss"]),
+        ("Loss", ["Loss 1"]),
+        ("^loss", ["Loss 1", "loss 2"]),
+        ("^Loss", ["Loss 1"]),
+        ("loss [0-9]", ["Loss 1", "loss 2"]),
+        ("é.*!$", ["É là!"]),
+        ("1.5", ["1.5 s", "1x5"]),
+        (r"1\.5", ["1.5 s"]),
+        (r"^loss \S", ["Loss 1", "loss 2"]),
+    ],
+)
+def test_a_filter_is_a_text_or_an_expression_and_small_letters_match_both(pattern: str, found: list[str]) -> None:
+    lines = ["Loss 1", "loss 2", "epoch loss", "É là!", "1.5 s", "1x5"]
+    assert [line for line in lines if matcher(pattern)(line)] == found
+
+
+@pytest.mark.parametrize("pattern", ["(", "[INFO", "a**", "(?=look)", r"(a)\1", "(x{1000}){1000}", "\udc80("])
+def test_what_is_no_expression_says_so(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        matcher(pattern)
+
+
+def test_only_an_expression_loads_the_engine_of_expressions() -> None:
+    program = (
+        "import sys\nfrom tui.logfilter import matcher\nassert matcher('loss')('a loss')\nassert 're2' not in sys.modules\n"
+        "assert matcher('lo+')('a loss')\nassert 're2' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 async def test_o_shows_the_other_logs(app_over: AppOver, logged: ExperimentState) -> None:

@@ -63,7 +63,7 @@ class LogScreen(Screen[None]):
         yield Static(id="log-title", markup=False)
         yield LogView()
         yield Input(
-            placeholder="show only lines in which this regular expression is found; enter keeps it, escape clears it",
+            placeholder="show only lines with this text or regular expression; enter keeps it, escape clears it",
             id="log-filter",
             compact=True,
         )

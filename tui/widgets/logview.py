@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from engine.text import clean
+from tui.logfilter import Match, matcher
 from tui.theme import ROLES
 
 MAX_LINES = 10_000
@@ -38,7 +39,7 @@ class LogView(ScrollView, can_focus=True):
         self._all: deque[str] = deque(maxlen=MAX_LINES)
         self._shown: deque[str] = deque(maxlen=MAX_LINES)
         self._unfinished = ""
-        self._filter: re.Pattern[str] | None = None
+        self._filter: Match | None = None
         self._widest = 0
         self.follow = True
 
@@ -64,12 +65,10 @@ class LogView(ScrollView, can_focus=True):
         self._resized(True)
 
     def filter_by(self, pattern: str) -> str:
-        """Show only lines that hold `pattern`; small letters match both. Returns what is wrong with it, or ''."""
+        """Show only lines that `pattern` is found in. Returns what is wrong with it, or ''."""
         try:
-            self._filter = (
-                re.compile(pattern, 0 if any(c.isupper() for c in pattern) else re.IGNORECASE) if pattern else None
-            )
-        except re.error as error:
+            self._filter = matcher(pattern) if pattern else None
+        except ValueError as error:
             return f"not a regular expression: {error}"
         self._shown = deque((line for line in self._all if self._matches(line)), maxlen=MAX_LINES)
         self._widest = max((len(line) for line in self._shown), default=0)
@@ -87,7 +86,7 @@ class LogView(ScrollView, can_focus=True):
             self.scroll_end(animate=False, x_axis=False)
 
     def _matches(self, line: str) -> bool:
-        return self._filter is None or self._filter.search(line) is not None
+        return self._filter is None or self._filter(line)
 
     def _resized(self, all_changed: bool) -> None:
         height = len(self._shown) + bool(self._unfinished)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine import experiment, profile
+from engine import experiment, profile_file
+from engine.cores import Machine
 from engine.errors import UsageError, unknown
 from engine.experiment import Experiment
+from engine.knob import Value
 
 HERE = Path(__file__).parent
 
@@ -29,7 +31,8 @@ def _shipped(kind: str) -> Path:
     return inside if inside.is_dir() else HERE.parent / kind
 
 
-def _files(kind: str, own: Path | None) -> dict[str, tuple[Path, bool]]:
+def files(kind: str, own: Path | None = None) -> dict[str, tuple[Path, bool]]:
+    """Name -> path and whether it is the user's own, of every TOML file of that kind."""
     mine = own if own is not None else Path.cwd() / kind
     shipped = _shipped(kind)
     found = {path.stem: (path, False) for path in sorted(shipped.glob("*.toml"))}
@@ -41,7 +44,7 @@ def _files(kind: str, own: Path | None) -> dict[str, tuple[Path, bool]]:
 def experiments(own: Path | None = None) -> dict[str, Entry]:
     """Name -> entry; `own` (default ./experiments) wins over the built-in ones."""
     entries = {}
-    for name, (path, mine) in _files("experiments", own).items():
+    for name, (path, mine) in files("experiments", own).items():
         try:
             title, problem = experiment.load(path).title, ""
         except UsageError as error:
@@ -53,9 +56,9 @@ def experiments(own: Path | None = None) -> dict[str, Entry]:
 def profiles(own: Path | None = None) -> dict[str, Entry]:
     """Name -> entry; `own` (default ./profiles) wins over those that ship."""
     entries = {}
-    for name, (path, mine) in _files("profiles", own).items():
+    for name, (path, mine) in files("profiles", own).items():
         try:
-            title, problem = profile.load(path)[0], ""
+            title, problem = profile_file.load(path)[0], ""
         except UsageError as error:
             title, problem = "", str(error)
         entries[name] = Entry(name=name, path=path, title=title, own=mine, problem=problem)
@@ -72,11 +75,13 @@ def experiment_named(name: str, own: Path | None = None) -> Experiment:
     return experiment.load(entry.path)
 
 
-def profile_named(name: str, own: Path | None = None) -> tuple[str, dict[str, profile.Value]]:
-    """A profile's title and knobs by name or path; raises UsageError with the nearest right name."""
+def profile_named(name: str, own: Path | None = None, machine: Machine | None = None) -> tuple[str, dict[str, Value]]:
+    """A profile's title and knobs by name or path, texts that follow the machine as they stand there; with a
+    `machine`, refused if it asks for more processes than that allows. Raises UsageError with the nearest right name.
+    """
     if name.endswith(".toml"):
-        return profile.load(Path(name))
+        return profile_file.load(Path(name), machine)
     entry = profiles(own).get(name)
     if entry is None:
         raise unknown("profile", name, profiles(own))
-    return profile.load(entry.path)
+    return profile_file.load(entry.path, machine)

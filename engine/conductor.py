@@ -34,6 +34,7 @@ from engine.events import (
 from engine.experiment import Plan
 from engine.journal import Reader, Writer, read
 from engine.paths import ExperimentPaths, write_json
+from engine.phases import shared
 from engine.process import descendants
 from engine.profile import KNOBS, Value
 from engine.records import ProfileRequest
@@ -260,7 +261,7 @@ def summed(lines: Sequence[Steps]) -> dict[str, object]:
     totals = {name: sum(getattr(line.spans, name) for line in lines) for name in SPANS}
     return {
         "seconds": tuple(second for line in lines for second in line.each or ()),
-        "samples": tuple(n for line in lines for n in shared(line.samples, line.steps)),
+        "samples": tuple(n for line in lines for n in shared(line)),
         "spans": Spans(**totals),
         "load_seconds": sum(line.load_seconds for line in lines),
         "load_squares": sum(line.load_squares for line in lines),
@@ -268,8 +269,3 @@ def summed(lines: Sequence[Steps]) -> dict[str, object]:
         "loads": sum(line.loads for line in lines),
         "trainer_cpu": sum(line.trainer_cpu for line in lines),
     }
-
-
-def shared(samples: int, steps: int) -> list[int]:
-    """A line's samples over its steps, as evenly as whole numbers go: a smaller last batch is not told apart."""
-    return [samples // steps + (i < samples % steps) for i in range(steps)]

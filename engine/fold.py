@@ -38,6 +38,7 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
+from engine.fold_profile import changed_profile, say, visited, with_lines
 from engine.state import RECENT, SAMPLES, SENTENCES, ExperimentState, Part, RunState, Sentence, StopState
 
 # ---------------------------------------------------------------- a run's journal
@@ -66,6 +67,7 @@ def _fold_steps(run: RunState, steps: list[Steps]) -> RunState:
         activity="",
         pace=changed,
         recent=(*run.recent, *steps)[-RECENT:],
+        tested=with_lines(run.tested, steps),
         loss=known,
         lr=last.lr if last.lr is not None else run.lr,
         losses=last.losses or run.losses,
@@ -97,7 +99,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 phase="running",
                 verdict=None,
                 ended=0.0,
-                sentences=_say(run, record.t, f"resumed after step {resumed:,}" if resumed else ""),
+                sentences=say(run, record.t, f"resumed after step {resumed:,}" if resumed else ""),
             )
         case Progress():
             begun = record.t if run.activity != record.name else run.activity_since
@@ -115,7 +117,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
         case EpochEnded():
             text = f"epoch {record.epoch} done: {record.seconds / max(record.steps, 1):.3g} s/step"
             text += f", loss {record.loss:.4g}" if record.loss is not None else ""
-            return new(run, epoch_seconds=record.seconds, sentences=_say(run, record.t, text))
+            return new(run, epoch_seconds=record.seconds, sentences=say(run, record.t, text))
         case Metrics():
             curves = dict(run.curves)
             for name, value in record.values.items():
@@ -124,7 +126,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             if record.split == "test":
                 words = ", ".join(f"{name} {value:.3f}" for name, value in record.values.items())
                 return new(
-                    run, test=record, curves=curves, sentences=_say(run, record.t, f"held-out test: {words}", "good")
+                    run, test=record, curves=curves, sentences=say(run, record.t, f"held-out test: {words}", "good")
                 )
             return new(run, validation=record if record.split == "val" else run.validation, curves=curves)
         case CheckpointWritten():
@@ -132,10 +134,10 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 text = (
                     f"checkpoint {record.file} could NOT be written: {record.error}; training goes on and tries again"
                 )
-                return new(run, checkpoint=record, sentences=_say(run, record.t, text, "bad"))
+                return new(run, checkpoint=record, sentences=say(run, record.t, text, "bad"))
             verb = "written and verified" if record.verified else "written"
             text = f"checkpoint {record.file} {record.bytes / 1e6:.1f} MB {verb} in {record.seconds:.2g} s"
-            return new(run, checkpoint=record, sentences=_say(run, record.t, text))
+            return new(run, checkpoint=record, sentences=say(run, record.t, text))
         case PrecisionActive():
             asked, active = record.requested, record.active
             text = f"precision {asked}: hidden layers compute in {active}"
@@ -143,54 +145,24 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 asked not in (active, "auto")
                 and {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}.get(asked) != active
             )
-            return new(run, precision=record, sentences=_say(run, record.t, text, "warn" if odd else "info"))
+            return new(run, precision=record, sentences=say(run, record.t, text, "warn" if odd else "info"))
         case Memory():
             return new(run, memory=record)
         case ProfileChanged():
-            return _fold_profile(run, record)
+            return changed_profile(run, record)
         case Note():
-            return new(run, sentences=_say(run, record.t, record.text, record.level))
+            return new(run, sentences=say(run, record.t, record.text, record.level))
         case Gap():
             text = f"{record.dropped} journal lines could not be written: {record.reason}"
-            return new(run, sentences=_say(run, record.t, text, "bad"))
+            return new(run, sentences=say(run, record.t, text, "bad"))
         case End():
             return new(run, activity="", ended=record.t, phase=record.outcome)
         case _:
             return run
 
 
-def _fold_profile(run: RunState, record: ProfileChanged) -> RunState:
-    """Another profile from here on: its pace is a new one."""
-    new = msgspec.structs.replace
-    if record.error:
-        text = f"profile {record.name} was not taken up: {record.error}"
-        return new(run, sentences=_say(run, record.t, text, "warn"))
-    begin = run.begin
-    if begin is not None:
-        workers, batch = record.knobs.get("num_workers"), record.knobs.get("batch_size")
-        begin = new(
-            begin,
-            num_workers=workers if isinstance(workers, int) else begin.num_workers,
-            batch_size=batch if isinstance(batch, int) else begin.batch_size,
-        )
-    values = ", ".join(f"{name} = {record.knobs.get(name)}" for name in record.changed)
-    text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
-    text += f" (new loader in {record.seconds:.2g} s)" if record.changed else ""
-    return new(
-        run,
-        begin=begin,
-        recent=(),
-        pace=pace.rewound(run.pace, record.step) if record.changed else run.pace,
-        sentences=_say(run, record.t, text),
-    )
-
-
 def _epoch_of(step: int, steps_per_epoch: int) -> int:
     return step // steps_per_epoch + 1 if steps_per_epoch else 1
-
-
-def _say(run: RunState, t: float, text: str, level: Level = "info") -> tuple[Sentence, ...]:
-    return (*run.sentences, Sentence(t, text, level))[-SENTENCES:] if text else run.sentences
 
 
 # ---------------------------------------------------------------- the supervisor's journal
@@ -299,7 +271,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             text = f"phase {record.phase + 1} ({record.name}) begins" if record.round == 0 else ""
             return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, text))
         case PhaseEnded():
-            return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, *_visited(record)))
+            return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, *visited(record)))
         case ExperimentEnded():
             level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             stop = new(state.stop, phase="done") if state.stop else None
@@ -337,18 +309,6 @@ def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
         phase=state.phase if ended else "stopping",
         sentences=_tell(state, record.t, said, "warn" if record.phase == "acknowledged" else "info"),
     )
-
-
-def _visited(record: PhaseEnded) -> tuple[str, Level]:
-    name = f"phase {record.phase + 1} ({record.name})"
-    if record.verdict.kind != "ok":
-        return f"{name}: {record.verdict.text}", "bad"
-    if record.repeated:
-        cores = record.use.foreign_cores or 0.0
-        return f"{name} is repeated: other processes used {cores:.1f} cores meanwhile", "warn"
-    seconds, samples = sum(record.seconds), sum(record.samples)
-    pace = f": {samples / seconds:.3g} samples/s" if seconds and samples else ""
-    return f"{name}, round {record.round + 1}, {len(record.seconds)} steps{pace}", "info"
 
 
 def _failure(verdict: Verdict | None) -> str:

@@ -7,11 +7,12 @@ from math import inf, sqrt
 
 import msgspec
 
-from engine.events import SPANS, AnyRecord, Mode, PhaseBegun, PhaseEnded, Use, Verdict
+from engine.events import SPANS, AnyRecord, Mode, PhaseBegun, PhaseEnded, Steps, Use, Verdict
 from engine.experiment import Plan, Prepared, steps_per_epoch
 from engine.measure import Load, Measurement, measured, merged, period
 from engine.profile import KNOBS, Profile, Value
 from engine.ratio import Ratio, ratio
+from engine.state import RunState
 
 
 class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +87,65 @@ def unstable(done: Sequence[PhaseEnded], number: int) -> str:
 def expected(done: Sequence[PhaseEnded], knobs: dict[str, Value]) -> tuple[float | None, float | None, str]:
     """Samples per second to be expected of `knobs` from what has been measured so far, and on what basis."""
     return None, None, ""
+
+
+def of_lines(lines: Sequence[Steps], knobs: dict[str, Value]) -> Measurement | None:
+    """Of a living training's journal: step by step where it says each one's seconds, else line by line."""
+    if not lines:
+        return None
+    single = all(line.each is not None for line in lines)
+    seconds = [s for line in lines for s in line.each or ()] if single else [line.seconds for line in lines]
+    samples = [n for line in lines for n in shared(line)] if single else [line.samples for line in lines]
+    steps, loads = sum(line.steps for line in lines), sum(line.loads for line in lines)
+    load = None
+    if loads:
+        mean = sum(line.load_seconds for line in lines) / loads
+        squares = sum(line.load_squares for line in lines) / loads
+        load = Load(
+            seconds=mean,
+            cv=sqrt(max(0.0, squares - mean**2)) / mean if mean and squares else None,
+            cpu_seconds=sum(line.load_cpu for line in lines) / loads,
+        )
+    spans = {name: sum(getattr(line.spans, name) for line in lines) / steps for name in SPANS}
+    try:
+        found = measured(seconds, samples, period(knobs) if single else 1, knobs=knobs, spans=spans, load=load)
+    except ValueError:
+        return None
+    if single:
+        return found
+    return msgspec.structs.replace(found, step_seconds=sum(line.seconds for line in lines) / steps)
+
+
+def shared(line: Steps) -> list[int]:
+    """A line's samples over its steps, as evenly as whole numbers go: a smaller last batch is not told apart."""
+    return [line.samples // line.steps + (i < line.samples % line.steps) for i in range(line.steps)]
+
+
+def living(run: RunState) -> tuple[PhaseResult, ...]:
+    """The profiles that a training has run with, the first one measured just before it was changed."""
+    found: list[PhaseResult] = []
+    base: Measurement | None = None
+    for number, tested in enumerate(run.tested):
+        one = of_lines(tested.lines, tested.knobs)
+        base = one if number == 0 else base
+        compared = ratio(base, one) if number and base is not None and one is not None else None
+        verdict, text = _verdict(one, compared, None, number == len(run.tested) - 1)
+        first = run.tested[0].knobs
+        found.append(
+            PhaseResult(
+                number=number,
+                name=tested.name,
+                knobs=tested.knobs,
+                changed={k: v for k, v in tested.knobs.items() if v != first.get(k, v)},
+                measured=one,
+                verdict=verdict,
+                text=text,
+                ratio=compared,
+                rounds=1,
+                swap_seconds=tested.seconds or None,
+            )
+        )
+    return tuple(found)
 
 
 # ---------------------------------------------------------------- all of them

@@ -26,6 +26,8 @@ from engine.experiment import Plan, Prepared, RunKey
 from engine.pace import Pace
 
 RECENT = 64
+TESTED = 256
+PROFILES = 16
 SENTENCES = 200
 SAMPLES = 600
 
@@ -56,6 +58,21 @@ class Part(msgspec.Struct, frozen=True):
         return self.seconds / self.count if self.count else 0.0
 
 
+class Tested(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile that a living training runs or ran with since the step after `step`, and what it wrote meanwhile.
+
+    `lines`: at most TESTED of them, the newest of the profile before a change, the first ones of one after it.
+    """
+
+    name: str
+    knobs: dict[str, bool | int | float | str]
+    changed: tuple[str, ...] = ()
+    step: int = 0
+    t: float = 0.0
+    seconds: float = 0.0
+    lines: tuple[Steps, ...] = ()
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """One training so far. `step` counts over the whole run; `activity` is the span under way, '' while stepping."""
 
@@ -73,6 +90,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     activity_since: float = 0.0
     pace: Pace = Pace()
     recent: tuple[Steps, ...] = ()
+    tested: tuple[Tested, ...] = ()
     parts: dict[str, Part] = {}
     loss: float | None = None
     lr: float | None = None

@@ -226,14 +226,14 @@ class Trainer:
         error = ""
         if kept := frozen(names):
             error = f"{', '.join(kept)} cannot change between two steps; the training goes on as it was"
-        began = time.monotonic()
+        began, former = time.monotonic(), {name: self.knobs[name] for name in names}
         if not error:
             self.recorder.drain()  # host-device sync: the steps before the change are written down before it
             self.reload(request, names)
         self.journal.write(
             ProfileChanged(
-                id=request.id, name=request.name, knobs=self.knobs.knobs, changed=names, step=self.step,
-                epoch=self.epoch, seconds=time.monotonic() - began, error=error,
+                id=request.id, name=request.name, knobs=self.knobs.knobs, changed=names, former=former,
+                step=self.step, epoch=self.epoch, seconds=time.monotonic() - began, error=error,
             ),
             sync=True,
         )

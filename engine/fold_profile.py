@@ -47,7 +47,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         recent=(),
         tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,
         pace=pace.rewound(run.pace, record.step) if record.changed else run.pace,
-        sentences=say(run, record.t, text),
+        sentences=say(run, record.t, text if record.changed else ""),
     )
 
 

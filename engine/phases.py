@@ -192,7 +192,8 @@ def _result(
     counted = [visit for visit in visits if not visit.repeated]
     failed = next((visit.verdict for visit in counted if visit.verdict.kind != "ok"), None)
     found = measurement(done, one.number)
-    compared = ratio(base, found) if base is not None and found is not None and one.number != first.number else None
+    beside = one.mode == "train" and one.number != first.number
+    compared = ratio(base, found) if beside and base is not None and found is not None else None
     under_way = sum(record.phase == one.number for record in begun) > len(visits)
     verdict, text = _verdict(found, compared, failed, under_way)
     return msgspec.structs.replace(
@@ -203,7 +204,7 @@ def _result(
         text=text,
         evidence=failed.evidence if failed else (),
         advice=failed.advice if failed else "",
-        ratio=compared if one.mode == "train" else None,
+        ratio=compared,
         use=_use([visit.use for visit in counted]),
         rounds=len(counted),
         repeated=sum(visit.repeated for visit in visits),
@@ -256,6 +257,21 @@ def extrapolated(
 
 
 # ---------------------------------------------------------------- what follows from them
+
+
+def against_first(found: Sequence[PhaseResult]) -> list[PhaseResult]:
+    """Phases of several folders as if they were of one: numbered on, each beside the first."""
+    base, said = (found[0].measured if found else None), []
+    for number, one in enumerate(found):
+        compared = ratio(base, one.measured) if number and base is not None and one.measured is not None else None
+        verdict = one.verdict
+        if number == 0 and verdict in ("faster", "slower", "not distinguishable"):
+            verdict = "ok"
+        elif verdict in ("ok", "faster", "slower", "not distinguishable") and compared is not None:
+            verdict = compared.verdict
+        changed = {k: v for k, v in one.knobs.items() if v != found[0].knobs.get(k, v)}
+        said.append(msgspec.structs.replace(one, number=number, ratio=compared, verdict=verdict, changed=changed))
+    return said
 
 
 def best(found: Sequence[PhaseResult]) -> PhaseResult | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import launch
+from engine import catalog, launch
 from engine.choice import choose
 from engine.errors import DataError, UsageError
 from engine.experiment import Phase, Plan, Test
@@ -17,6 +17,11 @@ from engine.plans import Wanted
 from engine.profile import check_all
 
 FEWEST_STEPS = 4
+
+
+def first_profile(request: launch.Request) -> str:
+    """The profile a launch would use."""
+    return request.profile or catalog.experiment_named(request.experiment).profile
 
 
 def plan_for(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from engine import __version__
+from engine import __version__, knob_table
 from engine.errors import UsageError
 from engine.text import clean
 
@@ -76,6 +76,15 @@ def parser() -> argparse.ArgumentParser:
     _choice_arguments(check)
     check.add_argument("--quick", action="store_true", help="headers only")
     check.add_argument("--json", action="store_true")
+    bench = verb("bench", "a short test: how fast a profile is, and what computing and loading alone would be")
+    _test_arguments(bench, 50)
+    tests = verb("phases", "test several profiles one after the other and say what each really brings")
+    _test_arguments(tests, 0)
+    tests.add_argument("--plan", metavar="P", help="a plan's name or .toml file (default: every profile there is)")
+    tests.add_argument("--no-gate", action="store_true", help="go on after a phase that failed or was unstable")
+    compare = verb("compare", "phases and trainings beside each other, the first one as the measure")
+    compare.add_argument("experiments", nargs="*", metavar="NAME[:PHASE]", help="tests or trainings in the logs folder")
+    compare.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
     status = verb("status", "what the dashboard says, as text or JSON", True)
     status.add_argument("--json", action="store_true", help="the documented contract (docs/status.md)")
     status.add_argument("--watch", action="store_true", help="again every two seconds until it ends")
@@ -112,18 +121,27 @@ def parser() -> argparse.ArgumentParser:
     verb("experiments", "what can be trained, and what is in the logs folder").add_argument(
         "--json", action="store_true"
     )
-    verb("profiles", "how it can be run, and every knob").add_argument("--json", action="store_true")
+    profiles = verb("profiles", "how it can be run, and every knob")
+    profiles.add_argument("profile", nargs="?", help="a name, or a .toml file: every knob with its value there")
+    profiles.add_argument("--json", action="store_true")
     return top
 
 
 def _choice_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.epilog = "\n".join(["knobs:", *knob_table.lines()])
     sub.add_argument("experiment", help="a name from `steptop experiments`, or a .toml file")
     sub.add_argument(
         "--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI"
     )
     sub.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
     sub.add_argument(
-        "--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="KNOB=VALUE",
+        help="one knob; repeatable. A whole number may follow the machine: cores, cores/2, cores-1, 2*gpus",
     )
     sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
     sub.add_argument("--restarts", type=int, metavar="N")
@@ -132,6 +150,15 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"
     )
+
+
+def _test_arguments(sub: argparse.ArgumentParser, steps: int) -> None:
+    _choice_arguments(sub)
+    sub.add_argument("--name", help="the folder's name under --logs (default EXPERIMENT-bench or -phases)")
+    many = f"default {steps}" if steps else "default: as many as the precision needs, 20 to 100"
+    sub.add_argument("--steps", type=int, default=steps, metavar="N", help=f"steps to measure in each phase ({many})")
+    sub.add_argument("--detach", action="store_true", help="do not wait for its end; print its folder")
+    sub.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
 
 
 def _launch_arguments(sub: argparse.ArgumentParser) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import launching, logs, showing
+from tui.verbs import launching, logs, profiles, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
     "check": showing.check,
     "status": showing.status,
+    "bench": testing.bench,
+    "phases": testing.run_phases,
+    "compare": testing.compare,
     "stop": launching.stop,
     "resume": launching.resume,
     "results": showing.results,
     "logs": logs.logs,
     "experiments": showing.experiments,
-    "profiles": showing.profiles,
+    "profiles": profiles.profiles,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine import launch, profile
+from engine import cores, launch, profile
 from engine.errors import UsageError, unknown
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.process import alive
@@ -75,7 +75,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         restarts=options.restarts,
         epochs=options.epochs,
         device=options.devices,
-        settings=profile.parse_settings(options.settings),
+        settings=profile.parse_settings(options.settings, cores.machine()),
         stop_after_runs=getattr(options, "stop_after_run", 0),
         override_locks=options.override_locks,
         command=("steptop", *options.words),

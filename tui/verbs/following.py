@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import time
 from pathlib import Path
 
 from engine import launch
-from engine.events import Verdict
+from engine.events import PhaseBegun, Verdict
 from engine.forecast import forecast
 from engine.state import ExperimentState, Sentence, all_sentences
+from engine.text import clean
 from engine.watch import Watch
 from tui import format as fmt
 from tui.verbs.common import left_over, say
@@ -22,8 +25,14 @@ ENDED = ("finished", "stopped", "failed", "lost")
 BAD_INPUT = ("bad_data",)
 
 
-def follow(folder: Path) -> int:
-    """Until it ends: sentences as they happen, and how far it is (a terminal's line is redrawn)."""
+def follow(folder: Path, quiet: bool = False) -> int:
+    """Until it ends: sentences as they happen, and how far it is (a terminal's line is redrawn).
+
+    `quiet`: without a word.
+    """
+    if quiet:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return follow(folder)
     watch, live = Watch(folder), sys.stdout.isatty()
     told: set[Sentence] = set()
     due = 0.0
@@ -59,6 +68,8 @@ def progress_line(state: ExperimentState) -> str:
     if state.preparing is not None and state.phase == "preparing":
         return f"preparing volumes {state.preparing.done}/{state.preparing.total}"
     run = state.run
+    if state.plan.test is not None:
+        return test_line(state)
     if run is None or not run.steps_total:
         return ""
     expected = forecast(state)
@@ -71,6 +82,17 @@ def progress_line(state: ExperimentState) -> str:
     ends = f" run ends {fmt.clock(expected.run.at, state.now)}" if expected.run.at else ""
     every = f" all {fmt.clock(expected.experiment.at, state.now)}" if expected.experiment.at else ""
     return f"{where} [{'#' * filled}{'.' * (BAR - filled)}] {done:4.0%}{doing}{loss}{ends}{every}"
+
+
+def test_line(state: ExperimentState) -> str:
+    """Which phase a test is at, and how far."""
+    begun = state.visits[-1] if state.visits else None
+    if not isinstance(begun, PhaseBegun) or state.run is None:
+        return ""
+    done = sum(line.steps for line in state.run.recent if line.t >= begun.t)
+    pace = state.run.recent[-1].seconds / state.run.recent[-1].steps if state.run.recent and done else None
+    left = f", {fmt.whole((begun.steps - done) * pace)} to go" if pace and begun.steps > done else ""
+    return f"phase {begun.phase + 1} ({clean(begun.name)}) round {begun.round + 1}: step {done}/{begun.steps}{left}"
 
 
 def _end(state: ExperimentState) -> int:

@@ -1,0 +1,131 @@
+"""Test phases as lines of text: the same table for the command line and the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.contention import DISTURBED_CORES
+from engine.experiment import Plan
+from engine.phases import PhaseResult, best, effect, optimisation
+from tui import format as fmt
+
+# A GPU's share, memory and the rest appear only where something was measured.
+WORDS = {
+    "ok": "ok",
+    "faster": "faster",
+    "slower": "slower",
+    "not distinguishable": "no difference",
+    "unstable": "unstable",
+    "waiting": "not begun",
+    "running": "under way",
+}
+
+
+class Row(NamedTuple):
+    """The cells of one phase, and the word that colours it."""
+
+    cells: tuple[str, ...]
+    verdict: str
+
+
+HEADER = ("phase", "changed", "expected", "samples/s", "s/step", "data", "GPU", "RAM", "VRAM", "vs first", "verdict")
+LEFT = 2  # columns that are aligned to the left at the beginning, and the last one
+
+
+def rows(found: Sequence[PhaseResult]) -> list[Row]:
+    return [Row(_cells(one), one.verdict) for one in found]
+
+
+def _cells(one: PhaseResult) -> tuple[str, ...]:
+    measured, use = one.measured, one.use
+    changed = ", ".join(f"{name}={value}" for name, value in one.changed.items())
+    data = ""
+    if measured is not None and measured.spans and one.mode == "train":
+        data = f"{min(1.0, measured.spans.get('data', 0.0) / measured.step_seconds):.0%}"
+    return (
+        f"{one.number + 1} {one.name}",
+        changed or {"resident": "no loading", "load": "no computing"}.get(one.mode, fmt.DASH),
+        _span(one.low, one.high),
+        _with_range(one),
+        fmt.duration(measured.step_seconds) if measured is not None else fmt.DASH,
+        data or fmt.DASH,
+        f"{use.gpu_util:.0f} %" if use.gpu_util is not None else fmt.DASH,
+        fmt.size(use.ram_peak) if use.ram_peak else fmt.DASH,
+        fmt.size(use.vram_reserved) if use.vram_reserved else fmt.DASH,
+        f"×{one.ratio.value:.2f} ({one.ratio.low:.2f}–{one.ratio.high:.2f})" if one.ratio is not None else fmt.DASH,
+        WORDS.get(one.verdict, one.verdict.replace("_", " ")),
+    )
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return f"{low:.3g}–{high:.3g}" if low is not None and high is not None else fmt.DASH
+
+
+def _with_range(one: PhaseResult) -> str:
+    found = one.measured
+    if found is None:
+        return fmt.DASH
+    half = (found.samples_high / found.samples_low) ** 0.5 - 1 if found.samples_low > 0 else float("inf")
+    if half < 1:
+        return f"{found.samples_per_second:.3g} ±{half:.0%}"
+    return f"{found.samples_per_second:.3g} ({found.samples_low:.2g}–{found.samples_high:.2g})"
+
+
+def lines(found: Sequence[PhaseResult]) -> list[str]:
+    """A table of equal columns; those with nothing in them are left out."""
+    table = [HEADER, *(row.cells for row in rows(found))]
+    kept = [i for i in range(len(HEADER)) if i < LEFT or any(row[i] != fmt.DASH for row in table[1:])]
+    widths = {i: max(len(row[i]) for row in table) for i in kept}
+    last = kept[-1]
+    return [
+        "  ".join(row[i].ljust(widths[i]) if i < LEFT or i == last else row[i].rjust(widths[i]) for i in kept).rstrip()
+        for row in table
+    ]
+
+
+def report(found: Sequence[PhaseResult], plan: Plan) -> list[str]:
+    """The table and, below it, what follows from it in sentences."""
+    if not found:
+        return ["no other profile was tried in this training yet: `p` in the dashboard, or `steptop phases`"]
+    said = lines(found)
+    for one in found:
+        if one.ratio is not None or one.text:
+            said.append(f"{one.number + 1} {one.name}: {effect(one)}")
+        said += [f"    {line}" for line in one.evidence]
+        if one.advice:
+            said.append(f"    {one.advice}")
+        if other := optimisation(one):
+            said.append(f"    {', '.join(other)} changes more than the speed: it is another training")
+    said += _disturbed(found)
+    said += _ends(found, plan)
+    return said
+
+
+def _disturbed(found: Sequence[PhaseResult]) -> list[str]:
+    repeated = sum(one.repeated for one in found)
+    worst = max((one.use.foreign_cores or 0.0 for one in found), default=0.0)
+    said = []
+    if repeated:
+        said.append(f"{fmt.plural(repeated, 'visit')} repeated because other processes disturbed them")
+    if worst > DISTURBED_CORES:
+        said.append(f"other processes used up to {worst:.1f} cores in what counts: on a quiet machine it may differ")
+    return said
+
+
+def _ends(found: Sequence[PhaseResult], plan: Plan) -> list[str]:
+    """How long the experiment would take with each, and which to choose."""
+    said = []
+    for one in found:
+        if one.seconds:
+            times = [f"{name} {fmt.duration(one.seconds[name])}" for name in ("epoch", "run", "experiment")]
+            said.append(f"{one.number + 1} {one.name}: training steps alone, {', '.join(times)}")
+    winner = best(found)
+    if winner is None or len([one for one in found if one.mode == "train"]) < 2:
+        return said
+    if winner.number == found[0].number:
+        said.append(f"none is surely faster than {winner.name}: keep it")
+    else:
+        settings = " ".join(f"--set {name}={value}" for name, value in winner.changed.items())
+        said.append(f"fastest: {winner.name} (steptop run {plan.experiment_name} {settings})")
+    return said

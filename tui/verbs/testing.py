@@ -1,0 +1,120 @@
+"""bench, phases, compare: short tests of profiles, and what they showed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from engine import phases, plans, trials
+from engine.errors import UsageError
+from engine.experiment import Plan, Prepared
+from engine.paths import ExperimentPaths, read_json
+from engine.phase_json import document
+from engine.phases import PhaseResult
+from engine.state import ExperimentState
+from engine.watch import Watch
+from tui import phase_table
+from tui.verbs.common import find, request_from, say
+from tui.verbs.following import follow
+
+
+def bench(options: argparse.Namespace) -> int:
+    """One profile: its pace, what computing alone takes, what loading alone takes."""
+    request = request_from(options)
+    plan = trials.plan_for(request, "bench", steps=options.steps)
+    return _test(options, plan)
+
+
+def run_phases(options: argparse.Namespace) -> int:
+    """A plan's profiles one after the other."""
+    request = request_from(options)
+    if options.plan is not None:
+        title, wanted = plans.named(options.plan)
+    else:
+        title, wanted = "", plans.of_profiles(request.profile or trials.first_profile(request))
+    plan = trials.plan_for(request, "phases", wanted, steps=options.steps, gate=not options.no_gate)
+    if title and not options.json:
+        say(title)
+    return _test(options, plan)
+
+
+def _test(options: argparse.Namespace, plan: Plan) -> int:
+    folder = trials.start(request_from(options), plan)
+    if options.detach:
+        say("started, detached: `steptop` shows it, `steptop compare` says what came of it")
+        print(folder)
+        return 0
+    if not options.json:
+        assert plan.test is not None
+        for number, phase in enumerate(plan.test.phases, 1):
+            why = f": {phase.why}" if phase.why else ""
+            say(f"phase {number}, {phase.name}{why}")
+    code = follow(folder, quiet=options.json)
+    state = Watch(folder).poll()
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(_document(state)), indent=2).decode())
+    else:
+        say()
+        for line in phase_table.report(_found(state), state.plan):
+            say(line)
+        print(folder)
+    return code
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Phases and trainings beside each other, the first one as the measure."""
+    found: list[PhaseResult] = []
+    first: ExperimentState | None = None
+    several = len(options.experiments) > 1
+    for word in options.experiments or [None]:
+        name, _, wanted = (word or "").partition(":")
+        state = Watch(find(options.logs, name or None)).poll()
+        first = first or state
+        comparable(first.plan, state.plan)
+        here = [one for one in _found(state) if wanted in ("", one.name, str(one.number + 1))]
+        if not here:
+            names = ", ".join(one.name for one in _found(state)) or "nothing yet"
+            raise UsageError(f"{Path(state.folder).name} has no phase {wanted!r}; it measured {names}")
+        found += [_called(one, Path(state.folder).name) if several else one for one in here]
+    assert first is not None
+    found = phases.against_first(found) if several else found
+    if options.json:
+        content = document(Path(first.folder).name, first.phase, "compare", found)
+        print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        return 0
+    for line in phase_table.report(found, first.plan):
+        say(line)
+    return 0
+
+
+def _called(one: PhaseResult, folder: str) -> PhaseResult:
+    return msgspec.structs.replace(one, name=f"{folder}:{one.name}")
+
+
+def comparable(a: Plan, b: Plan) -> None:
+    """Raises UsageError if two experiments train different things: their ratio would say nothing of profiles."""
+    for field, words in (("model", "models"), ("prepare", "prepared volumes"), ("loss", "losses")):
+        if getattr(a.experiment, field) != getattr(b.experiment, field):
+            raise UsageError(
+                f"{a.name} and {b.name} train different {words}: a ratio of their speeds says nothing about profiles"
+            )
+    if a.device != b.device:
+        raise UsageError(f"{a.name} ran on {a.device} and {b.name} on {b.device}: compare profiles on one device")
+
+
+def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
+    if state.plan.test is not None:
+        prepared = state.prepared or read_json(ExperimentPaths(Path(state.folder)).data, Prepared)
+        return phases.results(state.plan, prepared, state.visits)
+    run = state.run
+    if run is None:
+        return ()
+    return phases.living(run)
+
+
+def _document(state: ExperimentState) -> object:
+    kind = state.plan.test.kind if state.plan.test is not None else "run"
+    text = state.ended.text if state.ended is not None else ""
+    return document(Path(state.folder).name, state.phase, kind, _found(state), text)

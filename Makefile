@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PARALLEL ?= 2
 
-.PHONY: run test test-slow test-gpu lint bench wheel clean help
+.PHONY: run test test-slow test-gpu lint bench knobs wheel clean help
 
 run: $(VENV)/.installed ## set up if needed, train the built-in experiment, open the dashboard on it
 	@$(BIN)/steptop run quickstart --open
@@ -26,6 +26,9 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict, layer rules
 
 bench: $(VENV)/.installed-dev ## the measured figures of the README
 	$(BIN)/python -m tests.benchmarks
+
+knobs: $(VENV)/.installed ## write the README's table of knobs anew
+	$(BIN)/python -m engine.knob_table README.md
 
 wheel: $(VENV)/.installed-dev ## dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation

@@ -11,8 +11,9 @@ from math import hypot, sqrt
 
 import msgspec
 
-from engine.experiment import Plan
+from engine.experiment import Experiment, Plan
 from engine.pace import Pace, Segment
+from engine.profile import Profile
 from engine.state import ExperimentState, Part, RunState
 
 # Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
@@ -63,22 +64,26 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
     gap: float | None = None
 
 
-def benchmark_key(plan: Plan, device_name: str) -> str:
-    """What a step's time depends on: model, shape, batch, precision, device, workers. Equal keys can be compared."""
-    model, knobs = plan.experiment.model, plan.profile
-    what = " ".join(plan.experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
-    shape = "×".join(str(side) for side in plan.experiment.prepare.shape)
+def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:
+    """What is computed in a step, and on what: model, shape, batch, precision, device. Loading is left out."""
+    model = experiment.model
+    what = " ".join(experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
+    shape = "×".join(str(side) for side in experiment.prepare.shape)
     return "|".join(
         (
             what,
             shape,
-            f"batch {knobs['batch_size']}×{knobs['accumulate_steps']}",
-            str(knobs["precision"]),
-            "compiled" if knobs["compile"] else "eager",
+            f"batch {profile['batch_size']}×{profile['accumulate_steps']}",
+            str(profile["precision"]),
+            "compiled" if profile["compile"] else "eager",
             device_name,
-            f"workers {knobs['num_workers']}",
         )
     )
+
+
+def benchmark_key(plan: Plan, device_name: str) -> str:
+    """What a step's time depends on: model, shape, batch, precision, device, workers. Equal keys can be compared."""
+    return f"{training_key(plan.experiment, plan.profile, device_name)}|workers {plan.profile['num_workers']}"
 
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:

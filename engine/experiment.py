@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from engine import cores
+from engine.cores import Machine
 from engine.errors import UsageError, unknown
 from engine.paths import read_toml
-from engine.profile import KNOBS, Profile, Value, check_all
+from engine.profile import KNOBS, Place, Profile, Value, check_all, resolved
+from engine.profile_file import line_in
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -228,17 +232,17 @@ def draws_per_epoch(split: Split, profile: Profile) -> int:
 def load(path: Path) -> Experiment:
     """The experiment file; raises UsageError naming file, field and nearest right name."""
     raw = read_toml(path)
-    return from_table(raw, str(path))
+    return from_table(raw, str(path), partial(line_in, path, "knobs"))
 
 
-def from_table(raw: dict[str, Any], where: str) -> Experiment:
-    """`raw` as an Experiment, checked in every field."""
+def from_table(raw: dict[str, Any], where: str, place: Place | None = None) -> Experiment:
+    """`raw` as an Experiment, checked in every field; `place` says where in its file a knob stands."""
     _check_names(raw, Experiment, where)
     try:
         experiment = msgspec.convert(raw, Experiment)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}") from None
-    check_all(experiment.knobs, f"{where} [knobs]")
+    check_all(experiment.knobs, place or f"{where} [knobs]")
     for name, lock in experiment.locks.items():
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, f"{where} [locks]")
@@ -301,25 +305,30 @@ def resolve_profile(
     chosen: dict[str, Value],
     settings: dict[str, Value],
     override_locks: bool = False,
+    machine: Machine | None = None,
 ) -> tuple[Profile, dict[str, str]]:
     """The complete profile and the locks that were overridden, with the reason each lock gave.
 
     A knob's value: its default, then the experiment's, then the profile's, then --set's. A lock beats a profile
-    silently and --set loudly (UsageError) unless `override_locks`.
+    silently and --set loudly (UsageError) unless `override_locks`. Values that follow the `machine` (this one) become
+    numbers here, and the profile keeps the texts they came from.
     """
+    here = machine or cores.machine()
     values: dict[str, Value] = {knob.name: knob.default for knob in KNOBS.values()} | experiment.knobs | chosen
     overridden: dict[str, str] = {}
     for knob, lock in experiment.locks.items():
         wanted = settings.get(knob, lock.value)
-        if wanted != lock.value and not override_locks:
+        differs = KNOBS[knob].resolve(wanted, here) != KNOBS[knob].resolve(lock.value, here)
+        if differs and not override_locks:
             raise UsageError(
                 f"{knob} is locked at {lock.value} by the experiment: {lock.reason}. "
                 f"To set it to {wanted} all the same, add --override-locks; it will be recorded"
             )
-        if wanted != lock.value:
+        if differs:
             overridden[knob] = lock.reason
         values[knob] = lock.value
-    return Profile(name=name, title=title, knobs=values | settings), overridden
+    numbers, texts = resolved(values | settings, here)
+    return Profile(name=name, title=title, knobs=numbers, scaled=texts), overridden
 
 
 def training_hash(experiment: Experiment, profile: Profile) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 import msgspec
 
 from engine import catalog
+from engine.choice import choose
 from engine.costs import KeyTiming, timing_of
 from engine.errors import DataError, UsageError
-from engine.experiment import Plan, resolve_profile, runs_of, training_hash
+from engine.experiment import Plan, runs_of, training_hash
 from engine.forecast import Forecast, before_launch
+from engine.knob import Value
 from engine.manifest import manifest
 from engine.paths import (
     ExperimentPaths,
@@ -27,7 +29,6 @@ from engine.paths import (
     write_json,
 )
 from engine.process import alive
-from engine.profile import Value
 from engine.records import ProcessInfo, SupervisorInfo
 from engine.state import ExperimentState
 from engine.watch import Watch
@@ -77,11 +78,9 @@ def plan_for(request: Request) -> Plan:
         if request.epochs < 1:
             raise UsageError(f"--epochs {request.epochs}: it must be 1 or more")
         experiment = msgspec.structs.replace(experiment, epochs=request.epochs)
+    device = checked_device(request.device or "auto")
     name = request.profile or experiment.profile
-    title, chosen = catalog.profile_named(name)
-    profile, overridden = resolve_profile(
-        experiment, Path(name).stem, title, chosen, request.settings, request.override_locks
-    )
+    profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
     data = request.data.expanduser().resolve() if request.data else None
     if experiment.data.source != "phantom" and not experiment.command:
         if data is None:
@@ -100,7 +99,7 @@ def plan_for(request: Request) -> Plan:
         runs=runs_of(experiment, request.folds, request.restarts),
         data_dir=str(data or ""),
         cache_dir=str(cache_folder(request.logs.resolve())),
-        device=checked_device(request.device or "auto"),
+        device=device,
         stop_after_runs=request.stop_after_runs,
         training_hash=training_hash(experiment, profile),
         overridden=overridden,

@@ -96,6 +96,11 @@ def phantom_folder(logs: Path) -> Path:
     return logs / "_data"
 
 
+def tuned_file(logs: Path) -> Path:
+    """What `steptop tune` found for each kind of training."""
+    return logs / "tuned.toml"
+
+
 def experiments_in(logs: Path) -> list[Path]:
     """Experiment folders, the most recently touched first."""
     found = []

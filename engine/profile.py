@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
+from engine import cores
+from engine.cores import Machine
 from engine.errors import UsageError, unknown
-from engine.paths import read_toml
+from engine.knob import Kind as Kind, Knob as Knob, Value as Value, shown
 
-Value = bool | int | float | str
-
-
-class Kind(StrEnum):
-    """What changing a knob may change."""
-
-    SPEED = "speed only"
-    OPTIMISATION = "changes the optimisation"
-    METRIC = "changes the metric"
-
-
-class Knob(NamedTuple):
-    """One setting of how a training runs. `low`/`high` bound numbers; `choices` list the words allowed.
-
-    `live`: it concerns the loader alone, so a training under way can change it between two steps.
-    """
-
-    name: str
-    default: Value
-    kind: Kind
-    help: str
-    unit: str = ""
-    low: int | None = None
-    high: int | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-    def check(self, value: object, where: str = "") -> Value:
-        """`value` as this knob's type; raises UsageError naming the range."""
-        place = f" in {where}" if where else ""
-        if self.choices:
-            if isinstance(value, str) and value in self.choices:
-                return value
-            raise UsageError(f"{self.name} = {value!r}{place}: it is one of {', '.join(self.choices)}")
-        if isinstance(self.default, bool):
-            if isinstance(value, bool):
-                return value
-            raise UsageError(f"{self.name} = {value!r}{place}: it is true or false")
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise UsageError(f"{self.name} = {value!r}{place}: it is a whole number, {self.low} to {self.high}")
-        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise UsageError(f"{self.name} = {value}{place}: it must lie in {self.low} to {self.high}")
-        return value
-
-    def parse(self, text: str) -> Value:
-        """A command line's text as this knob's value."""
-        words: dict[str, Value] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-        if not self.choices and isinstance(self.default, bool):
-            return self.check(words.get(text.lower(), text))
-        if self.choices:
-            return self.check(text)
-        try:
-            return self.check(int(text))
-        except ValueError:
-            return self.check(text)
-
+Place = Callable[[str], str]
 
 KNOBS: dict[str, Knob] = {
     knob.name: knob
@@ -178,40 +123,99 @@ KNOBS: dict[str, Knob] = {
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """A named set of knobs, complete: every knob has a value."""
+    """A named set of knobs, complete: every knob has a value.
+
+    `scaled`: the text a value followed the machine by, `cores/2` say; `basis`: where values came from, in words, where
+    there is more to say than the name.
+    """
 
     name: str
     title: str = ""
     knobs: dict[str, Value]
+    scaled: dict[str, str] = {}
+    basis: str = ""
 
     def __getitem__(self, name: str) -> Any:
         """The default where an older plan knows nothing of the knob."""
         return self.knobs[name] if name in self.knobs else KNOBS[name].default
 
 
-def load(path: Path) -> tuple[str, dict[str, Value]]:
-    """A profile file's title and the knobs it sets; raises UsageError naming the file and the knob."""
-    raw = read_toml(path)
-    for key in raw:
-        if key not in ("title", "knobs"):
-            raise unknown("field", key, ("title", "knobs"), str(path))
-    title, values = raw.get("title", ""), raw.get("knobs", {})
-    if not isinstance(title, str) or not isinstance(values, dict):
-        raise UsageError(f"{path}: title is a text and [knobs] a table")
-    return title, check_all(values, str(path))
+class Change(msgspec.Struct, frozen=True):
+    """A knob whose value differs between two profiles."""
+
+    knob: str
+    before: Value
+    after: Value
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.knob} {shown(self.before)} → {shown(self.after)}"
 
 
-def check_all(values: Mapping[str, object], where: str) -> dict[str, Value]:
-    """Every knob of `values` within its range; raises UsageError for an unknown one with the nearest right name."""
+def defaults() -> dict[str, Value]:
+    return {name: knob.default for name, knob in KNOBS.items()}
+
+
+def check_all(values: Mapping[str, object], where: str | Place, machine: Machine | None = None) -> dict[str, Value]:
+    """Every knob of `values`, which come from one source, within its range and in agreement with the others.
+
+    `where`: the source, or what says where in it a knob stands. With a `machine`, more loader processes than that
+    allows are refused too. Raises UsageError; for an unknown knob it says the nearest right name.
+    """
+    place: Place = where if callable(where) else lambda _: where
     checked: dict[str, Value] = {}
     for name, value in values.items():
         if name not in KNOBS:
-            raise unknown("knob", name, KNOBS, where)
-        checked[name] = KNOBS[name].check(value, where)
+            raise unknown("knob", name, KNOBS, place(name))
+        checked[name] = KNOBS[name].check(value, place(name))
+    check_agreement(checked, place)
+    if machine is not None:
+        check_workers(checked, place, machine)
     return checked
 
 
-def parse_settings(texts: list[str]) -> dict[str, Value]:
+def check_agreement(values: Mapping[str, Value], place: Place) -> None:
+    """Raises UsageError for values of one source that contradict each other."""
+    if values.get("num_workers") == 0:
+        against = [name for name in ("prefetch_factor", "persistent_workers") if values.get(name, False) is not False]
+        if against:
+            said = " and ".join(f"{name} = {shown(values[name])}" for name in against)
+            raise UsageError(
+                f"num_workers = 0 contradicts {said} ({_places(('num_workers', *against), place)}): without workers "
+                f"nothing is loaded ahead or kept. Leave {' and '.join(against)} out, or give num_workers 1 or more"
+            )
+    if values.get("val_every_epochs") == 0 and values.get("val_patches_per_volume", 0) != 0:
+        where = _places(("val_patches_per_volume", "val_every_epochs"), place)
+        raise UsageError(
+            f"val_patches_per_volume = {shown(values['val_patches_per_volume'])} contradicts val_every_epochs = 0 "
+            f"({where}): there is no validation to cut patches for. Leave val_patches_per_volume out, or give "
+            "val_every_epochs 1 or more"
+        )
+
+
+def check_workers(values: Mapping[str, Value], place: Place, machine: Machine) -> None:
+    """Raises UsageError for more loader processes than the machine allows this one."""
+    for name in ("num_workers", "val_num_workers"):
+        if name in values:
+            count = int(KNOBS[name].resolve(values[name], machine))
+            if words := cores.too_many(count, machine):
+                raise UsageError(f"{name} = {shown(values[name])} in {place(name)}: {words}")
+
+
+def _places(names: Iterable[str], place: Place) -> str:
+    """`mine.toml, line 3 and line 5`: each place once, the file not repeated."""
+    found = list(dict.fromkeys(place(name) for name in names))
+    source = found[0].partition(", line ")[0]
+    return " and ".join([found[0], *(text.removeprefix(f"{source}, ") for text in found[1:])])
+
+
+def resolved(values: Mapping[str, Value], machine: Machine) -> tuple[dict[str, Value], dict[str, str]]:
+    """`values` as numbers on this machine, and the text that each scaled one came from."""
+    numbers = {name: KNOBS[name].resolve(value, machine) for name, value in values.items()}
+    return numbers, {name: str(values[name]) for name, number in numbers.items() if number != values[name]}
+
+
+def parse_settings(texts: list[str], machine: Machine | None = None) -> dict[str, Value]:
     """`knob=value` texts of the command line."""
     values: dict[str, Value] = {}
     for text in texts:
@@ -220,9 +224,24 @@ def parse_settings(texts: list[str]) -> dict[str, Value]:
             raise UsageError(f"--set {text}: write it as knob=value")
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, "--set")
-        values[name] = KNOBS[name].parse(value)
-    return values
+        values[name] = KNOBS[name].parse(value, "--set")
+    return check_all(values, "--set", machine)
 
 
-def defaults() -> dict[str, Value]:
-    return {name: knob.default for name, knob in KNOBS.items()}
+def diff(before: Mapping[str, Value], after: Mapping[str, Value]) -> tuple[Change, ...]:
+    """Knobs whose values differ, in the order of KNOBS; one that is left out has its default."""
+    pairs = ((knob, before.get(name, knob.default), after.get(name, knob.default)) for name, knob in KNOBS.items())
+    return tuple(Change(knob.name, old, new, knob.kind) for knob, old, new in pairs if old != new)
+
+
+def kind_of_change(changed: Iterable[str]) -> str:
+    """What changing these knobs together may change, and whether its effect can be told."""
+    names = list(dict.fromkeys(changed))
+    if not names:
+        return "nothing changes"
+    kinds = {KNOBS[name].kind for name in names}
+    effects = " and ".join(kind.value for kind in (Kind.OPTIMISATION, Kind.METRIC) if kind in kinds)
+    said = effects or Kind.SPEED.value
+    if len(names) == 1:
+        return said
+    return f"{said}; {len(names)} knobs at once: the effect cannot be attributed to one"

@@ -17,6 +17,7 @@ from statistics import median
 
 import msgspec
 
+from engine.device_preview import missing_device, quick_device
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, steps_per_epoch
 from engine.training import needs
@@ -26,7 +27,6 @@ from engine.training.data.conform import check_prepare, resampled_shape
 from engine.training.data.discover import Case, find
 from engine.training.data.nifti import Header, check_grids, shown
 from engine.training.data.volumes import lesions, read_header, read_raw, scaled
-from engine.training.device_preview import missing_device, quick_device
 from engine.training.folds import ACQUISITION, Member, make_folds, table
 
 SHOWN_ERRORS = 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+from engine.device_preview import device_bytes
 from engine.experiment import Plan
 from engine.training.data import cache
 from engine.training.data.cases import available_bytes
-from engine.training.device_preview import device_bytes
 
 # What a forked worker costs beside its batches.
 WORKER_BYTES = 60 << 20

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import catalog, profile
+from engine import catalog, cgroup, profile
+from engine.cores import Machine
 from engine.errors import UsageError
+from engine.experiment import from_table, resolve_profile
 from engine.profile import KNOBS
+from engine.profile_file import line_of, load
 
 
 def values_of(knob: profile.Knob) -> st.SearchStrategy[object]:
@@ -22,7 +25,7 @@ def values_of(knob: profile.Knob) -> st.SearchStrategy[object]:
 
 def test_every_shipped_profile_loads_and_says_what_it_is_for() -> None:
     entries = catalog.profiles()
-    assert {"conservative", "moderate", "aggressive"} <= set(entries)
+    assert {"conservative", "moderate", "aggressive", "auto"} <= set(entries)
     for entry in entries.values():
         assert not entry.problem
         assert entry.title
@@ -62,23 +65,98 @@ def test_no_text_typed_for_a_knob_does_anything_but_work_or_explain(text: str) -
 def test_a_misspelt_knob_gets_the_nearest_right_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[knobs]\nnum_worker = 3\n")
-    with pytest.raises(UsageError, match=r"'num_worker'.*mine\.toml.*did you mean 'num_workers'"):
-        profile.load(file)
+    with pytest.raises(UsageError, match=r"'num_worker' in .*mine\.toml, line 2; did you mean 'num_workers'"):
+        load(file)
+    file.write_text("# mine\ntitel = 'x'\n[knobs]\n")
+    with pytest.raises(UsageError, match=r"'titel' in .*mine\.toml, line 2; did you mean 'title'"):
+        load(file)
     with pytest.raises(UsageError, match="did you mean 'prefetch_factor'"):
         profile.parse_settings(["prefetch=3"])
 
 
-def test_a_value_of_the_wrong_kind_names_the_file_and_what_is_right(tmp_path: Path) -> None:
+ON_TWELVE = Machine(cores=12, scheduled=12)
+TIGHT = Machine(cores=12, scheduled=12, pids=cgroup.Limit(100, 80, "/sys/fs/cgroup/pids.max"))
+HALF = Machine(cores=2, scheduled=12, quota=cgroup.Limit(2, 0, "/sys/fs/cgroup/cpu.max"))
+
+
+@pytest.mark.parametrize(
+    ("text", "machine", "said"),
+    [
+        ('num_workers = "many"', None, r"num_workers = 'many' in F, line 4: it is a whole number, 0 to 64, or follows .*cores/2"),
+        ("num_workers = 2.5", None, r"num_workers = 2.5 in F, line 4: it is a whole number, 0 to 64, or a text such as"),
+        ("num_workers = true", None, r"num_workers = true in F, line 4: it is a whole number"),
+        ("num_workers = 65", None, r"num_workers = 65 in F, line 4: it must lie in 0 to 64"),
+        ("batch_size = 0", None, r"batch_size = 0 in F, line 4: it must lie in 1 to 1024"),
+        ("precision = 'fp8'", None, r"F, line 4: it is one of auto, fp32, fp16, bf16"),
+        ("persistent_workers = 1", None, r"persistent_workers = 1 in F, line 4: it is true or false"),
+        ("in_order = [\n  true,\n]", None, r"in_order = \[True\] in F, line 4: it is true or false"),
+        ('title = """', None, r"F: not valid TOML"),
+        ("num_workers = 2\nnum_workers = 3", None, r"F: not valid TOML: .*line 5"),
+        ('prefetch_factor = "cores/gpus"', None, r"F, line 4: .*it divides by nothing"),
+        ("num_workers = 0\n\nprefetch_factor = 4", None, r"num_workers = 0 contradicts prefetch_factor = 4 \(F, line 4 and line 6\): .*Leave prefetch_factor out, or give num_workers 1"),
+        ("persistent_workers = true\nnum_workers = 0", None, r"contradicts persistent_workers = true \(F, line 5 and line 4\)"),
+        ("val_patches_per_volume = 8\nval_every_epochs = 0", None, r"F, line 4 and line 5\): there is no validation"),
+        ("num_workers = 49", ON_TWELVE, r"num_workers = 49 in F, line 4: 49 workers on 12 cores: .*At most 48"),
+        ('num_workers = "5*cores"', ON_TWELVE, r"num_workers = 5\*cores in F, line 4: 60 workers on 12 cores"),
+        ("val_num_workers = 6", TIGHT, r"val_num_workers = 6 in F, line 4: 6 workers × 4 threads = 24, and the cgroup allows 20 more"),
+        ("num_workers = 3", HALF, r"num_workers = 3 in F, line 4: 3 workers on 2 CPUs of time .*At most 2"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_line_and_remedy(
+    tmp_path: Path, text: str, machine: Machine | None, said: str
+) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('[knobs]\nnum_workers = "many"\n')
-    with pytest.raises(UsageError, match=r"num_workers = 'many' in .*mine\.toml: it is a whole number, 0 to 64"):
-        profile.load(file)
-    file.write_text("[knobs]\nprecision = 'fp8'\n")
-    with pytest.raises(UsageError, match="auto, fp32, fp16, bf16"):
-        profile.load(file)
-    file.write_text("[knobs\n")
-    with pytest.raises(UsageError, match="not valid TOML"):
-        profile.load(file)
+    file.write_text(f"title = 'mine'\n\n[knobs]  # mine\n{text}\n")
+    with pytest.raises(UsageError, match=said.replace("F", f"{tmp_path}/mine.toml")):
+        load(file, machine)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "num_workers = 0\npersistent_workers = false", "num_workers = 0", "prefetch_factor = 4\nnum_workers = 1",
+        "val_patches_per_volume = 0\nval_every_epochs = 0", "num_workers = 48\nval_num_workers = 'cores'",
+        "num_workers = 'cores-20'\nprefetch_factor = 2", "val_patches_per_volume = 8",
+    ],
+)
+def test_what_agrees_is_taken(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[knobs]\n{text}\n")
+    assert load(file, ON_TWELVE)[1]
+
+
+def test_the_command_line_is_held_to_the_same(tmp_path: Path) -> None:
+    assert profile.parse_settings(["num_workers=cores/2", "in_order=no"]) == {"num_workers": "cores/2", "in_order": False}
+    # Given apart, neither is wrong: the file's prefetch_factor means nothing without workers.
+    assert profile.parse_settings(["num_workers=0"]) == {"num_workers": 0}
+    with pytest.raises(UsageError, match=r"contradicts prefetch_factor = 2 \(--set\)"):
+        profile.parse_settings(["prefetch_factor=2", "num_workers=0"])
+    with pytest.raises(UsageError, match=r"num_workers = 64 in --set: 64 workers on 12 cores"):
+        profile.parse_settings(["num_workers=64"], ON_TWELVE)
+    with pytest.raises(UsageError, match=r"num_workers = '1/cores\*\*2' in --set: it is a whole number"):
+        profile.parse_settings(["num_workers=1/cores**2"])
+
+
+KEYS = st.sampled_from(["a", "num_workers", '"quoted key"', "x.y", "long"])
+VALUES = st.sampled_from(["1", '"text # none"', "[\n 1,\n 2, # two\n]", '\"\"\"\nnum_workers = 3\n\"\"\"', "{p = 1}", "2026-01-01"])
+FILLING = st.sampled_from(["", "# num_workers = 3", "  # [knobs]"])
+
+
+@given(st.lists(st.tuples(KEYS, VALUES, FILLING), unique_by=lambda row: row[0], max_size=5), st.booleans(), st.sampled_from(["\n", "\r\n"]))
+def test_the_line_of_a_key_is_where_its_statement_begins(
+    rows: list[tuple[str, str, str]], head: bool, newline: str
+) -> None:
+    lines = ["# top", *(["[knobs] # the table"] if head else [])]
+    begins = {}
+    for key, value, filling in rows:
+        lines += [filling] if filling else []
+        begins[key] = len(lines) + 1
+        lines += f"{key} = {value}".split("\n")
+    text = newline.join(lines) + newline
+    for key, line in begins.items():
+        names = key.strip('"').split(".") if not key.startswith('"') else [key.strip('"')]
+        assert line_of(text, *(["knobs"] if head else []), *names) == line
+    assert line_of(text, "absent") is None
 
 
 def test_a_users_own_profile_wins_over_the_shipped_one(tmp_path: Path) -> None:
@@ -91,3 +169,58 @@ def test_a_users_own_profile_wins_over_the_shipped_one(tmp_path: Path) -> None:
     assert catalog.profile_named("moderate", own) == ("mine", {"num_workers": 9})
     assert "conservative" in entries
     assert "not valid TOML" in entries["broken"].problem
+
+
+def test_the_shipped_ones_are_shares_of_the_cores_there_are() -> None:
+    """A third, a half and two thirds: 4, 6 and 8 of 12 cores, and one each on the smallest machine."""
+    for cores, expected in ((12, (4, 6, 8)), (2, (1, 1, 1)), (1, (1, 1, 1)), (96, (32, 48, 64))):
+        machine = Machine(cores=cores, scheduled=cores)
+        workers = []
+        for name in ("conservative", "moderate", "aggressive"):
+            made, _ = resolve_profile(from_table({}, "x"), name, "", catalog.profile_named(name, machine=machine)[1], {}, machine=machine)
+            workers.append(made["num_workers"])
+            assert made.scaled["num_workers"].endswith(("cores/3", "cores/2"))
+            assert (made["batch_size"], made["accumulate_steps"]) == (1, 1)
+        assert tuple(workers) == expected
+
+
+def test_no_shipped_profile_changes_what_is_learned_or_measured() -> None:
+    for name in ("conservative", "moderate", "aggressive", "auto"):
+        assert {KNOBS[knob].kind for knob in catalog.profile_named(name)[1]} == {profile.Kind.SPEED}
+
+
+def test_every_value_of_a_shipped_profile_has_its_reason() -> None:
+    for entry in catalog.profiles().values():
+        body = entry.path.read_text().partition("[knobs]")[2]
+        assert all("#" in line for line in body.splitlines() if "=" in line), entry.path
+
+
+def test_a_value_that_follows_the_machine_is_recorded_with_its_text() -> None:
+    experiment = from_table({"knobs": {"val_num_workers": "cores/4"}, "locks": {"batch_size": {"value": "2*gpus", "reason": "one a GPU"}}}, "x")
+    machine = Machine(cores=12, scheduled=12, gpus=2)
+    made, overridden = resolve_profile(experiment, "p", "", {"num_workers": "cores/2"}, {"prefetch_factor": "cores-9", "batch_size": 4}, machine=machine)
+    assert (made["num_workers"], made["val_num_workers"], made["prefetch_factor"], made["batch_size"]) == (6, 3, 3, 4)
+    assert made.scaled == {"num_workers": "cores/2", "val_num_workers": "cores/4", "prefetch_factor": "cores-9"}
+    assert overridden == {}
+    assert all(KNOBS[name].check(value) == value for name, value in made.knobs.items())
+
+
+def test_differences_are_listed_with_what_they_change() -> None:
+    changes = profile.diff({"num_workers": 1, "batch_size": 1}, {"num_workers": 4, "in_order": True, "val_every_epochs": 2})
+    assert [str(change) for change in changes] == ["num_workers 1 → 4", "val_every_epochs 0 → 2"]
+    assert [change.kind for change in changes] == [profile.Kind.SPEED, profile.Kind.METRIC]
+    assert profile.diff({}, profile.defaults()) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ([], "nothing changes"),
+        (["num_workers"], "speed only"),
+        (["batch_size"], "changes the optimisation"),
+        (["num_workers", "prefetch_factor"], "speed only; 2 knobs at once: the effect cannot be attributed to one"),
+        (["num_workers", "batch_size", "val_every_epochs"], "changes the optimisation and changes the metric; 3 knobs at once: the effect cannot be attributed to one"),
+    ],
+)
+def test_what_a_change_may_change_is_said(changed: list[str], said: str) -> None:
+    assert profile.kind_of_change(changed) == said

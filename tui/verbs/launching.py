@@ -61,6 +61,8 @@ def _introduce(plan: Plan) -> None:
         f"{plan.name}: {len(plan.runs)} runs ({folds} {fold_word} × {restarts} {restart_word}) of "
         f"{plan.experiment.epochs} epochs, profile {plan.profile.name}"
     )
+    if plan.profile.basis:
+        say(f"profile {plan.profile.name}: {plan.profile.basis}")
     if killing := logout.warning():
         say(f"warning: {killing}")
     for knob, reason in plan.overridden.items():

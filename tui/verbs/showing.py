@@ -1,4 +1,4 @@
-"""status, results, check, experiments, profiles: everything the screen says, as text or JSON."""
+"""status, results, check, experiments: everything the screen says, as text or JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
 from engine.paths import ExperimentPaths, experiments_in, read_json
-from engine.profile import KNOBS
 from engine.state import ExperimentState
 from engine.text import clean
 from engine.watch import Watch
@@ -234,6 +233,8 @@ def _expected(expected: Forecast) -> str:
 def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     """What would be trained, from the preflight's JSON."""
     lines = [f"{plan.name}: {len(plan.runs)} runs of {plan.experiment.epochs} epochs, profile {plan.profile.name}"]
+    if plan.profile.basis:
+        lines.append(f"profile {plan.profile.name}: {plan.profile.basis}")
     lines.append(f"subjects: {details.get('subjects', 0)}")
     for name in ("shapes", "orientations", "acquisitions"):
         if details.get(name):
@@ -292,40 +293,4 @@ def experiments(options: argparse.Namespace) -> int:
     width = max((len(state.plan.name) for state in states), default=0)
     for state in states:
         say(f"  {state.plan.name:<{width}}  {state.phase:<9}  {state.runs_finished}/{len(state.runs)} runs finished")
-    return 0
-
-
-def profiles(options: argparse.Namespace) -> int:
-    """Profiles with what they set, and every knob with its range and kind."""
-    entries = catalog.profiles()
-    if options.json:
-        knobs = [
-            {
-                "name": k.name,
-                "default": k.default,
-                "kind": k.kind.value,
-                "unit": k.unit,
-                "low": k.low,
-                "high": k.high,
-                "choices": list(k.choices),
-                "help": k.help,
-            }
-            for k in KNOBS.values()
-        ]
-        listed = [
-            {"name": e.name, "title": e.title, "path": str(e.path), "own": e.own, "problem": e.problem}
-            for e in entries.values()
-        ]
-        sys.stdout.write(msgspec.json.encode({"profiles": listed, "knobs": knobs}).decode() + "\n")
-        return 0
-    for entry in entries.values():
-        say(f"{entry.name:<14} {entry.problem or entry.title}{'  (yours)' if entry.own else ''}")
-    say("")
-    say("knobs (--set knob=value):")
-    for knob in KNOBS.values():
-        allowed = " | ".join(knob.choices) or (
-            "true | false" if isinstance(knob.default, bool) else f"{knob.low} to {knob.high}"
-        )
-        say(f"  {knob.name:<24} {allowed:<26} default {str(knob.default).lower():<8} {knob.kind.value}")
-        say(f"  {'':<24} {knob.help}")
     return 0

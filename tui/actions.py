@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from engine.state import ExperimentState
 from tui.messages import View
@@ -17,6 +17,7 @@ class Situation(NamedTuple):
     readonly: bool = False
     dashboard: bool = True
     recording: bool = False
+    panel: Literal["", "focused", "enlarged"] = ""
 
     @property
     def state(self) -> ExperimentState | None:
@@ -72,7 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "stop_after_run",
         "s",
         "Stop after this run",
-        "The run under way is trained to its end, the next one never starts. Again: takes that back.",
+        "Train this run to its end, start no other. Again: take it back.",
         "stop after run",
         1,
         lambda s: s.going and not _stopping_now(s),
@@ -92,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
         "stop_force",
         "X",
         "End by force",
-        "Kill it; the steps since the last checkpoint are lost. Asks first.",
+        "Kill it; steps since the last checkpoint are lost. Asks first.",
         "force",
         3,
         lambda s: s.going,
@@ -102,7 +103,7 @@ COMMANDS: tuple[Command, ...] = (
         "resume",
         "r",
         "Resume",
-        "Go on with a stopped, failed or lost experiment from its last checkpoint.",
+        "Go on from the last checkpoint after a stop, a failure or a loss.",
         "resume",
         1,
         lambda s: s.resumable,
@@ -151,17 +152,15 @@ COMMANDS: tuple[Command, ...] = (
         "next_curve",
         "m",
         "Next curve",
-        "Another curve in the loss plot: validation figures, where there are some.",
+        "Another curve in the loss plot, such as validation figures.",
         when=lambda s: s.dashboard,
     ),
-    Command(
-        "next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's own colours). Remembered."
-    ),
+    Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (your terminal's own). Remembered."),
     Command(
         "faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"
     ),
     Command("slower", "minus", "Refresh less often", "Up to every ten seconds. Remembered.", shown_key="-"),
-    Command("redraw", "ctrl+l", "Draw again", "Send the whole screen again, should something else have written on it."),
+    Command("redraw", "ctrl+l", "Draw again", "Send the whole screen again, if something else wrote on it."),
     Command("back", "escape", "Back", "One level back.", shown_key="esc"),
     Command(
         "quit",
@@ -187,6 +186,15 @@ def bar_text(command: Command, situation: Situation) -> str:
         return f"stop after run {state.current + 1}" if state.current is not None else "stop before a run"
     if command.action == "quit" and not situation.going:
         return "quit"
+    if command.action == "enlarge_focused":
+        return {"": "panels", "focused": "enlarge", "enlarged": "put back"}[situation.panel]
     if command.action == "stop_force" and not _stopping_now(situation):
         return ""
     return command.bar
+
+
+def bar_key(command: Command, situation: Situation) -> str:
+    """The key it is shown with: before a panel can be enlarged, one must be chosen."""
+    if command.action == "enlarge_focused" and not situation.panel:
+        return "tab"
+    return command.shown_key or command.key

@@ -13,6 +13,7 @@ import msgspec
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -27,6 +28,7 @@ from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
 from tui.glyphs import AsciiFilter, terminal_is_ascii
 from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
 from tui.monitor import Monitor, Source
+from tui.palette import Commands
 from tui.plain import plain
 from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
@@ -40,6 +42,11 @@ from tui.words import runs_stopped_here
 # With --low-bandwidth the screen is looked at less often and shows no running seconds.
 LOW_BANDWIDTH_INTERVAL = 2.0
 BY = "the dashboard"
+KEYS: list[BindingType] = [
+    Binding(command.key, command.action, command.title, show=False, id=command.action)
+    for command in COMMANDS
+    if command.action not in DASHBOARD_ACTIONS
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +70,8 @@ class SteptopApp(App[None]):
     TITLE = "steptop"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(command.key, command.action, command.title, show=False, id=command.action)
-        for command in COMMANDS
-        if command.action not in DASHBOARD_ACTIONS
-    ]
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Commands}
+    BINDINGS = KEYS
 
     view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
     problem: reactive[str] = reactive("", repaint=False, init=False)
@@ -204,7 +208,7 @@ class SteptopApp(App[None]):
         return command.possible(self.situation) if command is not None else True
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002  Textual's signature
-        for command in COMMANDS:
+        for command in sorted(COMMANDS, key=lambda command: command.writes):
             if command.action != "command_palette" and command.possible(self.situation):
                 key = command.shown_key or command.key
                 yield SystemCommand(f"{command.title} ({key})", command.help, self._runner(command.action))
@@ -220,7 +224,9 @@ class SteptopApp(App[None]):
         await self.run_action(action, self.screen if action in DASHBOARD_ACTIONS else self)
 
     def say(self, text: str, severity: str = "information") -> None:
-        """A short notice; `text` may hold untrusted words."""
+        """A short notice; `text` may hold untrusted words. News takes the place of the news before."""
+        if severity == "information":
+            self.clear_notifications()
         self.notify(str(plain(text)), severity=severity, markup=False, timeout=6)  # type: ignore[arg-type]
 
     def action_stop_after_run(self) -> None:
@@ -289,7 +295,7 @@ class SteptopApp(App[None]):
 
         if not isinstance(self.screen, ExperimentsScreen):
             self._stop_watching()
-            self._base(ExperimentsScreen(self.logs, self.options.readonly))
+            self._base(ExperimentsScreen(self.logs, self.options.readonly, onward=self.folder is not None))
 
     def action_launch(self) -> None:
         from tui.screens.launch import LaunchScreen

@@ -11,6 +11,8 @@ from tui.messages import View
 from tui.theme import ROLES
 
 ENDED = ("finished", "stopped", "failed", "lost")
+# What interrupts the steps for less than this is not worth a word: the screen would only flicker.
+BRIEF_SECONDS = 2.0
 
 _ACTIVITIES = {
     "startup": "starting",
@@ -57,13 +59,22 @@ def state_word(state: ExperimentState) -> Word:
     symbol = _PHASE_SYMBOLS.get(state.phase, glyphs.DOT)
     if state.stalled_seconds:
         return Word(symbol, f"stalled {whole(state.stalled_seconds)}", "bad")
-    run = state.run
-    if state.phase in ("running", "stopping") and run is not None and run.activity:
-        doing = activity_word(run.activity)
+    activity = lasting_activity(state)
+    if state.phase in ("running", "stopping") and activity:
+        doing = activity_word(activity)
         text = doing if state.phase == "running" or runs_stopped_here(state) else f"stopping · {doing}"
     elif state.phase == "stopping" and runs_stopped_here(state):
         text = "training"
     return Word(symbol, text, role)
+
+
+def lasting_activity(state: ExperimentState) -> str:
+    """The span under way, '' while stepping and for one that has only just begun between two steps."""
+    run = state.run
+    if run is None or not run.activity:
+        return ""
+    brief = run.step > 0 and run.activity_since > 0 and 0 <= state.now - run.activity_since < BRIEF_SECONDS
+    return "" if brief else run.activity
 
 
 def activity_word(activity: str) -> str:
@@ -89,12 +100,14 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
         return f"nothing new for {whole(state.stalled_seconds)}: it may hang", None, "alarm"
     if state.phase in ENDED or run.phase != "running":
         return _ended(state, run)
-    if run.activity:
-        total = run.activity_total
+    activity = lasting_activity(state)
+    if activity:
+        # One thing has no parts to count.
+        total = run.activity_total if run.activity_total > 1 else 0
         items = f" {run.activity_done} of {total}" if total else ""
         since = state.now - run.activity_since
         ago = f" · for {whole(since)}" if run.activity_since and 2 <= since < 1e6 else ""
-        return f"{activity_word(run.activity)}{items}{ago}", run.activity_done / total if total else None, "text"
+        return f"{activity_word(activity)}{items}{ago}", run.activity_done / total if total else None, "text"
     return "training", None, "text"
 
 

@@ -49,9 +49,9 @@ def roles_of(lines: list[Line], word: str) -> set[str]:
 
 def test_progress_says_step_epoch_runs_and_three_speeds(arc: ExperimentState) -> None:
     assert texts(progress_lines(view(arc), 56, 5)) == [
-        "step   74/148  ━━━━━━━━━━━╸───────────    17.9 s/step",
-        "epoch  13/50   ━━━━━━─────────────────  0.0558 step/s",
-        "runs    0/30   ╸──────────────────────  0.0558 sample/s",
+        "step    74/148  ━━━━━━━━━━━───────────    17.9 s/step",
+        "epoch   13/50   ━━━━━╸────────────────  0.0558 step/s",
+        "runs     0/30   ╸─────────────────────  0.0558 sample/s",
         "now    training                          0.936 Mvoxel/s",
         "loss   0.3930  · lr 0.00075  · float16",
     ]

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from tui.format import clock, count, duration, plural
+from tui.format import clock, count, plural, whole
 from tui.messages import View
 from tui.plain import plain
 
@@ -49,7 +49,7 @@ def force_question(view: View) -> Question:
     saved = max(kept.step if kept is not None else 0, resumed)
     lost = max(0, run.step - saved)
     took = (
-        f", about {duration(lost * view.bottleneck.step_seconds)} of training"
+        f", about {whole(lost * view.bottleneck.step_seconds)} of training"
         if lost and view.bottleneck.step_seconds
         else ""
     )

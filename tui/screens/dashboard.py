@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import events
 from textual.app import ComposeResult
@@ -76,7 +76,19 @@ class Dashboard(Screen[None]):
         yield KeyBar().data_bind(Dashboard.situation)
 
     def watch_view(self, view: View | None) -> None:
-        self.situation = Situation(view, self._readonly, recording=self._recording is not None)
+        self._situate(view)
+
+    def _situate(self, view: View | None) -> None:
+        panel: Literal["", "focused", "enlarged"] = (
+            "enlarged" if self.maximized is not None else "focused" if isinstance(self.focused, Panel) else ""
+        )
+        self.situation = Situation(view, self._readonly, recording=self._recording is not None, panel=panel)
+
+    def watch_maximized(self) -> None:
+        self._situate(self.view)
+
+    def watch_focused(self) -> None:
+        self._situate(self.view)
 
     def on_resize(self) -> None:
         # Its own size may be what it was.

@@ -28,6 +28,8 @@ from tui.words import ENDED, state_word
 # Many folders are looked at less often: this share of a core at most.
 LOOK_SECONDS, SHARE = 2.0, 0.05
 MOST = 200
+# Columns for name, state, run and end: the end must be there on eighty columns.
+WIDE, NARROW = (24, 20, 11, 26), (18, 17, 9, 22)
 WELCOME = (
     "No experiment is in {logs} yet.\n\n"
     "n  launches one. quickstart trains a small network on volumes that steptop writes itself: two minutes on two "
@@ -70,12 +72,13 @@ def entry(listed: Listed, width: int) -> Content:
         ends = listed.view.forecast.experiment.at
         when = f"ends {clock(ends, state.now)}" if ends else "end not known yet"
     role = {"good": "$good", "warn": "$warn", "bad": "$bad", "accent": "$accent"}.get(word.role, "$label")
+    names, words, wheres, whens = WIDE if width >= 100 else NARROW
     parts: list[tuple[str, str]] = [
         (f" {word.symbol} ", role),
-        (fit(state.plan.name, 24), "$number"),
-        (f" {fit(word.text, 20)}", role),
-        (f" {fit(where, 11)}", "$foreground"),
-        (f" {fit(when, 26)}", "$foreground"),
+        (fit(state.plan.name, names), "$number"),
+        (f" {fit(word.text, words)}", role),
+        (f" {fit(where, wheres)}", "$foreground"),
+        (f" {fit(when, whens)}", "$foreground"),
         (f" {fit(epoch, 14)}", "$label"),
         (" " + "".join(RUN_SYMBOLS[run.phase] for run in state.runs[:30]), "$label"),
     ]
@@ -97,8 +100,12 @@ class ExperimentsScreen(Screen[None]):
         Binding("k", "move(-1)", "up", show=False),
     ]
 
-    def __init__(self, logs: Path, readonly: bool = False, looker: Callable[[Path], list[Listed]] = look) -> None:
+    def __init__(
+        self, logs: Path, readonly: bool = False, looker: Callable[[Path], list[Listed]] = look, onward: bool = False
+    ) -> None:
+        """`onward`: escape leads back to a dashboard."""
         super().__init__()
+        self._onward = onward
         self._logs = logs
         self._readonly = readonly
         self._looker = looker
@@ -118,7 +125,8 @@ class ExperimentsScreen(Screen[None]):
         keys = [
             ("enter", "open"),
             *([] if self._readonly else [("n", "new")]),
-            ("t", "theme"),
+            *([("esc", "back")] if self._onward else []),
+            ("?", "help"),
             ("ctrl+p", "commands"),
             ("q", "quit"),
         ]

@@ -16,20 +16,25 @@ from tui.actions import COMMANDS, Situation
 from tui.plain import wrapped
 from tui.widgets.panel import Panel
 
-KEY, TITLE = 18, 24
+KEY, TITLE = 9, 24
 WIDEST, FRAME = 110, 8
 MOVES = (
-    ("tab, shift+tab", "next and previous panel"),
-    ("arrows, h j k", "the panel in that direction"),
-    ("1 to 9", "a panel by its number"),
-    ("mouse", "click focuses, double click enlarges, the key bar can be clicked"),
+    ("tab", "Next panel", "shift+tab: the one before."),
+    ("h j k", "Panel in that direction", "The arrow keys too; l is the log."),
+    ("1 to 9", "Panel by its number", "It stands in the frame."),
+    ("mouse", "Click, double click, wheel", "Focus, enlarge, look back in the events; the keys below too."),
 )
+FOOT = "↑ ↓ scroll · esc closes"
 
 
 class HelpScreen(ModalScreen[None]):
     """Closes with escape, q or ?."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1", "dismiss", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,f1", "dismiss", "close"),
+        Binding("j", "scroll(1)", "down", show=False),
+        Binding("k", "scroll(-1)", "up", show=False),
+    ]
 
     def __init__(self, focused: Widget | None, situation: Situation) -> None:
         super().__init__()
@@ -37,7 +42,8 @@ class HelpScreen(ModalScreen[None]):
         self._situation = situation
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog wide-dialog"):
+        with Vertical(classes="dialog wide-dialog") as dialog:
+            dialog.border_subtitle = FOOT
             title = self._panel.TITLE if self._panel is not None else "Help"
             yield Static(Content(title), classes="dialog-title", markup=False)
             with VerticalScroll(classes="dialog-body"):
@@ -47,24 +53,27 @@ class HelpScreen(ModalScreen[None]):
                     yield Static(Content("Focus a panel (tab) and press ? to read what it shows.\n"), markup=False)
                 yield Static(self._keys(), markup=False)
 
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(".dialog-body").scroll_relative(y=lines, animate=False)
+
     def _keys(self) -> Content:
         width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
         entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in COMMANDS]
-        entries += [(keys, text, "", True) for keys, text in MOVES]
+        entries += [(*move, True) for move in MOVES]
         return Content("\n").join(part for entry in entries for part in _entry(*entry, width))
 
 
 def _entry(key: str, title: str, text: str, possible: bool, width: int) -> list[Content]:
-    """Key, title and text in columns; on a narrow screen the text goes below, indented."""
-    beside = width >= KEY + TITLE + 40
-    room = width - KEY - (TITLE if beside else 0)
+    """Key, title and text in columns; on a narrow screen the text goes below where it does not fit behind."""
+    columns = width >= KEY + TITLE + 40
+    room = width - KEY - (TITLE + 3 if columns else 0)
+    beside = columns or len(title) + 2 + len(text) <= room
     lines = wrapped(text, room, 3)
     first = lines.pop(0) if beside and lines else ""
     key_style, title_style, text_style = (
         ("$accent bold", "$number", "$label") if possible else ("$faint", "$faint", "$faint")
     )
-    head = Content.assemble(
-        (f"{key:>{KEY - 2}}  ", key_style), (f"{title:<{TITLE}}" if first else title, title_style), (first, text_style)
-    )
+    named = f"{title:<{TITLE + 3}}" if columns else f"{title}  "
+    head = Content.assemble((f"{key:>{KEY - 2}}  ", key_style), (named, title_style), (first, text_style))
     indent = " " * (width - room)
     return [head, *(Content.assemble((indent + line, text_style)) for line in lines)]

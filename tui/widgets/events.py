@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from engine.state import all_sentences
+from engine.state import Sentence, all_sentences
 from tui.format import clock_seconds
 from tui.messages import View
 from tui.plain import wrapped
@@ -15,7 +15,7 @@ from tui.widgets.line import Line
 from tui.widgets.panel import Panel
 from tui.words import LEVEL_ROLES
 
-TIME = 10
+TIME, WHEEL = 10, 3
 
 
 def events_lines(view: View, width: int, height: int, back: int = 0) -> list[Line]:
@@ -41,32 +41,55 @@ class EventsPanel(Panel):
     TITLE = "Events"
     NUMBER = 8
     HELP = (
-        "What happened, newest at the bottom. Enlarged (enter), page up and page down look further back; end returns."
+        "What happened, newest at the bottom. Page up, page down and the wheel look further back; end returns, and so "
+        "does leaving the panel."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "look_back(1)", "earlier", show=False),
         Binding("pagedown", "look_back(-1)", "later", show=False),
         Binding("end", "look_back(-1000)", "newest", show=False),
     ]
+    _read: Sentence | None = None
     back: reactive[int] = reactive(0, repaint=False, init=False)
 
     def action_look_back(self, pages: int) -> None:
-        page = max(1, self.content_size.height - 1)
+        self._look(pages * max(1, self.content_size.height - 1))
+
+    def _look(self, lines: int) -> None:
         last = max(0, len(all_sentences(self.view.state)) - 1) if self.view is not None else 0
-        self.back = min(max(0, self.back + pages * page), last)
+        self.back = min(max(0, self.back + lines), last)
+
+    def _hold(self, view: View) -> None:
+        """What is read stays where it is while new sentences come."""
+        sentences = all_sentences(view.state)
+        if self._read in sentences:
+            self.set_reactive(EventsPanel.back, len(sentences) - 1 - sentences.index(self._read))
+        elif self.back < len(sentences):
+            self._read = sentences[-1 - self.back]
 
     def watch_back(self) -> None:
+        self._read = None
         self.entitle("looking back · end returns" if self.back else "", "$warn")
         self.redraw()
 
     def on_mouse_scroll_up(self) -> None:
-        self.action_look_back(1)
+        self._scrolled(WHEEL)
 
     def on_mouse_scroll_down(self) -> None:
-        self.action_look_back(-1)
+        self._scrolled(-WHEEL)
+
+    def _scrolled(self, lines: int) -> None:
+        # The keys that lead back are those of the focused panel.
+        self.focus(scroll_visible=False)
+        self._look(lines)
+
+    def on_blur(self) -> None:
+        self.back = 0
 
     def depends(self, view: View) -> tuple[object, ...]:
         return view.state.sentences, view.state.run.sentences if view.state.run is not None else None
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
+        if self.back:
+            self._hold(view)
         return events_lines(view, width, height, self.back)

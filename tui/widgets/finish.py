@@ -5,13 +5,16 @@ from __future__ import annotations
 from engine.forecast import Estimate
 from tui.format import DASH, clock, margin, moment, percent, plural, whole
 from tui.messages import View
-from tui.widgets.line import Line, ends
+from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
 from tui.words import ENDED, runs_stopped_here
 
 LABEL = 17
+RANGES = " · ranges hold 9 times in 10"
 # Wider than this the eye loses the row between the time left and the clock.
 WIDEST = 64
+# Beside them: what the time left goes into.
+GAP, PART, PARTS = 4, 13, 28
 
 
 def finish_lines(view: View, width: int, height: int, readonly: bool = False) -> list[Line]:
@@ -19,7 +22,7 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     if view.state.phase in ENDED:
         return ended_lines(view, width)
     state, expected = view.state, view.forecast
-    width = min(width, WIDEST)
+    whole_width, width = width, min(width, WIDEST)
     number = (state.current or 0) + 1
     epoch = state.run.epoch if state.run else 0
     pending = runs_stopped_here(state)
@@ -38,18 +41,26 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
         rows.pop(0)
     lines = [_row(label, estimate, role, width, state.now) for label, estimate, role in rows]
     if len(lines) < height:
-        lines.append(_basis(view))
+        lines.append(_basis(view, width))
     if len(lines) + 2 < height:
-        lines += [[], *_parts(view, height - len(lines) - 1)]
+        return [*lines, [], *_parts(view, height - len(lines) - 1)]
+    if whole_width >= WIDEST + GAP + PARTS:
+        parts = _parts(view, len(lines), PART)
+        beside = [*parts, *([] for _ in lines[len(parts) :])]
+        return [_beside(line, part, width) for line, part in zip(lines, beside, strict=True)]
     return lines
 
 
-def _parts(view: View, room: int) -> list[Line]:
+def _beside(line: Line, part: Line, width: int) -> Line:
+    return [*line, (" " * (width + GAP - width_of(line)), "text"), *part] if part else line
+
+
+def _parts(view: View, room: int, label: int = LABEL) -> list[Line]:
     """What the time left goes into, the largest first."""
     parts = sorted(view.forecast.parts.items(), key=lambda part: part[1], reverse=True)
     total = sum(seconds for _, seconds in parts)
     return [
-        [(f"{name:<{LABEL}}", "label"), (whole(seconds).rjust(8), "text"), (percent(seconds / total).rjust(8), "label")]
+        [(f"{name:<{label}}", "label"), (whole(seconds).rjust(8), "text"), (percent(seconds / total).rjust(7), "label")]
         for name, seconds in parts[:room]
         if total and seconds > 0
     ]
@@ -71,16 +82,13 @@ def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> 
     return ends(left, [(when, role)], width)
 
 
-def _basis(view: View) -> Line:
+def _basis(view: View, width: int) -> Line:
     expected = view.forecast
     basis = expected.run.basis or expected.experiment.basis
     if expected.warming:
         return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]
-    known = expected.run.seconds is not None
-    return [
-        (basis, "label"),
-        (" · ranges hold 9 times in 10" if known and expected.run.low is not None else "", "label"),
-    ]
+    known = expected.run.seconds is not None and expected.run.low is not None
+    return [(basis, "label"), (RANGES, "label")] if known and len(basis + RANGES) <= width else [(basis, "label")]
 
 
 def ended_lines(view: View, width: int) -> list[Line]:

@@ -6,7 +6,7 @@ from textual import events
 from textual.message import Message
 from textual.reactive import reactive
 
-from tui.actions import COMMANDS, Command, Situation, bar_text
+from tui.actions import COMMANDS, Command, Situation, bar_key, bar_text
 from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
 
@@ -17,7 +17,7 @@ def key_spans(situation: Situation, width: int) -> list[tuple[Command, Line]]:
     for command in COMMANDS:
         text = bar_text(command, situation) if command.possible(situation) else ""
         if text:
-            items.append((command, [(f" {command.shown_key or command.key}", "key"), (f" {text} ", "text")]))
+            items.append((command, [(f" {bar_key(command, situation)}", "key"), (f" {text} ", "text")]))
     while items and sum(width_of(line) for _, line in items) > width:
         if any(command.action == "quit" and line[1][0] != " quit " for command, line in items):
             items = [(c, [line[0], (" quit ", "text")]) if c.action == "quit" else (c, line) for c, line in items]

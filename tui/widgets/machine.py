@@ -14,7 +14,7 @@ from tui.widgets.line import Line, bar, ends, spark, width_of
 from tui.widgets.panel import Panel
 from tui.words import ENDED
 
-LABEL, SPARK = 9, 40
+LABEL, SPARK, RATE = 9, 40, 11
 HOT, NEARLY_FULL, FULL = 83.0, 0.85, 0.95
 # Five readings of the sampler's: without them the last one says how it was, not how it is.
 OLD_SECONDS = 10.0
@@ -251,11 +251,11 @@ def _room(sample: Sample) -> str:
 def _disk(sample: Sample, width: int) -> Line:
     line: Line = [(f"{'disk':<{LABEL}}", "label"), (f"{size(sample.disk_free)} free", _room(sample))]
     rates: Line = []
-    for value, word in ((sample.disk_read, "read"), (sample.disk_write, "written")):
-        rate: Line = [("   ", "text"), (f"{size(value)}/s", "text"), (f" {word}", "label")]
-        if value is not None and width_of(line) + width_of(rates) + width_of(rate) <= width:
+    for value, word in ((sample.disk_read, "read"), (sample.disk_write, "write")):
+        rate: Line = [(" ", "text"), (word, "label"), (f"{size(value)}/s".rjust(RATE), "text")]
+        if value is not None and width_of(line) + 1 + width_of(rates) + width_of(rate) <= width:
             rates += rate
-    return ends(line, rates[1:], width)
+    return ends(line, rates, width)
 
 
 def process_lines(workers: tuple[Worker, ...], room: int) -> list[Line]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from engine.state import ExperimentState, RunState
 from tui.format import count, duration, loss, rate, significant, whole
 from tui.messages import View
+from tui.widgets.details import run_details
 from tui.widgets.line import Line, bar, width_of
 from tui.widgets.panel import Panel
 from tui.words import ENDED, doing
 
 SPEED_WIDTH = 16
 GAP = "  "
+# From here on there is room for the facts of the run.
+ROOMY = 12
 
 
 def fraction_of_run(run: RunState | None) -> float:
@@ -53,7 +56,9 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
         ("epoch", count(epoch), count(epochs), fraction_of_run(run)),
         ("runs", count(state.runs_finished), count(len(state.runs)), fraction_of_experiment(state)),
     ]
-    before, after = max(len(r[1]) for r in rows), max(len(r[2]) for r in rows)
+    # As wide as it will ever be: a number that grows moves nothing.
+    after = max(len(r[2]) for r in rows)
+    before = max(after, *(len(r[1]) for r in rows))
     fast = speeds(view)
     room = width - 7 - (before + after + 1) - 2 * len(GAP) - SPEED_WIDTH
     lines: list[Line] = []
@@ -70,13 +75,16 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
                 (f" {unit}", "label"),
             ]
         )
-    lines.append(_now(view, width, fast[3], calm))
+    lines.append(_now(view, width, fast[3], calm, height <= 4))
     if height > 4:
         lines.append(_learned(view, width))
+    if height >= ROOMY:
+        lines += [[], *run_details(view)]
     return lines
 
 
-def _now(view: View, width: int, voxels: tuple[str, str], calm: bool) -> Line:
+def _now(view: View, width: int, voxels: tuple[str, str], calm: bool, with_loss: bool = False) -> Line:
+    """What happens, and where there is no line for it below, the loss."""
     state, run = view.state, view.state.run
     text, part, role = doing(state)
     right: Line = [(voxels[0].rjust(6), "number"), (f" {voxels[1]}".ljust(SPEED_WIDTH - 6), "label")]
@@ -84,9 +92,12 @@ def _now(view: View, width: int, voxels: tuple[str, str], calm: bool) -> Line:
     if text == "training" and run is not None and run.recent and not calm:
         ago = state.now - run.recent[-1].t
         text += f" · last step {whole(ago)} ago" if 1.5 <= ago < 86_400 else ""
-    beside = len(text) <= room and state.phase not in ENDED
     left: Line = [(f"{'now':<7}", "label"), (text, role)]
-    if not beside:
+    said = f" · loss {loss(run.loss)}" if with_loss and run is not None and run.loss is not None else ""
+    if said and len(text) + len(said) <= room:
+        left += [(" · loss ", "label"), (loss(run.loss), "number")] if run is not None else []
+        text += said
+    if len(text) > room or state.phase in ENDED:
         return left
     if part is not None and room - len(text) >= 8:
         left += [(GAP, "text"), *bar(part, min(room - len(text) - 2, 24), "accent")]

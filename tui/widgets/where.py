@@ -6,11 +6,13 @@ from engine.bottleneck import Bottleneck, Share
 from tui.format import duration, percent
 from tui.messages import View
 from tui.plain import wrapped
+from tui.widgets.details import beside_lines
 from tui.widgets.line import Line, block, width_of
 from tui.widgets.panel import Panel
 
 NAME, NUMBERS = 11, 17
 # Limits that can be lifted, and the span that shows each. Computing is what a training is for.
+OTHER = 0.1
 LIMITS = {"loader": "data", "copy": "h2d", "host": "other"}
 
 
@@ -33,7 +35,10 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
         lines.append(loads)
     if len(lines) + len(text) + len(advice) < height:
         lines.append([])
-    return [*lines, *text, *advice]
+    lines = [*lines, *text, *advice]
+    run = view.state.run
+    beside = beside_lines(run, height - len(lines) - 1) if run is not None else []
+    return [*lines, [], *beside] if beside else lines
 
 
 def headline_role(limit: Bottleneck) -> str:
@@ -45,7 +50,9 @@ def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
     shown = [share for share in shares if share.seconds > 0]
     if len(shown) <= room:
         return shown
-    kept = sorted(shown, key=lambda share: share.seconds, reverse=True)[: max(1, room - 1)]
+    # `other`, the time in no span, is a line of its own beside `the rest` only where it is much.
+    known = [share for share in shown if share.name != "other" or share.share >= OTHER]
+    kept = sorted(known, key=lambda share: share.seconds, reverse=True)[: max(1, room - 1)]
     rest = [share for share in shown if share not in kept]
     together = Share("the rest", sum(s.seconds for s in rest), sum(s.share for s in rest))
     return [*(share for share in shown if share in kept), together]

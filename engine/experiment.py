@@ -13,7 +13,7 @@ from engine import cores
 from engine.cores import Machine
 from engine.errors import UsageError, unknown
 from engine.paths import read_toml
-from engine.profile import KNOBS, Place, Profile, Value, check_all, resolved
+from engine.profile import KNOBS, Place, Profile, Value, check_source, resolved
 from engine.profile_file import line_in
 
 
@@ -242,7 +242,7 @@ def from_table(raw: dict[str, Any], where: str, place: Place | None = None) -> E
         experiment = msgspec.convert(raw, Experiment)
     except msgspec.ValidationError as error:
         raise UsageError(f"{where}: {error}") from None
-    check_all(experiment.knobs, place or f"{where} [knobs]")
+    check_source(experiment.knobs, place or f"{where} [knobs]")
     for name, lock in experiment.locks.items():
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, f"{where} [locks]")

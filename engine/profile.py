@@ -156,11 +156,10 @@ def defaults() -> dict[str, Value]:
     return {name: knob.default for name, knob in KNOBS.items()}
 
 
-def check_all(values: Mapping[str, object], where: str | Place, machine: Machine | None = None) -> dict[str, Value]:
-    """Every knob of `values`, which come from one source, within its range and in agreement with the others.
+def check_all(values: Mapping[str, object], where: str | Place) -> dict[str, Value]:
+    """Every knob of `values` within its range; raises UsageError, for an unknown knob with the nearest right name.
 
-    `where`: the source, or what says where in it a knob stands. With a `machine`, more loader processes than that
-    allows are refused too. Raises UsageError; for an unknown knob it says the nearest right name.
+    `where`: what they come from, or what says where in it a knob stands.
     """
     place: Place = where if callable(where) else lambda _: where
     checked: dict[str, Value] = {}
@@ -168,6 +167,15 @@ def check_all(values: Mapping[str, object], where: str | Place, machine: Machine
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, place(name))
         checked[name] = KNOBS[name].check(value, place(name))
+    return checked
+
+
+def check_source(values: Mapping[str, object], where: str | Place, machine: Machine | None = None) -> dict[str, Value]:
+    """check_all, for what somebody wrote down in one place: there values must not contradict each other either, nor, on
+    `machine`, ask for more loader processes than it allows. A complete profile may hold a prefetch_factor that means
+    nothing because its num_workers is 0."""
+    place: Place = where if callable(where) else lambda _: where
+    checked = check_all(values, place)
     check_agreement(checked, place)
     if machine is not None:
         check_workers(checked, place, machine)
@@ -225,7 +233,7 @@ def parse_settings(texts: list[str], machine: Machine | None = None) -> dict[str
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, "--set")
         values[name] = KNOBS[name].parse(value, "--set")
-    return check_all(values, "--set", machine)
+    return check_source(values, "--set", machine)
 
 
 def diff(before: Mapping[str, Value], after: Mapping[str, Value]) -> tuple[Change, ...]:

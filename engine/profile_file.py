@@ -10,7 +10,7 @@ from engine.cores import Machine
 from engine.errors import UsageError, unknown
 from engine.knob import Value
 from engine.paths import read_toml
-from engine.profile import check_all
+from engine.profile import check_source
 
 FIELDS = ("title", "knobs")
 # Reading grows with the square of the lines; no profile has so many.
@@ -32,7 +32,7 @@ def load(path: Path, machine: Machine | None = None) -> tuple[str, dict[str, Val
         raise UsageError(f"title in {line_in(path, 'title')}: it is a text, in quotes")
     if not isinstance(values, dict):
         raise UsageError(f"knobs in {line_in(path, 'knobs')}: it is a table; write [knobs] on a line of its own")
-    return title, check_all(values, partial(line_in, path, "knobs"), machine)
+    return title, check_source(values, partial(line_in, path, "knobs"), machine)
 
 
 def line_in(path: Path, *keys: str) -> str:

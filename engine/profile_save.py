@@ -17,7 +17,7 @@ from tomlkit.toml_document import TOMLDocument
 from engine.errors import UsageError
 from engine.knob import Value, shown
 from engine.paths import write_atomic
-from engine.profile import check_all
+from engine.profile import check_source
 from engine.profile_file import line_of, load
 from engine.text import clean
 
@@ -43,7 +43,7 @@ def save_profile(
         raise UsageError(f"{path}: a profile's file is called NAME.toml")
     without = knobs.get("num_workers") == 0
     meant = {name: value for name, value in knobs.items() if not (without and name in FOR_WORKERS)}
-    wanted = check_all(meant, str(path))
+    wanted = check_source(meant, str(path))
     document = _read(base)
     if title is not None:
         document["title"] = clean(title)
@@ -114,7 +114,7 @@ def _commented_out(text: str) -> str:
 def _check(path: Path, text: str, wanted: Mapping[str, Value]) -> None:
     """Raises UsageError unless `text` reads as `wanted`: nothing is written that would be refused."""
     try:
-        found = check_all(tomllib.loads(text).get("knobs", {}), str(path))
+        found = check_source(tomllib.loads(text).get("knobs", {}), str(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: the values cannot be put into this file ({error}); save it as a new one") from None
     if any(found.get(name) != value for name, value in wanted.items()):

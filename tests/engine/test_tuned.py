@@ -18,7 +18,7 @@ from engine.device_preview import quick_device
 from engine.errors import UsageError
 from engine.experiment import Plan, from_table, resolve_profile, runs_of
 from engine.paths import tuned_file
-from engine.profile import KNOBS
+from engine.profile import KNOBS, defaults
 from engine.tuned import Measured, recall, remember
 
 EXPERIMENT = from_table({}, "x")
@@ -59,6 +59,11 @@ def test_a_key_says_what_is_computed_and_leaves_out_how_it_is_loaded() -> None:
     profile, _ = resolve_profile(EXPERIMENT, "p", "", {}, {"num_workers": 3})
     plan = Plan(name="x", experiment_name="x", experiment=EXPERIMENT, profile=profile, runs=runs_of(EXPERIMENT))
     assert benchmark_key(plan, "A100") == f"{training_key(EXPERIMENT, profile, 'A100')}|workers 3"
+
+
+def test_a_complete_profile_without_workers_is_no_contradiction(tmp_path: Path) -> None:
+    remember(tmp_path, key(), defaults() | {"num_workers": 0}, FAST)
+    assert choose(EXPERIMENT, "auto", {}, tmp_path, "cpu")[0]["num_workers"] == 0
 
 
 def test_tuned_again_it_is_replaced_and_others_stay(tmp_path: Path) -> None:

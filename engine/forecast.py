@@ -37,7 +37,7 @@ __all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key"
 Z90 = 1.645
 NOT_KNOWN = "not known yet"
 ENDED = ("finished", "stopped", "failed", "lost")
-WORDS = {"step": "train", "gap": "between runs"}
+WORDS = {"step": "train", "gap": "between runs", "volume": "reconstruct"}
 FIRST_CHECKPOINT = 0.5
 
 
@@ -160,6 +160,7 @@ def before_launch(
     for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
         guess = _known(known, other, 0.5 * step.mean)
         costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean)
+    costs["volume"] = costs["evaluate"]
     runs = plan.runs[: plan.stop_after_runs or None]
     each = [
         whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
@@ -192,6 +193,8 @@ def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Se
         costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
         if pooled(state, name).count:
             costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
+    seen = pooled(state, "reconstruct")
+    costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here") if seen.items else costs["evaluate"]
     for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
         costs[name] = part_cost(state, name, {}, Cost(0.0))
     return costs

@@ -14,7 +14,8 @@ from engine.state import ExperimentState, RunState
 
 # Unit -> how many. Units: step, drift (steps of other runs), cold (steps after the present epoch), validate and
 # evaluate (subjects), "validate (whole)" and "evaluate (whole)" (where subjects are not counted), checkpoint, startup,
-# closing (a process's start and end), gap, and any other span's name.
+# volume (subjects scored as wholes between epochs), closing (a process's start and end), gap, and any other span's
+# name.
 Amounts: TypeAlias = dict[str, float]
 
 # steptop's own trainer validates on so many held-out subjects at most.
@@ -31,6 +32,7 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     validate_every: int = 0
     validate_items: float | None = None
+    reconstruct_every: int = 0
     evaluate_items: float | None = None
     checkpoint_every: int = 0
     checkpoint_seconds: float = 0.0
@@ -46,6 +48,9 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
             times = last // self.validate_every - (first - 1) // self.validate_every
             whole = self.validate_items is None
             _add(amounts, "validate (whole)" if whole else "validate", times * (self.validate_items or float(whole)))
+        if self.reconstruct_every:
+            times = last // self.reconstruct_every - (first - 1) // self.reconstruct_every
+            _add(amounts, "volume", times * (self.evaluate_items or 0.0))
         if self.checkpoint_every:
             times = last // self.checkpoint_every - (first - 1) // self.checkpoint_every
             times += last == self.epochs and last % self.checkpoint_every != 0
@@ -80,7 +85,8 @@ def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
         epochs=plan.experiment.epochs,
         steps=steps,
         validate_every=int(plan.profile["val_every_epochs"]),
-        validate_items=float(min(tests, VALIDATION_SUBJECTS)),
+        validate_items=float(min(tests, VALIDATION_SUBJECTS) * max(1, int(plan.profile["val_patches_per_volume"]))),
+        reconstruct_every=int(plan.profile["reconstruct_every_epochs"]),
         evaluate_items=float(tests),
         checkpoint_every=checkpoints.epochs,
         checkpoint_seconds=checkpoints.minutes * 60,
@@ -103,9 +109,12 @@ def rhythm_of(state: ExperimentState, run: RunState) -> Rhythm | None:
     validated = pooled(state, "validate")
     if validated.items:
         rhythm = msgspec.structs.replace(rhythm, validate_items=validated.items / validated.count)
+    structured: tuple[str, ...] = STRUCTURED
     if plan.experiment.command:
         rhythm = _seen(state, rhythm, done)
-    names = sorted({name for r in state.runs for name in r.parts if name not in STRUCTURED})
+    else:
+        structured = (*STRUCTURED, "reconstruct")
+    names = sorted({name for r in state.runs for name in r.parts if name not in structured})
     rates = {name: pooled(state, name).count / done for name in names if done >= 1}
     return msgspec.structs.replace(rhythm, rates=rhythm.rates | rates)
 
@@ -121,7 +130,13 @@ def _seen(state: ExperimentState, rhythm: Rhythm, done: float) -> Rhythm:
         rates["checkpoint"] = saved.count / done
     items = evaluated.items / evaluated.count if evaluated.items else None if evaluated.count else 0.0
     return msgspec.structs.replace(
-        rhythm, rates=rates, evaluate_items=items, validate_every=0, checkpoint_every=0, checkpoint_seconds=0.0
+        rhythm,
+        rates=rates,
+        evaluate_items=items,
+        validate_every=0,
+        reconstruct_every=0,
+        checkpoint_every=0,
+        checkpoint_seconds=0.0,
     )
 
 

@@ -323,9 +323,19 @@ def test_spans_nobody_planned_are_counted_as_often_as_they_came() -> None:
     for record in calm_records():
         records.append(record)
         if isinstance(record, Steps) and record.step % 40 == 0:
-            records.append(SpanEnded(t=record.t, m=record.m, name="reconstruct", seconds=50.0, step=record.step))
+            records.append(SpanEnded(t=record.t, m=record.m, name="sample", seconds=50.0, step=record.step))
     said = forecast(experiment_state(CALM, until_step(records, 85)))
-    assert said.parts["reconstruct"] == pytest.approx(50, rel=0.35)
+    assert said.parts["sample"] == pytest.approx(50, rel=0.35)
+
+
+def test_whole_volumes_scored_between_epochs_are_in_the_forecast() -> None:
+    plan = plan_of(CALM)
+    every = replace(plan, profile=replace(plan.profile, knobs=plan.profile.knobs | {"reconstruct_every_epochs": 2}))
+    past = until_step(calm_records(), 85)
+    without = forecast(replace(experiment_state(CALM, past), plan=plan))
+    said = forecast(replace(experiment_state(CALM, past), plan=every))
+    assert said.parts["reconstruct"] > 0
+    assert (said.run.seconds or 0) > (without.run.seconds or 0)
 
 
 def test_checkpoints_by_the_clock_are_counted() -> None:

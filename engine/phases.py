@@ -7,12 +7,15 @@ from math import inf, sqrt
 
 import msgspec
 
+from engine.cores import machine
 from engine.events import SPANS, AnyRecord, Mode, PhaseBegun, PhaseEnded, Steps, Use, Verdict
 from engine.experiment import Plan, Prepared, steps_per_epoch
 from engine.measure import Load, Measurement, measured, merged, period
 from engine.profile import KNOBS, Profile, Value
+from engine.queueing import predict
 from engine.ratio import Ratio, ratio
 from engine.state import RunState
+from engine.workload import fit
 
 
 class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +76,7 @@ def _visit(visit: PhaseEnded) -> Measurement | None:
             spans={name: getattr(visit.spans, name) / steps for name in SPANS} if steps else {},
             load=load,
             trainer_cpu_seconds=visit.trainer_cpu / steps if steps else None,
+            mode=visit.mode,
         )
     except ValueError:
         return None
@@ -85,8 +89,14 @@ def unstable(done: Sequence[PhaseEnded], number: int) -> str:
 
 
 def expected(done: Sequence[PhaseEnded], knobs: dict[str, Value]) -> tuple[float | None, float | None, str]:
-    """Samples per second to be expected of `knobs` from what has been measured so far, and on what basis."""
-    return None, None, ""
+    """Samples per second to be expected of `knobs` (90 % range) from what has been measured so far, and the basis."""
+    probes = [one for number in sorted({v.phase for v in done}) if (one := measurement(done, number)) is not None]
+    try:
+        workload = fit(probes, machine().cores)
+    except ValueError:
+        return None, None, ""
+    low, high = predict(workload, knobs).samples_range
+    return low, high, f"modelled from {sum(one.steps for one in probes)} steps measured here"
 
 
 def of_lines(lines: Sequence[Steps], knobs: dict[str, Value]) -> Measurement | None:

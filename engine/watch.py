@@ -12,17 +12,15 @@ from engine import control
 from engine.errors import UsageError
 from engine.events import AnyRecord, Verdict
 from engine.experiment import Plan, Prepared
-from engine.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
+from engine.history import SAMPLES_TAIL, History, glance, with_run
 from engine.journal import Reader, read_ends
 from engine.paths import ExperimentPaths, read_json
 from engine.process import alive, boot_id, start_ticks
 from engine.records import ProcessInfo, ResultInfo, SupervisorInfo
-from engine.state import ExperimentState, RunState, StopState, new_experiment
+from engine.state import ExperimentState, StopState, new_experiment
 from engine.survivors import SURVIVORS
 from engine.verdict import onward
 
-# machine.jsonl grows by about 0.7 kB every 2 s; this is the last half hour of it.
-SAMPLES_TAIL = 1 << 19
 STARTING_SECONDS = 15.0
 STALLED_SECONDS = 60.0
 STALLED_STEPS = 10
@@ -35,11 +33,8 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.paths = ExperimentPaths(folder)
-        self._events = Reader(self.paths.events)
-        self._prepare = Reader(self.paths.prepare)
         size = self.paths.machine.stat().st_size if self.paths.machine.exists() else 0
-        self._machine = Reader(self.paths.machine, max(0, size - SAMPLES_TAIL))
-        self._runs: dict[Path, Reader] = {}
+        self._history = History(self.paths, Reader, max(0, size - SAMPLES_TAIL))
         self._plan_stamp = 0
         self._data_stamp = 0
         self._state = new_experiment(str(folder), self._read_plan())
@@ -52,42 +47,15 @@ class Watch:
 
     def quick(self) -> ExperimentState:
         """The present state from the ends of the journals alone, however long they are; curves are partial."""
-        state = new_experiment(str(self.paths.folder), self._read_plan())
-        state = fold_supervisor(state, read_ends(self.paths.events, head=1 << 16, tail=1 << 16)[0])
-        state = fold_samples(state, read_ends(self.paths.machine, head=0, tail=1 << 15)[0])
-        state = fold_prepare(state, read_ends(self.paths.prepare)[0])
-        if state.run is not None and state.current is not None:
-            segments = self.paths.run(state.run.key.fold, state.run.key.restart).segments()
-            ends = [record for path in segments[-1:] for record in read_ends(path)[0]]
-            state = _with_run(state, state.current, _as_supervised(fold_run(_forgotten(state.run), ends), state.run))
-        prepared = read_json(self.paths.data, Prepared)
-        return self._seen(msgspec.structs.replace(state, prepared=prepared, partial=True))
+        fresh = new_experiment(str(self.paths.folder), self._read_plan())
+        state = glance(fresh, self.paths, lambda path, head, tail: read_ends(path, head, tail)[0])
+        return self._seen(msgspec.structs.replace(state, prepared=read_json(self.paths.data, Prepared)))
 
     def poll(self) -> ExperimentState:
         """Everything written since the last poll folded in."""
         self._refresh_plan()
-        state = self._state
-        for records in self._events.read_all():
-            state = fold_supervisor(state, records)
-        for records in self._prepare.read_all():
-            state = fold_prepare(state, records)
-        for records in self._machine.read_all():
-            state = fold_samples(state, records)
-        for index, run in enumerate(state.runs):
-            if run.phase != "waiting" or index == state.current:
-                state = self._poll_run(state, index)
-        damaged = sum(r.damaged for r in (self._events, self._prepare, *self._runs.values()))
-        self._state = msgspec.structs.replace(state, damaged=damaged)
+        self._state = self._history.fold(self._state)
         return self._seen(self._state)
-
-    def _poll_run(self, state: ExperimentState, index: int) -> ExperimentState:
-        run = state.runs[index]
-        folded = run
-        for path in self.paths.run(run.key.fold, run.key.restart).segments():
-            reader = self._runs.setdefault(path, Reader(path))
-            for records in reader.read_all():
-                folded = fold_run(folded, records)
-        return state if folded is run else _with_run(state, index, _as_supervised(folded, run))
 
     def _refresh_plan(self) -> None:
         stamp = _stamp(self.paths.plan)
@@ -159,7 +127,7 @@ class Watch:
                 result = read_json(folder.result, ResultInfo)
                 outcome = result.outcome if result is not None and result.attempt == run.attempt else "lost"
                 seen = msgspec.structs.replace(seen, phase=outcome, activity="")
-            state = _with_run(state, current, seen)
+            state = with_run(state, current, seen)
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
         first = "ends what is left and " if survivors else ""
@@ -176,7 +144,7 @@ def _still_there(state: ExperimentState) -> ExperimentState:
         state = msgspec.structs.replace(state, ended=ended, survivors=left)
     if state.run is not None and state.current is not None and state.run.survivors:
         own = msgspec.structs.replace(state.run, survivors=_living(state.run.survivors))
-        state = _with_run(state, state.current, own)
+        state = with_run(state, state.current, own)
     return state
 
 
@@ -196,38 +164,6 @@ def stalled(state: ExperimentState, now_monotonic: float) -> float:
     recent = run.recent[-8:]
     step = sum(r.seconds for r in recent) / max(1, sum(r.steps for r in recent)) if recent else 0.0
     return quiet if quiet > max(STALLED_SECONDS, STALLED_STEPS * step) else 0.0
-
-
-def _with_run(state: ExperimentState, index: int, run: RunState) -> ExperimentState:
-    return msgspec.structs.replace(state, runs=(*state.runs[:index], run, *state.runs[index + 1 :]))
-
-
-def _as_supervised(folded: RunState, run: RunState) -> RunState:
-    """`folded` with what only the supervisor knows: an old attempt's last line neither ends nor revives a run."""
-    ended = run.phase in ("finished", "stopped", "failed", "lost")
-    return msgspec.structs.replace(
-        folded,
-        phase=run.phase,
-        attempt=run.attempt,
-        verdict=run.verdict,
-        started=run.started or folded.started,
-        ended=run.ended,
-        activity="" if ended else folded.activity,
-    )
-
-
-def _forgotten(run: RunState) -> RunState:
-    """A run as the supervisor knows it, its own journal still to be read."""
-    return RunState(
-        key=run.key,
-        phase=run.phase,
-        attempt=run.attempt,
-        started=run.started,
-        ended=run.ended,
-        elapsed=run.elapsed,
-        verdict=run.verdict,
-        survivors=run.survivors,
-    )
 
 
 def _stamp(path: Path) -> int:

@@ -16,7 +16,7 @@ META = frozenset("\\.^$*+?{}[]|()")
 
 def matcher(pattern: str) -> Match:
     """Small letters match capitals too, a capital only itself. Raises ValueError for what is no expression."""
-    # The S of an escape as \\S is no capital.
+    # The S of \S is no capital.
     exact = any(c.isupper() for c in re.sub(r"\\.", "", pattern))
     if META.isdisjoint(pattern):
         return (lambda line: pattern in line) if exact else (lambda line: pattern in line.lower())

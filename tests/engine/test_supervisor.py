@@ -240,7 +240,8 @@ def test_a_stop_that_was_acknowledged_outlives_its_supervisor(lab: Laboratory, f
 
 
 def test_stop_after_run_2_counts_the_runs_of_the_supervisor_before(lab: Laboratory, fake: pytest.MonkeyPatch) -> None:
-    fake.setenv("FAKE_STEP_SECONDS", "0.02")
+    fake.setenv("FAKE_STEP_SECONDS", "0.05")
+    fake.setenv("FAKE_STEPS", "20")
     paths = lab.launch(fake_plan(folds=2, restarts=2, stop_after_runs=2))
     wait_until(lambda: look(paths).current == 1 and step(paths) > 0, what="run 2")
     process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)
@@ -253,7 +254,8 @@ def test_stop_after_run_2_counts_the_runs_of_the_supervisor_before(lab: Laborato
 def test_a_promise_of_two_more_runs_does_not_count_those_of_before_the_resume(
     lab: Laboratory, fake: pytest.MonkeyPatch
 ) -> None:
-    fake.setenv("FAKE_STEP_SECONDS", "0.03")
+    fake.setenv("FAKE_STEP_SECONDS", "0.05")
+    fake.setenv("FAKE_STEPS", "20")
     paths = lab.launch(fake_plan(folds=2, restarts=2))
     wait_until(lambda: look(paths).current == 1 and step(paths) > 0, what="run 2")
     process.signal_safely(lab.supervisor(paths).who, signal.SIGKILL)

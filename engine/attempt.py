@@ -13,11 +13,13 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.events import Outcome, Stop, Verdict
+from engine import journal
+from engine.events import Outcome, RunEnded, Stop, Verdict
 from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import FOLDER, TOKEN, alive, boot_id, end_all, holding, ident, signal_safely
 from engine.records import ExitInfo, ProcessInfo, ResultInfo
+from engine.room import is_full
 from engine.saved import saved
 from engine.verdict import Evidence, classify
 
@@ -111,21 +113,24 @@ class Attempt:
                 tail=log_tail(self.files.log, self.info.log_offset),
                 rebooted=self.who.boot_id != boot_id(),
                 saved=self.files.run is None or saved(self.files.run),
+                disk_full=is_full(self.files.result.parent),
             )
         )
-        write_json(
-            self.files.exit,
-            ExitInfo(
-                attempt=self.number,
-                rc=rc,
-                signal=number,
-                stop=self.asked,
-                swept=swept,
-                survivors=survivors,
-                oom_kills=oom_kills,
-                at=time.time(),
-            ),
-        )
+        # Without room for it the supervisor's journal says it all the same.
+        with contextlib.suppress(OSError):
+            write_json(
+                self.files.exit,
+                ExitInfo(
+                    attempt=self.number,
+                    rc=rc,
+                    signal=number,
+                    stop=self.asked,
+                    swept=swept,
+                    survivors=survivors,
+                    oom_kills=oom_kills,
+                    at=time.time(),
+                ),
+            )
         return Ended(outcome, verdict, time.monotonic() - self.info.started_monotonic, code, swept, survivors)
 
 
@@ -192,7 +197,13 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
         oom_kills=oom_kill_count(),
         log_offset=offset,
     )
-    write_json(files.process, info)
+    try:
+        write_json(files.process, info)
+    except OSError:
+        # Nobody would find it again: it must not train unseen.
+        child.kill()
+        child.wait()
+        raise
     return Attempt(files, info, child)
 
 
@@ -229,7 +240,10 @@ def unfinished(paths: ExperimentPaths, plan: Plan) -> list[tuple[RunKey, Attempt
         info, ended = read_json(files.process, ProcessInfo), read_json(files.exit, ExitInfo)
         if info is not None and not alive(info.who) and (ended is None or ended.attempt != info.attempt):
             found.append((key, Attempt(files, info, None)))
-    return found
+    # On a full disk there is no exit.json, but there is a line in the journal.
+    records = journal.read(paths.events) if found else []
+    told = {(r.fold, r.restart, r.attempt) for r in records if isinstance(r, RunEnded)}
+    return [(key, attempt) for key, attempt in found if (key.fold, key.restart, attempt.number) not in told]
 
 
 def log_tail(path: Path, offset: int) -> str:

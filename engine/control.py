@@ -6,6 +6,7 @@ leaves a trace. `control/<id>.json` is the request, `control/ack/<id>.json` the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -13,7 +14,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine.errors import DISK_FULL, UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
+from engine.process import alive
+from engine.records import SupervisorInfo
 
 Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile"]
 
@@ -45,11 +49,17 @@ def request(
     knobs: dict[str, bool | int | float | str] | None = None,
     override: bool = False,
 ) -> str:
-    """Leave a request; returns its id. Raises OSError if the folder cannot be written."""
-    paths.acknowledged.mkdir(parents=True, exist_ok=True)
+    """Leave a request; returns its id. Raises UsageError if the folder cannot be written."""
     name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
     asked = Request(id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override)
-    write_json(paths.control / f"{name}.json", asked)
+    try:
+        paths.acknowledged.mkdir(parents=True, exist_ok=True)
+        write_json(paths.control / f"{name}.json", asked)
+    except OSError as error:
+        info = read_json(paths.supervisor, SupervisorInfo)
+        besides = f"; `kill {info.who.pid}` stops it as --now does" if info is not None and alive(info.who) else ""
+        mend = "free some space and ask again" if error.errno in DISK_FULL else "only its owner can ask"
+        raise UsageError(f"{paths.control} cannot be written ({error.strerror}): {mend}{besides}") from None
     return name
 
 
@@ -72,11 +82,12 @@ def pending(paths: ExperimentPaths) -> list[Request]:
 
 
 def answer(paths: ExperimentPaths, asked: Request, accepted: bool, text: str = "") -> None:
-    """Write the acknowledgement, then take the request away."""
-    paths.acknowledged.mkdir(parents=True, exist_ok=True)
-    write_json(
-        paths.acknowledged / f"{asked.id}.json", Answer(id=asked.id, accepted=accepted, text=text, at=time.time())
-    )
+    """Write the acknowledgement, if there is room for it, then take the request away."""
+    with contextlib.suppress(OSError):
+        paths.acknowledged.mkdir(parents=True, exist_ok=True)
+        write_json(
+            paths.acknowledged / f"{asked.id}.json", Answer(id=asked.id, accepted=accepted, text=text, at=time.time())
+        )
     (paths.control / f"{asked.id}.json").unlink(missing_ok=True)
 
 

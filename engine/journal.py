@@ -6,6 +6,7 @@ time), so a reader never takes bytes after the last newline and a writer truncat
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ import msgspec
 from engine.events import AnyRecord, Gap, Record, decode_many, encode
 
 RETRY_SECONDS = 5.0
+FALLOC_FL_KEEP_SIZE = 1
 # Records of a larger block fall out of the cache before they are folded: 4 MiB at a time takes half as long again.
 CHUNK = 1 << 18
 
@@ -50,6 +52,16 @@ class Writer:
             os.ftruncate(self._fd, start + end)
         records, _ = decode_many(tail[:end].split(b"\n", 1)[-1] if start else tail[:end])
         return records[-1].n if records else 0
+
+    def reserve(self, count: int) -> bool:
+        """Set `count` bytes aside behind the present end, for lines that must find room on a full disk too. False where
+        the file system cannot, or has no room for that either."""
+        with self._lock:
+            if self._fd < 0:
+                return False
+            allocate = ctypes.CDLL(None, use_errno=True).fallocate
+            allocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+            return int(allocate(self._fd, FALLOC_FL_KEEP_SIZE, os.fstat(self._fd).st_size, count)) == 0
 
     def write(self, *records: Record, sync: bool = False) -> bool:
         """Append `records`; `sync` forces them to the disk. False if they were dropped."""

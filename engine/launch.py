@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,11 +24,11 @@ from engine.paths import (
     checked_name,
     experiments_in,
     read_json,
-    write_atomic,
     write_json,
 )
 from engine.process import alive
 from engine.records import ProcessInfo, SupervisorInfo
+from engine.room import OTHER_LOGS, writable
 from engine.state import ExperimentState
 from engine.watch import Watch
 
@@ -145,7 +144,7 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
         folder = request.logs.resolve() / (plan.name if number == 1 else f"{plan.name}-{number}")
         held = read_json(ExperimentPaths(folder).plan, Plan)
         if held is None:
-            if folder.exists() and any(folder.iterdir()):
+            if _occupied(folder):
                 raise UsageError(f"{folder} exists and is not an experiment of steptop's; choose another --name")
             first = request.logs / plan.name
             return folder, "" if number == 1 else f"{first} holds another configuration; this one is {folder.name}"
@@ -162,6 +161,13 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
                 "choose another --name, or move it away"
             )
     raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
+
+
+def _occupied(folder: Path) -> bool:
+    try:
+        return folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read ({error.strerror}): {OTHER_LOGS}") from None
 
 
 class Running(UsageError):
@@ -202,7 +208,7 @@ def start(request: Request, plan: Plan | None = None) -> Path:
     Raises UsageError/DataError before anything is written if it cannot be trained.
     """
     plan = plan or plan_for(request)
-    writable(request.logs)
+    writable(request.logs, OTHER_LOGS)
     folder, _ = folder_for(request, plan)
     plan = msgspec.structs.replace(plan, name=folder.name)
     if not plan.experiment.command:
@@ -212,23 +218,6 @@ def start(request: Request, plan: Plan | None = None) -> Path:
     lay_out(folder, plan)
     supervise(folder)
     return folder
-
-
-def writable(logs: Path) -> None:
-    """Raises UsageError unless folders can be made under `logs` and something fits on its disk."""
-    try:
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = logs / f".probe-{os.getpid()}"
-        write_atomic(probe, b"x" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{logs} cannot be written ({error.strerror}): choose another folder with --logs DIR"
-        ) from None
-    if shutil.disk_usage(logs).free < 50e6:
-        raise UsageError(
-            f"{logs}: less than 50 MB free on its disk; free some, or choose another folder with --logs DIR"
-        )
 
 
 def lay_out(folder: Path, plan: Plan) -> None:
@@ -292,6 +281,7 @@ def resume(folder: Path, stop_after_runs: int = 0) -> None:
         raise Running(folder)
     if state.phase == "finished":
         raise Finished(folder)
+    writable(folder.parent)
     if plan.stop_after_runs != stop_after_runs:
         write_json(paths.plan, msgspec.structs.replace(plan, stop_after_runs=stop_after_runs))
     for left in paths.control.glob("*.json"):

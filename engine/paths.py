@@ -88,7 +88,8 @@ class ExperimentPaths:
 
 def cache_folder(logs: Path) -> Path:
     """Prepared volumes, shared by every experiment under one logs folder. STEPTOP_CACHE moves it."""
-    return Path(os.environ.get("STEPTOP_CACHE") or logs / "_cache")
+    own = os.environ.get("STEPTOP_CACHE")
+    return Path(own).expanduser().absolute() if own else logs / "_cache"
 
 
 def phantom_folder(logs: Path) -> Path:

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine import control, journal as journals, living, logout
+from engine import control, journal as journals, living, logout, room
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.completion import completed
 from engine.conductor import Conductor
@@ -67,12 +67,15 @@ class Supervisor:
         self.sampler: subprocess.Popen[bytes] | None = None
         self._sampler_due = 0.0
         self.cancelled = False
+        self.full = False
+        self.room = room.Room(paths.folder)
         self._terminated = False
 
     # ------------------------------------------------------------ the order of things
 
     def run(self) -> Outcome:
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        self.journal.reserve(room.LAST_WORDS_BYTES)
         # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
         adopted = adopt(self.paths, self.plan) if self.plan.test is None else None
         strays = end_strays(self.paths, adopted[1] if adopted else None)
@@ -115,8 +118,9 @@ class Supervisor:
                 continue
             outcome = self._train(key)
             in_a_row = in_a_row + 1 if outcome == "failed" else 0
-            if in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2:
-                self._note(f"{in_a_row} runs failed one after the other: the rest is not started", "bad")
+            if self.full or (in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
+                why = room.FULL if self.full else f"{in_a_row} runs failed one after the other"
+                self._note(f"{why}: the rest is not started", "bad")
                 break
         return self._end()
 
@@ -196,10 +200,7 @@ class Supervisor:
         if started:
             self.journal.write(
                 RunStarted(
-                    fold=key.fold,
-                    restart=key.restart,
-                    attempt=attempt.number,
-                    pid=attempt.who.pid,
+                    fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
                     device=self.plan.device,
                 ),
                 sync=True,
@@ -221,6 +222,7 @@ class Supervisor:
             sync=True,
         )
         self.survivors = ended.survivors
+        self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":
             self.finished_here += 1
         elif ended.outcome == "failed":
@@ -236,6 +238,8 @@ class Supervisor:
             if self.stop in ("now", "force"):
                 attempt.ask_to_stop(self.stop)
             self._keep_sampling()
+            if self.room.has_filled_up():
+                self._note(room.GOES_ON, "bad")
             attempt.wait(POLL_SECONDS)
         self._obey()
         return attempt.close(self._kept())
@@ -382,8 +386,8 @@ def main(folder: Path) -> int:
         try:
             outcome = supervisor.run()
         except Exception as error:
-            text = f"steptop's supervisor failed: {type(error).__name__}: {error}"
-            journal.write(ExperimentEnded(outcome="failed", text=text), sync=True)
+            text, verdict = room.failure(error, folder)
+            journal.write(ExperimentEnded(outcome="failed", text=text, verdict=verdict), sync=True)
             raise
         finally:
             supervisor.close()

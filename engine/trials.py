@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import catalog, launch
+from engine import catalog, launch, room
 from engine.choice import choose
 from engine.errors import DataError, UsageError
 from engine.experiment import Phase, Plan, Test
@@ -71,7 +71,7 @@ def _distinct(phases: Sequence[Phase]) -> tuple[Phase, ...]:
 def start(request: launch.Request, plan: Plan) -> Path:
     """Launch the test, detached, in a folder of its own; returns it. Raises UsageError/DataError before anything is
     written if it cannot be."""
-    launch.writable(request.logs)
+    room.writable(request.logs, room.OTHER_LOGS)
     folder = _free(request.logs.resolve(), plan.name, request.name is not None)
     plan = msgspec.structs.replace(plan, name=folder.name)
     found, _ = launch.check(plan, quick=True)

@@ -33,6 +33,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     tail: str = ""
     rebooted: bool = False
     saved: bool = True
+    disk_full: bool = False
 
 
 class Pattern(NamedTuple):
@@ -93,6 +94,11 @@ PATTERNS = tuple(
         ),
     )
 )
+
+BY_KIND = {pattern.kind: pattern for pattern in PATTERNS}
+
+# Preparation names these itself, in a sentence that holds file and remedy.
+TOLD = ("usage", "closed", "disk_full", "host_alloc", "worker_killed")
 
 RESULT_KINDS: dict[str, tuple[str, str, str]] = {
     "NaNLoss": (
@@ -172,6 +178,9 @@ def _said_failure(e: Evidence) -> tuple[Outcome, Verdict] | None:
         kind, text, advice = RESULT_KINDS[name]
         text = f"{text}: {clean(e.result.error)[:300]}" if kind in ("bad_data", "bad_checkpoint") else text
         return "failed", Verdict(kind=kind, text=text, evidence=(said,), advice=advice)
+    if e.result.kind in TOLD:
+        text, advice = clean(e.result.error)[:500], "when that is mended: `steptop resume`"
+        return "failed", Verdict(kind=e.result.kind, text=text, evidence=(said,), advice=advice)
     found = _pattern(f"{said}\n{e.tail}")
     if found is not None:
         return found
@@ -220,6 +229,10 @@ def _exited(e: Evidence) -> tuple[Outcome, Verdict] | None:
     found = _pattern(e.tail)
     if found is not None:
         return found
+    if e.disk_full and e.result is None:
+        full = BY_KIND["disk_full"]
+        said = ("there was no room for its last word", *_last_lines(e.tail))
+        return "failed", Verdict(kind=full.kind, text=full.text, evidence=said, advice=full.advice, sure=False)
     if e.rc == 0:
         return "failed", Verdict(
             kind="crash",

@@ -239,8 +239,10 @@ def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
     folder = Path(plan.cache_dir)
     report = msgspec.structs.replace(report, disk=disk | {"free": cache.free_bytes(folder)})
     try:
-        cache.check_room(folder, needed)
-    except DataError as error:
+        if needed:
+            cache.check_writable(folder)
+            cache.check_room(folder, needed)
+    except UsageError as error:
         return msgspec.structs.replace(report, ok=False, errors=(*report.errors, str(error)))
     return report
 

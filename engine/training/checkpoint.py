@@ -11,6 +11,7 @@ nothing that looks like one. PyTorch's own format notices a truncation, but not 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -141,7 +142,9 @@ class Store:
         info = os.statvfs(self._run.folder)
         free = info.f_bavail * info.f_frsize
         if free < needed:
-            raise OSError(28, f"{free / 1e6:.0f} MB free, a checkpoint needs {needed / 1e6:.0f} MB; free some space")
+            raise OSError(
+                errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free / 1e6:.2g} MB free, {needed / 1e6:.2g} MB needed"
+            )
 
     def _prune(self) -> None:
         """Only after a newer one has been verified."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from engine.events import Begin, Memory, Progress, Record, SpanEnded, Steps
@@ -22,7 +23,9 @@ class TellingWriter(Writer):
         for record in records:
             if not isinstance(record, FREQUENT):
                 for text in sentences(record):
-                    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
+                    # A full disk takes no log either; that must not end the training.
+                    with contextlib.suppress(OSError):
+                        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", flush=True)
         return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -18,14 +19,15 @@ EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 
 
 def result(job: Job, outcome: Outcome, step: int, error: BaseException | None = None) -> ResultInfo:
-    """Write result.json, the trainer's last word about this attempt."""
+    """Write result.json, the trainer's last word about this attempt. On a full disk only the exit code says it."""
     info = ResultInfo(
         outcome=outcome, attempt=job.attempt, step=step, epoch=-(-step // job.steps_per_epoch),
         config_hash=job.config_hash,
         error_class=type(error).__name__ if error is not None else "", error=words(error) if error is not None else "",
         at=time.time(),
     )
-    write_json(job.run.result, info)
+    with contextlib.suppress(OSError):
+        write_json(job.run.result, info)
     return info
 
 

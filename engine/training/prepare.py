@@ -6,7 +6,6 @@ Exit codes: 0 done, 2 bad data or usage, 3 stopped (SIGTERM or SIGINT: those beg
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import signal
@@ -21,7 +20,7 @@ from types import FrameType
 
 import msgspec
 
-from engine.errors import DataError, UsageError
+from engine.errors import DISK_FULL, DataError, UsageError
 from engine.events import Note, Outcome, Progress
 from engine.experiment import Plan, Prepared, Subject
 from engine.journal import Writer
@@ -39,7 +38,6 @@ NAMED = 5
 # A lesion cut by more, or a label that marks more of its volume, is worth a sentence.
 LOST_SHARE = 0.01
 LARGE_SHARE = 0.8
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Stop:
@@ -198,8 +196,11 @@ def _failure(error: BaseException) -> tuple[str, str, int]:
     for expected, kind in ((cache.DiskFull, "disk_full"), (DataError, "bad_data"), (UsageError, "usage")):
         if isinstance(error, expected):
             return kind, text, 2
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "disk_full", f"{text}; free some space and start again: what is prepared so far is kept", 1
+    if isinstance(error, PermissionError):
+        where = shown(str(error.filename or ""))
+        return "closed", f"{where}: {error.strerror}; give yourself the right to read and write there", 2
     if isinstance(error, MemoryError):
         text = "the machine refused memory for a volume; end other programs, or set a smaller prepare.shape"
         return "host_alloc", text, 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 
@@ -26,8 +27,9 @@ def run(job: Job, journal: Writer, stop: Stop, began: float, line_seconds: float
     except StopRequested:
         outcome = "stopped"
     except Exception as failure:
-        traceback.print_exception(failure)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            traceback.print_exception(failure)
+            sys.stderr.flush()
         # Its frames hold the loader, whose processes end only when nothing holds it.
         outcome, error = "failed", failure.with_traceback(None)
     trainer.resources.close()

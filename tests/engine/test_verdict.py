@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -94,6 +95,14 @@ TABLE = [
     (
         "quota",
         Evidence(result=said("failed", "OSError", "[Errno 122] Disk quota exceeded"), rc=1),
+        "failed",
+        "disk_full",
+    ),
+    ("no room for a last word", Evidence(rc=1, disk_full=True), "failed", "disk_full"),
+    ("a full disk besides", Evidence(result=said("failed", "KeyError", "'dice'"), rc=1, disk_full=True), "failed", "crash"),
+    (
+        "volumes that will not fit",
+        Evidence(result=msgspec.structs.replace(said("failed", "DiskFull", "9 GB needed"), kind="disk_full"), rc=2),
         "failed",
         "disk_full",
     ),

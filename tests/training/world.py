@@ -106,14 +106,17 @@ def config_hash(paths: ExperimentPaths, index: int = 0) -> str:
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "STEPTOP_ATTEMPT"}
-    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
+    return kept | {
+        "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
+    }
 
 
-def start_for_real(run: RunPaths) -> subprocess.Popen[bytes]:
-    """`python -P -m engine.training RUN_FOLDER` as the supervisor starts it, its words in console.log."""
+def start_for_real(run: RunPaths, *under: str) -> subprocess.Popen[bytes]:
+    """`python -P -m engine.training RUN_FOLDER` as the supervisor starts it, its words in console.log; `under` goes
+    before the command."""
     with run.console.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.training", str(run.folder)], stdin=subprocess.DEVNULL, stdout=log,
+            [*under, sys.executable, "-P", "-m", "engine.training", str(run.folder)], stdin=subprocess.DEVNULL, stdout=log,
             stderr=log, cwd=run.folder, env=environment(), start_new_session=True,
         )
 

@@ -12,6 +12,7 @@ several processes that prepare the same case one wins while the others use its w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from engine.errors import DataError
+from engine.errors import DataError, UsageError
 from engine.experiment import Prepare
 from engine.paths import FOLDER_MODE, read_json, sync_folder, write_json
 from engine.process import start_ticks
@@ -44,6 +45,7 @@ SETTLED_SECONDS = 2.0
 FOREIGN_SECONDS = 86_400.0
 BYTES_PER_VOXEL = np.dtype(np.float32).itemsize + np.dtype(np.uint8).itemsize
 RECORD_BYTES = 8192
+ELSEWHERE = "set STEPTOP_CACHE to a folder of yours on a disk with room"
 
 
 class DiskFull(DataError):
@@ -209,15 +211,32 @@ def check_room(cache: Path, needed: int) -> None:
     if needed > free:
         raise DiskFull(
             f"{shown(cache)}: the prepared volumes need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; "
-            "free some space, or set STEPTOP_CACHE to a folder on a larger disk"
+            f"free some space, or {ELSEWHERE}"
         )
 
 
 def free_bytes(folder: Path) -> int:
     """Bytes this user may still write where `folder` lies or will lie."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    info = os.statvfs(there)
+    info = os.statvfs(_nearest(folder))
     return info.f_bavail * info.f_frsize
+
+
+def check_writable(folder: Path) -> None:
+    """Raises UsageError unless this user may write into `folder`, or make it. Nothing is tried out."""
+    there = _nearest(folder)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    why = f"{shown(there)} is " + ("closed to you" if there.is_dir() else "no folder")
+    raise UsageError(f"{shown(folder)}: prepared volumes cannot be written there ({why}); open it, or {ELSEWHERE}")
+
+
+def _nearest(folder: Path) -> Path:
+    """`folder`, or of the folders it lies in the lowest one that is there and can be seen."""
+    for place in (folder, *folder.absolute().parents):
+        with contextlib.suppress(PermissionError):
+            if place.exists():
+                return place
+    return Path("/")
 
 
 def _entry(cache: Path, file: Path) -> Path:

@@ -19,6 +19,8 @@ REPEATS = 2
 ROUNDS = 3
 FEWEST, MOST = 20, 100
 PRECISION = 0.03
+# Fewer blocks in a visit say nothing about how much they differ.
+FEWEST_BLOCKS = 5
 RESIDENT_STEPS = 10
 
 
@@ -113,6 +115,7 @@ def in_turn(test: Test, done: Sequence[PhaseEnded]) -> Visit | str:
 
 def _visit(test: Test, done: Sequence[PhaseEnded], number: int, turn: int, steps: int) -> Visit:
     phase = test.phases[number]
+    steps = max(steps, FEWEST_BLOCKS * period(phase.knobs))
     low, high, basis = phases.expected(done, phase.knobs) if turn == 0 else (None, None, "")
     return Visit(
         phase=number,
@@ -137,7 +140,9 @@ def _wanted(test: Test, done: Sequence[PhaseEnded], number: int, turn: int) -> i
         return 0
     # Two rounds at least: what differs between two visits cannot be seen in one.
     needed = left if test.steps else min(left, max(steps_needed(so_far, PRECISION), FEWEST if turn == 1 else 0))
-    return -(-needed // (ROUNDS - turn)) if needed > 0 else 0
+    if needed <= 0:
+        return 0
+    return max(-(-needed // (ROUNDS - turn)), FEWEST_BLOCKS * period(test.phases[number].knobs))
 
 
 def _groups(test: Test, alive: Sequence[int]) -> list[list[int]]:

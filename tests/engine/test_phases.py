@@ -66,7 +66,7 @@ def test_twice_the_workers_are_faster_and_twice_the_batch_is_not(lab: Laboratory
     assert first.verdict in ("ok", "unstable")
     assert workers.ratio is not None
     assert workers.ratio.low > 1.4, workers
-    assert workers.verdict == "faster"
+    assert workers.verdict == "faster", workers.text
     assert batch.ratio is not None
     assert 0.8 < batch.ratio.value < 1.25, "the loader is the limit: twice the batch brings nothing"
     assert phases.best(found(paths)) == workers

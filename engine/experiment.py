@@ -13,8 +13,9 @@ from engine import cores
 from engine.cores import Machine
 from engine.errors import UsageError, unknown
 from engine.paths import read_toml
-from engine.profile import KNOBS, Place, Profile, Value, check_source, resolved
+from engine.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.profile_file import line_in
+from engine.shape import Where, problems
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,17 +233,17 @@ def draws_per_epoch(split: Split, profile: Profile) -> int:
 def load(path: Path) -> Experiment:
     """The experiment file; raises UsageError naming file, field and nearest right name."""
     raw = read_toml(path)
-    return from_table(raw, str(path), partial(line_in, path, "knobs"))
+    return from_table(raw, str(path), partial(line_in, path))
 
 
-def from_table(raw: dict[str, Any], where: str, place: Place | None = None) -> Experiment:
-    """`raw` as an Experiment, checked in every field; `place` says where in its file a knob stands."""
+def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Experiment:
+    """`raw` as an Experiment, checked in every field; `line` says where in its file a value stands."""
     _check_names(raw, Experiment, where)
-    try:
-        experiment = msgspec.convert(raw, Experiment)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {error}") from None
-    check_source(experiment.knobs, place or f"{where} [knobs]")
+    wrong = problems(raw, Experiment, line or (lambda *_: where))
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    experiment = msgspec.convert(raw, Experiment)
+    check_source(experiment.knobs, partial(line, "knobs") if line else f"{where} [knobs]")
     for name, lock in experiment.locks.items():
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, f"{where} [locks]")
@@ -278,6 +279,10 @@ def _check_names(raw: dict[str, Any], kind: type[msgspec.Struct], where: str) ->
         inner = fields[name].type
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             _check_names(value, inner, f"{where} [{name}]")
+        elif name == "locks" and isinstance(value, dict):
+            for knob, lock in value.items():
+                if isinstance(lock, dict):
+                    _check_names(lock, Lock, f"{where} [locks.{knob}]")
 
 
 def runs_of(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
 from engine import catalog
 from engine.errors import UsageError
-from engine.experiment import Experiment, from_table, resolve_profile, runs_of, training_hash
+from engine.experiment import Experiment, from_table, load, resolve_profile, runs_of, training_hash
 from engine.profile import KNOBS
 
 LOCKED = {"locks": {"batch_size": {"value": 8, "reason": "deep supervision needs small batches"}}}
@@ -38,12 +41,42 @@ def test_some_folds_and_restarts_can_be_asked_for() -> None:
         runs_of(experiment, (3,))
 
 
+def test_every_wrong_value_of_a_file_is_named_with_its_line(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('title = "mine"\nepochs = "ten"\n\n[runs]\nfolds = 3\nstratify = ["a", 1]\n')
+    with pytest.raises(UsageError) as caught:
+        load(mine)
+    first, second = str(caught.value).splitlines()
+    assert first == f'epochs = "ten" in {mine}, line 2: it is a whole number, as epochs = 50'
+    assert second.startswith(f'runs.stratify = ["a", 1] in {mine}, line 6: it is a list of texts')
+
+
+def test_a_file_that_cannot_be_read_says_so_without_a_number(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.toml: cannot be read: No such file or directory$"):
+        load(tmp_path / "x.toml")
+    (tmp_path / "latin.toml").write_bytes(b'title = "caf\xe9"\n')
+    with pytest.raises(UsageError, match=r"latin\.toml: cannot be read: it is not UTF-8 text$"):
+        load(tmp_path / "latin.toml")
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
         ({"epoch": 3}, r"no field called 'epoch'.*did you mean 'epochs'"),
         ({"model": {"chanels": 5}}, r"'chanels' in f\.toml \[model\]; did you mean 'channels'"),
-        ({"epochs": "many"}, r"f\.toml.*epochs"),
+        ({"epochs": "many"}, r'epochs = "many" in f\.toml: it is a whole number, as epochs = 50'),
+        ({"epochs": 2.5}, r"epochs = 2\.5 in f\.toml: it is a whole number"),
+        ({"epochs": True}, r"epochs = true in f\.toml: it is a whole number"),
+        ({"title": 3}, r"title = 3 in f\.toml: it is a text, in quotes"),
+        ({"command": "python train.py"}, r'command = "python train\.py" in f\.toml: it is a list of texts'),
+        ({"runs": 3}, r"runs = 3 in f\.toml: it is a table; write \[runs\] on a line of its own"),
+        ({"prepare": {"shape": [64, 64]}}, r"prepare\.shape = \[64, 64\] in f\.toml: it is a list of 3 whole numbers"),
+        ({"optimizer": {"lr": date(2026, 1, 1)}}, r"optimizer\.lr = 2026-01-01 in f\.toml: it is a number, as lr = 0\.001"),
+        ({"target": {"std": 0.1}}, r"target\.dice is missing in f\.toml: it is a number"),
+        ({"locks": {"batch_size": 8}}, r"locks\.batch_size = 8 in f\.toml: it is a table; write \[locks\.batch_size\]"),
+        ({"locks": {"batch_size": {"value": 8}}}, r"locks\.batch_size\.reason is missing in f\.toml: it is a text"),
+        ({"locks": {"batch_size": {"value": 8, "reason": "r", "why": "x"}}}, r"no field called 'why' in f\.toml \[locks\.batch"),
+        ({"knobs": {"batch_size": {}}}, r"knobs\.batch_size = a table in f\.toml: it is true or false, a number or a text"),
         ({"epochs": 0}, "epochs must be 1 or more"),
         ({"runs": {"folds": 1}}, "folds must be 2 or more"),
         ({"prepare": {"spacing_mm": 0}}, "spacing_mm must be more than 0"),
@@ -51,7 +84,7 @@ def test_some_folds_and_restarts_can_be_asked_for() -> None:
         ({"knobs": {"workers": 2}}, "did you mean 'num_workers'"),
         ({"locks": {"batch": {"value": 1, "reason": "r"}}}, "did you mean 'batch_size'"),
         ({"locks": {"batch_size": {"value": 1, "reason": ""}}}, "gives no reason"),
-        ({"data": {"source": "cloud"}}, r"data\.source"),
+        ({"data": {"source": "cloud"}}, r'data\.source = "cloud" in f\.toml: it is one of "phantom", "bids", "pairs"'),
     ],
 )
 def test_a_wrong_field_is_named_with_its_place_and_remedy(table: dict, words: str) -> None:  # type: ignore[type-arg]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from engine import contention, courses
+from engine import contention, courses, tuning
 from engine.attempt import Attempt, Ended, begin_run
-from engine.courses import Visit
+from engine.budget import refusal
 from engine.events import (
     SPANS,
     Gpu,
@@ -32,6 +32,7 @@ from engine.events import (
     Verdict,
 )
 from engine.experiment import Plan
+from engine.footprint import Footprint, footprint
 from engine.journal import Reader, Writer, read
 from engine.paths import ExperimentPaths, write_json
 from engine.phases import shared
@@ -39,6 +40,8 @@ from engine.process import descendants
 from engine.profile import KNOBS, Value
 from engine.records import ProfileRequest
 from engine.sampler import smaps
+from engine.visit import Visit
+from engine.watch import Watch
 
 POLL_SECONDS = 0.1
 OK = Verdict(kind="ok", text="measured")
@@ -76,18 +79,49 @@ class Conductor:
         self._fixed: dict[str, Value] = {}
         self._reader: Reader | None = None
         self._machine = Reader(paths.machine)
+        self._known: tuple[int, Footprint] | None = None
 
     def conduct(self) -> str:
         """Until the course is through or a stop is asked for; why it ended, in words ('' for a stop)."""
         try:
             while not self._tick(None):
-                visit = courses.next_visit(self.plan, self.done)
+                visit = courses.next_visit(self.plan, self.done, self.limits)
                 if isinstance(visit, str):
+                    self.conclude()
                     return visit
-                self.perform(visit)
+                if self.done and (why := self.limits(visit.knobs)):
+                    self.refuse(visit, why)
+                else:
+                    self.perform(visit)
             return ""
         finally:
             self.end_trial()
+
+    # ------------------------------------------------------------ what must not be tried
+
+    def limits(self, knobs: Mapping[str, Value]) -> str:
+        """Why the machine's memory does not allow it, from what the visits so far used; '' if it does."""
+        return refusal(knobs, self.known()) if self.done else ""
+
+    def known(self) -> Footprint:
+        if self._known is None or self._known[0] != len(self.done):
+            self._known = len(self.done), footprint(Watch(self.paths.folder).quick(), phases=self.done)
+        return self._known[1]
+
+    def refuse(self, visit: Visit, why: str) -> None:
+        """Written down as a phase that was not tried."""
+        verdict = Verdict(kind="refused", text=f"not tried: {why}")
+        record = PhaseEnded(phase=visit.phase, round=visit.round, name=visit.name, knobs=visit.knobs, verdict=verdict)
+        self.journal.write(record, sync=True)
+        self.done.append(record)
+
+    def conclude(self) -> None:
+        """What a tuner found is kept for profile `auto`."""
+        assert self.plan.test is not None
+        run = Watch(self.paths.folder).quick().run
+        if self.plan.test.kind == "tune" and run is not None and run.begin is not None:
+            logs = self.paths.folder.parent
+            tuning.write_down(logs, self.plan, self.done, self.limits, run.begin.device_name)
 
     # ------------------------------------------------------------ one visit
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from engine import phases
+from engine import phases, tuning
 from engine.events import Mode, PhaseEnded
 from engine.experiment import Plan, Test
 from engine.measure import period
 from engine.profile import KNOBS, Value
 from engine.ratio import steps_needed
+from engine.space import Limits
+from engine.visit import Visit, margin, whole
 
 # A visit that somebody disturbed is repeated so often; after that it counts, and says what it suffered.
 REPEATS = 2
@@ -24,35 +24,14 @@ FEWEST_BLOCKS = 5
 RESIDENT_STEPS = 10
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """`steps` of one phase's profile, warm-up included. `low`/`high`: samples per second expected, on what basis."""
-
-    phase: int
-    round: int
-    name: str
-    knobs: dict[str, Value]
-    steps: int
-    mode: Mode = "train"
-    low: float | None = None
-    high: float | None = None
-    basis: str = ""
-
-
-def next_visit(plan: Plan, done: Sequence[PhaseEnded]) -> Visit | str:
-    """The next visit; or, when the course is through, why it ended, in words."""
+def next_visit(plan: Plan, done: Sequence[PhaseEnded], limits: Limits = lambda _: "") -> Visit | str:
+    """The next visit; or, when the course is through, why it ended, in words. `limits` says why knobs must not be
+    tried; a tuner never asks for those, and a plan's phase that it refuses is not visited by the conductor."""
     assert plan.test is not None
-    return COURSES[plan.test.kind](plan.test, [visit for visit in done if not visit.repeated])
-
-
-def margin(knobs: dict[str, Value]) -> int:
-    """Steps at a loader's start that will not count: the first, and a batch from every worker."""
-    return 1 + period(knobs)
-
-
-def whole(steps: int, knobs: dict[str, Value]) -> int:
-    """`steps` or more: blocks of a batch from every worker, and what is left out before them."""
-    size = period(knobs)
-    return -(-steps // size) * size + margin(knobs)
+    counted = [visit for visit in done if not visit.repeated]
+    if plan.test.kind == "tune":
+        return tuning.next_visit(plan, counted, limits)
+    return COURSES[plan.test.kind](plan.test, counted)
 
 
 def frozen(knobs: dict[str, Value]) -> dict[str, Value]:
@@ -168,5 +147,7 @@ def _of(done: Sequence[PhaseEnded], number: int, turn: int) -> PhaseEnded | None
 def _failed(done: Sequence[PhaseEnded], number: int) -> str:
     return next((v.verdict.text for v in done if v.phase == number and v.verdict.kind != "ok"), "")
 
+
+__all__ = ["REPEATS", "Visit", "frozen", "margin", "next_visit", "whole"]
 
 COURSES: dict[str, Callable[[Test, Sequence[PhaseEnded]], Visit | str]] = {"bench": bench, "phases": in_turn}

@@ -56,11 +56,12 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
 def measurement(done: Sequence[PhaseEnded], number: int) -> Measurement | None:
     """Of all visits to a phase that count; None while none of them gives any."""
     visits = [visit for visit in done if visit.phase == number and not visit.repeated and visit.verdict.kind == "ok"]
-    found = [one for visit in visits if (one := _visit(visit)) is not None]
+    found = [one for visit in visits if (one := visited(visit)) is not None]
     return merged(found) if found else None
 
 
-def _visit(visit: PhaseEnded) -> Measurement | None:
+def visited(visit: PhaseEnded) -> Measurement | None:
+    """Of one visit alone; None if it holds no whole block of steps."""
     steps = len(visit.seconds)
     load = None
     if visit.loads and visit.mode == "train":

@@ -14,7 +14,7 @@ from engine.errors import DataError, UsageError
 from engine.experiment import Phase, Plan, Test
 from engine.knob import Value
 from engine.plans import Wanted
-from engine.profile import check_all
+from engine.profile import KNOBS, check_all
 
 FEWEST_STEPS = 4
 
@@ -35,6 +35,7 @@ def plan_for(
     """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range."""
     if steps and steps < FEWEST_STEPS:
         raise UsageError(f"--steps {steps}: {FEWEST_STEPS} or more; about 50 tell 5 % apart")
+    check_batch_sizes(batch_sizes)
     base = launch.plan_for(request)
     if base.experiment.command:
         raise UsageError(f"{base.experiment_name} brings its own trainer; only steptop's own can be tested by phases")
@@ -47,6 +48,11 @@ def plan_for(
         runs=base.runs[:1],
         test=Test(kind=kind, phases=_distinct(phases), steps=steps, gate=gate, batch_sizes=batch_sizes),
     )
+
+
+def check_batch_sizes(sizes: Sequence[int]) -> None:
+    for size in sizes:
+        KNOBS["batch_size"].check(size, "--batch-sizes")
 
 
 def _phase(request: launch.Request, base: Plan, one: Wanted) -> Phase:

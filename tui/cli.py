@@ -82,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
     _test_arguments(tests, 0)
     tests.add_argument("--plan", metavar="P", help="a plan's name or .toml file (default: every profile there is)")
     tests.add_argument("--no-gate", action="store_true", help="go on after a phase that failed or was unstable")
+    tuner = verb("tune", "look for the fastest profile within memory and locks; profile auto then uses it")
+    _test_arguments(tuner, 0, steps_matter=False)
+    tuner.add_argument(
+        "--batch-sizes", metavar="1,2,…", help="batch sizes it may choose from (default: the present one alone)"
+    )
     compare = verb("compare", "phases and trainings beside each other, the first one as the measure")
     compare.add_argument("experiments", nargs="*", metavar="NAME[:PHASE]", help="tests or trainings in the logs folder")
     compare.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
@@ -152,11 +157,12 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     )
 
 
-def _test_arguments(sub: argparse.ArgumentParser, steps: int) -> None:
+def _test_arguments(sub: argparse.ArgumentParser, steps: int, steps_matter: bool = True) -> None:
     _choice_arguments(sub)
-    sub.add_argument("--name", help="the folder's name under --logs (default EXPERIMENT-bench or -phases)")
+    sub.add_argument("--name", help="the folder's name under --logs (default EXPERIMENT-bench, -phases or -tune)")
     many = f"default {steps}" if steps else "default: as many as the precision needs, 20 to 100"
-    sub.add_argument("--steps", type=int, default=steps, metavar="N", help=f"steps to measure in each phase ({many})")
+    if steps_matter:
+        sub.add_argument("--steps", type=int, default=steps, metavar="N", help=f"steps in each phase ({many})")
     sub.add_argument("--detach", action="store_true", help="do not wait for its end; print its folder")
     sub.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
 

@@ -13,6 +13,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": showing.status,
     "bench": testing.bench,
     "phases": testing.run_phases,
+    "tune": testing.tune,
     "compare": testing.compare,
     "stop": launching.stop,
     "resume": launching.resume,

@@ -40,6 +40,16 @@ def run_phases(options: argparse.Namespace) -> int:
     return _test(options, plan)
 
 
+def tune(options: argparse.Namespace) -> int:
+    """Look for the fastest profile within the limits; the answer is kept for profile `auto`."""
+    request = request_from(options)
+    try:
+        sizes = tuple(int(word) for word in options.batch_sizes.split(",")) if options.batch_sizes else ()
+    except ValueError:
+        raise UsageError(f"--batch-sizes {options.batch_sizes!r}: write whole numbers with commas, as 1,2,4") from None
+    return _test(options, trials.plan_for(request, "tune", batch_sizes=sizes))
+
+
 def _test(options: argparse.Namespace, plan: Plan) -> int:
     folder = trials.start(request_from(options), plan)
     if options.detach:

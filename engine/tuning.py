@@ -1,0 +1,108 @@
+"""`steptop tune`: engine.tune's decisions as visits, and its answer written down for profile `auto`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import phases, tuned
+from engine.cores import machine
+from engine.costs import training_key
+from engine.events import PhaseEnded
+from engine.experiment import Plan
+from engine.knob import Value
+from engine.space import Finished, Key, Limits, Measure, Space, Trial, grid_of, key
+from engine.tune import decide
+from engine.visit import Visit
+
+WORKERS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32)
+PREFETCH = (1, 2, 4)
+# Items that wait for a disk rather than compute gain from more processes than there are cores.
+PER_CORE = 2
+FEWEST_MOST = 4
+
+
+def space_of(plan: Plan, cores: int) -> Space:
+    """Workers and prefetching, and the batch sizes the user allows; what the experiment locks stays as it is."""
+    assert plan.test is not None
+    current = plan.test.phases[0].knobs
+    most = max(FEWEST_MOST, PER_CORE * cores)
+    choices: dict[str, Sequence[Value]] = {
+        "num_workers": sorted({n for n in (*WORKERS, int(current["num_workers"])) if n <= most}),
+        "prefetch_factor": sorted({*PREFETCH, int(current["prefetch_factor"])}),
+        "batch_size": plan.test.batch_sizes or (current["batch_size"],),
+    }
+    free = {name: values for name, values in choices.items() if name not in plan.experiment.locks}
+    return Space(grid=grid_of(current, free), current=dict(current), cores=cores)
+
+
+def trials(done: Sequence[PhaseEnded]) -> list[Trial]:
+    """Visits as the tuner sees them."""
+    return [
+        Trial(
+            knobs=visit.knobs,
+            steps=len(visit.seconds),
+            mode=visit.mode,
+            measurement=phases.visited(visit) if visit.verdict.kind == "ok" else None,
+            failed=visit.verdict.text if visit.verdict.kind != "ok" else "",
+        )
+        for visit in done
+    ]
+
+
+def answer(plan: Plan, done: Sequence[PhaseEnded], limits: Limits, cores: int) -> Measure | Finished:
+    """What to measure next, or what was found."""
+    return decide(space_of(plan, cores), trials(done), limits)
+
+
+def next_visit(plan: Plan, done: Sequence[PhaseEnded], limits: Limits) -> Visit | str:
+    """The tuner's next visit, or its last word."""
+    found = answer(plan, done, limits, machine().cores)
+    if isinstance(found, Finished):
+        return found.why
+    known: dict[Key, int] = {}
+    for visit in done:
+        known.setdefault(key(visit.knobs), visit.phase)
+    number = known.get(key(found.knobs), max(known.values(), default=-1) + 1)
+    low, high, basis = phases.expected(done, found.knobs) if done else (None, None, "")
+    return Visit(
+        phase=number,
+        round=sum(visit.phase == number for visit in done),
+        name=name_of(found.knobs, plan),
+        knobs=found.knobs,
+        steps=found.steps,
+        mode=found.mode,
+        low=low,
+        high=high,
+        basis=basis,
+    )
+
+
+def name_of(knobs: dict[str, Value], plan: Plan) -> str:
+    """`2 workers, prefetch 4`."""
+    assert plan.test is not None
+    workers = int(knobs["num_workers"])
+    words = [f"{workers} worker{'s' if workers != 1 else ''}"]
+    if workers:
+        words.append(f"prefetch {knobs['prefetch_factor']}")
+    if len(plan.test.batch_sizes) > 1:
+        words.append(f"batch {knobs['batch_size']}")
+    return ", ".join(words)
+
+
+def write_down(logs: Path, plan: Plan, done: Sequence[PhaseEnded], limits: Limits, device_name: str) -> None:
+    """What was found, for whoever chooses profile `auto` for this kind of training."""
+    found = answer(plan, [visit for visit in done if not visit.repeated], limits, machine().cores)
+    if not isinstance(found, Finished):
+        return
+    best = next((one.measured for one in found.ranking if one.measured and key(one.knobs) == key(found.best)), None)
+    if best is None:
+        return
+    tuned.remember(
+        logs,
+        training_key(plan.experiment, plan.profile, device_name),
+        found.best,
+        tuned.Measured(
+            samples_per_second=best.samples_per_second, low=best.samples_low, high=best.samples_high, steps=best.steps
+        ),
+    )

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from engine.state import ExperimentState
 from tui.messages import View
-from tui.words import ENDED, runs_stopped_here
+from tui.words import ENDED, ends_now, runs_stopped_here
 
 
 class Situation(NamedTuple):
@@ -59,13 +59,7 @@ class Command(NamedTuple):
 
 
 def _stopping_now(situation: Situation) -> bool:
-    state = situation.state
-    return (
-        state is not None
-        and state.stop is not None
-        and state.stop.mode in ("now", "force")
-        and state.stop.phase != "done"
-    )
+    return situation.state is not None and ends_now(situation.state)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -184,7 +178,7 @@ def bar_text(command: Command, situation: Situation) -> str:
         if runs_stopped_here(state):
             return "cancel the stop"
         return f"stop after run {state.current + 1}" if state.current is not None else "stop before a run"
-    if command.action == "quit" and not situation.going:
+    if command.action == "quit" and (not situation.going or _stopping_now(situation)):
         return "quit"
     if command.action == "enlarge_focused":
         return {"": "panels", "focused": "enlarge", "enlarged": "put back"}[situation.panel]

@@ -147,6 +147,11 @@ def pending_stop(view: View) -> str:
     return ""
 
 
+def ends_now(state: ExperimentState) -> bool:
+    """Whether a stop that does not wait for the run's end is under way."""
+    return state.stop is not None and state.stop.mode in ("now", "force") and state.stop.phase != "done"
+
+
 def runs_stopped_here(state: ExperimentState) -> bool:
     """Whether the run under way will be the last one by request."""
     return state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done"

@@ -11,7 +11,8 @@ from textual.events import MouseScrollUp
 from textual.widgets import Static
 
 from engine.state import ExperimentState, Sentence
-from tests.tui.conftest import view
+from tests.tui.conftest import ended, view
+from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, screen_text, settle, shown
 from tui.actions import COMMANDS
 from tui.app import SteptopApp
@@ -150,3 +151,24 @@ async def test_the_list_says_when_each_ends_and_how_to_leave_it(
         await pilot.press("escape")
         await settle(pilot, lambda: "Progress" not in keys and app.view is not None)
         assert "arc-meshnet26" in screen_text(app)
+
+
+@pytest.mark.parametrize("kind", ["running", "ended", "none"])
+async def test_every_command_that_changes_nothing_runs_from_the_palette(
+    app_over: AppOver, arc: ExperimentState, tmp_path: Path, kind: str
+) -> None:
+    state = ended(arc, "failed", KILLED, "run 1 failed") if kind == "ended" else arc
+    for command in COMMANDS:
+        if command.writes or command.action == "quit":
+            continue
+        settings = tmp_path / "settings.toml"
+        app = app_over(state) if kind != "none" else SteptopApp(logs=tmp_path / "logs", settings_file=settings)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await (shown(pilot) if kind != "none" else pilot.press("escape"))
+            if not command.possible(app.situation):
+                continue
+            await app.perform(command.action)
+            await pilot.pause()
+            await pilot.press("escape", "escape")
+            await pilot.pause()
+            assert app.is_running

@@ -81,7 +81,9 @@ def test_preparing_volumes_is_shown_with_their_number(arc: ExperimentState) -> N
         preparing=Progress(name="prepare", done=7, total=16, text="sub-M2007"),
         runs=tuple(msgspec.structs.replace(run, phase="waiting", begin=None, step=0, epoch=0) for run in arc.runs),
     )
-    assert "preparing volumes 7 of 16 · sub-M2007" in texts(progress_lines(view(state), 100, 5))[3]
+    for width in (56, 76, 100):
+        line = texts(progress_lines(view(state), width, 5))[3]
+        assert "preparing volumes 7 of 16 · sub-M2007" in line and "━" in line and len(line) <= width
     assert "preparing volumes" in text_of(header_line(view(state), 120))
 
 
@@ -110,17 +112,27 @@ def test_a_pending_stop_is_marked_where_it_happens(arc: ExperimentState) -> None
     assert roles_of(lines, "stops after it") == {"notice"}
 
 
+@pytest.mark.parametrize("mode", ["now", "force"])
+def test_a_stop_that_does_not_wait_leaves_one_end_and_no_key(arc: ExperimentState, mode: str) -> None:
+    lines = texts(finish_lines(view(stopping(arc, mode)), 56, 5))
+    assert lines[0].startswith("ends ") and lines[0].endswith("05:09")
+    assert not any("stop after it" in line or line.startswith("experiment") for line in lines)
+
+
 def test_what_is_not_known_is_a_dash_with_its_reason(arc: ExperimentState) -> None:
     run = msgspec.structs.replace(arc.runs[0], begin=None, step=0, epoch=0, recent=(), pace=type(arc.runs[0].pace)())
-    lines = texts(finish_lines(view(msgspec.structs.replace(arc, runs=(run, *arc.runs[1:]))), 56, 5))
-    assert "–  not known yet" in lines[1]
+    state = view(msgspec.structs.replace(arc, runs=(run, *arc.runs[1:])))
+    lines = texts(finish_lines(state, 56, 5))
+    assert all(line.endswith("  –") for line in lines[:4])
+    assert lines[4] == "not known yet: no step has ended"
+    assert all(line.endswith("–  not known yet") for line in texts(finish_lines(state, 56, 4)))
 
 
 def test_an_ended_experiment_says_when_and_how_much_was_done(recorded: Recorded) -> None:
     state = recorded("quickstart", 4.0)
     lines = texts(finish_lines(view(state), 56, 5))
     assert lines[0].startswith("ended")
-    assert lines[-1].endswith("4 of 4 runs")
+    assert lines[-1].endswith("4 of 4")
 
 
 # ---------------------------------------------------------------- where a step goes
@@ -164,7 +176,7 @@ def test_the_matrix_shows_figures_of_finished_runs_and_what_they_amount_to(recor
     lines = texts(runs_lines(view(recorded("compute", 2.4)), 60, 12))
     assert lines[1].split()[:4] == ["fold", "0", ".87", ".87"] or lines[1].split()[2].startswith(".8")
     assert "▶" in lines[1]
-    assert any(line.startswith("target Dice 0.876 ± 0.0160") for line in lines)
+    assert any(line.startswith("target Dice 0.876 ± 0.016") for line in lines)
     assert any(line.startswith("so far") and "2 runs" in line for line in lines)
 
 
@@ -269,6 +281,12 @@ def test_a_pending_stop_says_when_and_how_to_take_it_back(arc: ExperimentState) 
     assert gravity == "warn"
     assert texts(lines)[0].startswith(" ■ stops after run 1, Sun")
     assert "s takes it back" in texts(lines)[0]
+
+
+@pytest.mark.parametrize("width", [79, 118])
+def test_a_training_without_its_supervisor_is_said_in_one_line(arc: ExperimentState, width: int) -> None:
+    (line,), gravity = banner_lines(view(msgspec.structs.replace(arc, supervisor_alive=False)), "", width)
+    assert gravity == "warn" and width_of(line) <= width and "this run goes on" in text_of(line)
 
 
 def test_stopping_now_says_what_happens(arc: ExperimentState) -> None:

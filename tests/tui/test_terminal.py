@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pyte
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip

@@ -38,10 +38,7 @@ def banner_lines(
         return [_coming(state, coming, readonly)], "warn"
     if state.trainer_alive and not state.supervisor_alive:
         return [
-            [
-                (" ! ", "notice"),
-                ("its supervisor is gone; the training goes on, and the next run waits for a new one", "warn"),
-            ]
+            [(" ! ", "notice"), ("its supervisor is gone: this run goes on, the next one waits for a new one", "warn")]
         ], "warn"
     return [], ""
 

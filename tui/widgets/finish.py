@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from engine.forecast import Estimate
-from tui.format import DASH, clock, margin, moment, percent, plural, whole
+from tui.format import DASH, clock, margin, moment, percent, whole
 from tui.messages import View
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
-from tui.words import ENDED, runs_stopped_here
+from tui.words import ENDED, ends_now, runs_stopped_here
 
 LABEL = 17
 RANGES = " · ranges hold 9 times in 10"
@@ -37,9 +37,12 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     ]
     if last:
         rows.pop(2)
+    if ends_now(state):
+        rows = [([("ends", "notice")], expected.experiment, "notice")]
     if height < len(rows):
         rows.pop(0)
-    lines = [_row(label, estimate, role, width, state.now) for label, estimate, role in rows]
+    reasons = len(rows) >= height
+    lines = [_row(label, estimate, role, width, state.now, reasons) for label, estimate, role in rows]
     if len(lines) < height:
         lines.append(_basis(view, width))
     if len(lines) + 2 < height:
@@ -66,13 +69,15 @@ def _parts(view: View, room: int, label: int = LABEL) -> list[Line]:
     ]
 
 
-def _row(label: Line, estimate: Estimate, role: str, width: int, now: float) -> Line:
+def _row(label: Line, estimate: Estimate, role: str, width: int, now: float, reasons: bool) -> Line:
+    """`reasons`: why something is not known is said here, for there is no line for it below."""
     name = sum(len(text) for text, _ in label)
     when = moment(estimate.at, now) if width >= 50 else clock(estimate.at, now)
     spread = margin(estimate.seconds, estimate.low, estimate.high)
     remaining = whole(estimate.seconds)
     if estimate.seconds is None:
-        return [*label, (" " * (LABEL - name), "text"), (DASH.rjust(8), "label"), (f"  {estimate.basis}", "label")]
+        reason = f"  {estimate.basis}" if reasons else ""
+        return [*label, (" " * (LABEL - name), "text"), (DASH.rjust(8), "label"), (reason, "label")]
     left: Line = [
         *label,
         (" " * (LABEL - name), "text"),
@@ -87,6 +92,8 @@ def _basis(view: View, width: int) -> Line:
     basis = expected.run.basis or expected.experiment.basis
     if expected.warming:
         return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]
+    if expected.run.seconds is None and expected.experiment.seconds is None:
+        return [(expected.text, "label")]
     known = expected.run.seconds is not None and expected.run.low is not None
     return [(basis, "label"), (RANGES, "label")] if known and len(basis + RANGES) <= width else [(basis, "label")]
 
@@ -112,7 +119,7 @@ def ended_lines(view: View, width: int) -> list[Line]:
                 [("newest checkpoint", "label")], [(f"step {kept:,}" if kept else "none in this run", "number")], width
             )
         )
-    lines.append(ends([("runs finished", "label")], [(f"{done} of {plural(total, 'run')}", "number")], width))
+    lines.append(ends([("runs finished", "label")], [(f"{done} of {total}", "number")], width))
     return lines
 
 

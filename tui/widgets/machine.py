@@ -251,8 +251,9 @@ def _room(sample: Sample) -> str:
 def _disk(sample: Sample, width: int) -> Line:
     line: Line = [(f"{'disk':<{LABEL}}", "label"), (f"{size(sample.disk_free)} free", _room(sample))]
     rates: Line = []
+    between = "  " if width > 60 else " "
     for value, word in ((sample.disk_read, "read"), (sample.disk_write, "write")):
-        rate: Line = [(" ", "text"), (word, "label"), (f"{size(value)}/s".rjust(RATE), "text")]
+        rate: Line = [(between, "text"), (word, "label"), (f"{size(value)}/s".rjust(RATE), "text")]
         if value is not None and width_of(line) + 1 + width_of(rates) + width_of(rate) <= width:
             rates += rate
     return ends(line, rates, width)

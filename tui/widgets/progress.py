@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.state import ExperimentState, RunState
-from tui.format import count, duration, loss, rate, significant, whole
+from tui.format import DASH, count, duration, loss, rate, significant, whole
 from tui.messages import View
 from tui.widgets.details import run_details
 from tui.widgets.line import Line, bar, width_of
@@ -30,7 +30,7 @@ def speeds(view: View) -> list[tuple[str, str]]:
     """Number and unit of each throughput, slowest unit first."""
     step = view.bottleneck.step_seconds
     if not step:
-        return [("–", "s/step"), ("–", "step/s"), ("–", "sample/s"), ("–", "voxel/s")]
+        return [(DASH, "s/step"), (DASH, "step/s"), (DASH, "sample/s"), (DASH, "voxel/s")]
     return [
         _split(f"{duration(step)}/step"),
         _split(rate(1 / step, "step/s")),
@@ -88,7 +88,9 @@ def _now(view: View, width: int, voxels: tuple[str, str], calm: bool, with_loss:
     state, run = view.state, view.state.run
     text, part, role = doing(state)
     right: Line = [(voxels[0].rjust(6), "number"), (f" {voxels[1]}".ljust(SPEED_WIDTH - 6), "label")]
-    room = width - SPEED_WIDTH - len(GAP) - 7
+    # Where no speed is known yet, what happens has the whole line.
+    fast = voxels[0] != DASH or part is None
+    room = width - 7 - (SPEED_WIDTH + len(GAP) if fast else 0)
     if text == "training" and run is not None and run.recent and not calm:
         ago = state.now - run.recent[-1].t
         text += f" · last step {whole(ago)} ago" if 1.5 <= ago < 86_400 else ""
@@ -101,7 +103,7 @@ def _now(view: View, width: int, voxels: tuple[str, str], calm: bool, with_loss:
         return left
     if part is not None and room - len(text) >= 8:
         left += [(GAP, "text"), *bar(part, min(room - len(text) - 2, 24), "accent")]
-    return [*left, (" " * (width - SPEED_WIDTH - width_of(left)), "text"), *right]
+    return [*left, (" " * (width - SPEED_WIDTH - width_of(left)), "text"), *right] if fast else left
 
 
 def _learned(view: View, width: int) -> Line:

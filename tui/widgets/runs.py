@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, stdev
 
 from engine.state import ExperimentState, RunState
-from tui.format import duration, plural, significant
+from tui.format import duration, plural
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View
 from tui.widgets.line import Line
@@ -87,7 +87,7 @@ def summary_lines(state: ExperimentState) -> list[Line]:
     lines: list[Line] = []
     target = state.plan.experiment.target
     if target is not None:
-        spread = f" ± {significant(target.std)}" if target.std else ""
+        spread = f" ± {target.std:.3f}" if target.std else ""
         lines.append([("target Dice ", "label"), (f"{target.dice:.3f}{spread}", "text")])
     so_far: Line = [("so far      ", "label")]
     if found:

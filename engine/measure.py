@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from math import exp, gcd, inf, sqrt
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -16,6 +17,8 @@ from engine.profile import Value
 from engine.settle import settled
 from engine.spread import Spread, spread, variance
 from engine.student import quantile
+
+Mode: TypeAlias = Literal["train", "resident", "load"]
 
 LEVEL = 0.95
 FEWEST_BLOCKS = 3
@@ -38,10 +41,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     to. `quick_seconds`: the 10th percentile of a step, one that found its batch ready. `load_seconds`, `load_cv` and
     `load_cpu_seconds`: one sample inside a worker, None if nobody measured it. `spans` and `trainer_cpu_seconds`: per
     step. `samples_low` to `samples_high` is the 95 % interval of `samples_per_second`. `unstable`: why the figures
-    should not be relied on, empty if they can.
+    should not be relied on, empty if they can. `mode`: "resident" trains on one batch again and again (no loading),
+    "load" only loads (no computing).
     """
 
     knobs: dict[str, Value] = {}
+    mode: Mode = "train"
     steps: int
     samples: int
     warmup_steps: int
@@ -88,6 +93,7 @@ def measured(
     rounds: Sequence[int] | None = None,
     *,
     knobs: Mapping[str, Value] | None = None,
+    mode: Mode = "train",
     spans: Mapping[str, float] | None = None,
     load: Load | None = None,
     trainer_cpu_seconds: float | None = None,
@@ -117,6 +123,7 @@ def measured(
     ordered = sorted(s for s, _ in each)
     whole = Measurement(
         knobs=dict(knobs or {}),
+        mode=mode,
         steps=len(each),
         samples=counted,
         warmup_steps=len(seconds) - len(each),
@@ -181,10 +188,11 @@ def _judged(whole: Measurement, unsettled: str) -> Measurement:
 def _ahead(whole: Measurement) -> str:
     """Said if more was trained on than the workers can have loaded meanwhile."""
     workers = int(whole.knobs.get("num_workers", 0))
-    if not workers or whole.load_seconds is None:
+    if not workers or whole.load_seconds is None or whole.mode == "resident":
         return ""
     busy = whole.load_seconds * whole.samples_per_second / workers
-    if busy <= BUSIEST:
+    chance = 2 * (whole.load_cv or 0.0) / sqrt(whole.samples)  # its samples need not be those that were timed
+    if busy <= BUSIEST + chance:
         return ""
     return f"it lived on batches loaded before it began: the workers would have to be busy {busy:.0%} of the time"
 

@@ -12,6 +12,7 @@ import msgspec
 # cores, memory elsewhere. One visit alone cannot show it.
 VISIT = 0.005
 MOST_RHO = 0.9
+FEW = 6
 # More blocks than this are joined: what changes more slowly than a block shows in the autocorrelation of few long ones.
 MOST_BLOCKS = 24
 
@@ -91,8 +92,10 @@ def _inflation(rho: float, count: int, visits: int) -> float:
     """Variance of a mean of autocorrelated blocks over that of independent ones, (1+ρ)/(1−ρ), never below 1.
 
     ρ is estimated low by about (1 + 3ρ)/n from n values around their own mean (Marriott and Pope 1954); given back.
+    With several visits what lasts longer than one shows between them, so few blocks need not prove there is none.
     """
-    rho = min(MOST_RHO, rho + (1 + 3 * max(0.0, rho)) * visits / count)
+    most = MOST_RHO if visits == 1 else min(MOST_RHO, count / (count + FEW))
+    rho = min(most, rho + (1 + 3 * max(0.0, rho)) * visits / count)
     return max(1.0, (1 + rho) / (1 - rho))
 
 

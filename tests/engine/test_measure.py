@@ -7,7 +7,7 @@ from random import Random
 from statistics import mean
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from engine.measure import Load, Measurement, measured, merged, period
 from engine.settle import settled
@@ -69,6 +69,7 @@ def test_the_first_step_holds_the_workers_start_and_never_counts() -> None:
     assert of([5.0, *noisy(40)]).samples_per_second == pytest.approx(2.0, rel=0.02)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.sampled_from([1, 2, 4]), st.sampled_from([0, 4, 8, 16]))
 def test_a_buffer_filled_for_free_is_left_out(seed: int, workers: int, free: int) -> None:
     """Its steps are too fast, not too slow."""
@@ -79,6 +80,7 @@ def test_a_buffer_filled_for_free_is_left_out(seed: int, workers: int, free: int
     assert test.stable
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.sampled_from([1, 4]))
 def test_a_slow_start_is_left_out(seed: int, workers: int) -> None:
     seconds = [x * (1 + 3 * exp(-i / 3)) for i, x in enumerate(noisy(61, seed=seed))]

@@ -7,7 +7,7 @@ from math import isinf, sin
 from random import Random
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from engine.measure import Measurement, measured
 from engine.ratio import ratio, steps_needed
@@ -88,6 +88,7 @@ def test_what_differs_enough_is_seen(noise: Noise, effect: float, found: float) 
     assert "faster" not in calls
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.floats(0.5, 2.0))
 def test_turning_the_question_round_turns_the_answer(seed: int, effect: float) -> None:
     a, b = interleaved(steady, seed, 2, effect=effect)

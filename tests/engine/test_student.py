@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import t as student
 
 from engine.student import outside, quantile
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 0.9999), st.floats(1, 1e4))
 def test_quantiles_are_those_of_the_textbook(level: float, freedom: float) -> None:
     expected = student.ppf((1 + level) / 2, round(freedom, 2))
     assert quantile(level, freedom) == pytest.approx(min(expected, 1e4), rel=1e-5)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 50), st.floats(1, 1e4))
 def test_what_lies_outside_is_that_of_the_textbook(t: float, freedom: float) -> None:
     assert outside(t, freedom) == pytest.approx(2 * student.sf(t, freedom), rel=1e-6, abs=1e-12)

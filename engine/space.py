@@ -1,0 +1,115 @@
+"""What the tuner may try, what it tried, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import ceil
+from typing import TypeAlias
+
+import msgspec
+
+from engine.measure import Measurement, Mode
+from engine.profile import Value
+from engine.queueing import Prediction
+from engine.ratio import Ratio
+
+Knobs: TypeAlias = Mapping[str, Value]
+Key: TypeAlias = tuple[tuple[str, Value], ...]
+# Why a configuration must not be tried (more RAM, shared memory or VRAM than there is); empty if it may.
+Limits: TypeAlias = Callable[[Knobs], str]
+
+GRID_STEPS = 60
+BUDGET, LEAST_BUDGET = 0.15, 200
+# Each takes memory in proportion: what ran out of it with less will with more.
+GROWING = ("num_workers", "prefetch_factor", "batch_size")
+
+
+class Space(msgspec.Struct, frozen=True, kw_only=True):
+    """`grid`: what may be tried, besides the `current` profile. `cores`: those the training may use. `budget`: steps, 0
+    for 15 % of what 60 steps of every configuration would take."""
+
+    grid: tuple[dict[str, Value], ...]
+    current: dict[str, Value]
+    cores: int
+    budget: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.budget or max(LEAST_BUDGET, ceil(BUDGET * GRID_STEPS * len(self.grid)))
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement that was made: the steps it took, warm-up included, or how it failed (out of memory, a crash).
+
+    `taking`: the knobs that decide how much is taken of what it lacked; of VRAM that is the batch size alone.
+    """
+
+    knobs: dict[str, Value]
+    steps: int
+    mode: Mode = "train"
+    measurement: Measurement | None = None
+    failed: str = ""
+    taking: tuple[str, ...] = GROWING
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """To be measured next, with a loader of its own: `steps` steps, the very first included."""
+
+    knobs: dict[str, Value]
+    steps: int
+    mode: Mode = "train"
+    why: str = ""
+
+
+class Ranked(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration, what the model says of it and what was measured; `out`: why it is not in question."""
+
+    knobs: dict[str, Value]
+    predicted: Prediction | None = None
+    measured: Measurement | None = None
+    out: str = ""
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """`best` is the profile to use: the current one if nothing surely beats it. `gain`: its samples/s over the current
+    one's, None if it is the current one or that was not measured. `ranking`: best first. `steps`: what it all took."""
+
+    best: dict[str, Value]
+    why: str
+    ranking: tuple[Ranked, ...] = ()
+    gain: Ratio | None = None
+    steps: int = 0
+
+
+def grid_of(current: Knobs, choices: Mapping[str, Sequence[Value]]) -> tuple[dict[str, Value], ...]:
+    """Every combination of `choices`, with `current` for all other knobs, cheapest first."""
+    found: dict[Key, dict[str, Value]] = {}
+    for values in product(*choices.values()):
+        knobs = {**current, **dict(zip(choices, values, strict=True))}
+        found.setdefault(key(knobs), knobs)
+    return tuple(sorted(found.values(), key=cost))
+
+
+def key(knobs: Knobs) -> Key:
+    """Equal for configurations that do the same: without workers there is nothing to prefetch."""
+    idle = {"prefetch_factor", "persistent_workers", "multiprocessing_context", "in_order"}
+    unused = idle if not int(knobs.get("num_workers", 0)) else set()
+    return tuple(sorted((name, value) for name, value in knobs.items() if name not in unused))
+
+
+def cost(knobs: Knobs) -> tuple[int, int, int]:
+    """Fewest workers first, then least prefetched: what a configuration takes in memory."""
+    workers, batch = int(knobs.get("num_workers", 0)), int(knobs.get("batch_size", 1))
+    return workers, batch * int(knobs.get("prefetch_factor", 2)) if workers else 0, batch
+
+
+def beyond(knobs: Knobs, trial: Trial) -> bool:
+    """Whether it takes at least what `trial` took of what that lacked."""
+    return all(int(knobs.get(name, 0)) >= int(trial.knobs.get(name, 0)) for name in trial.taking)
+
+
+def said(knobs: Knobs, others: Sequence[Knobs]) -> str:
+    """The knobs in which `others` differ, `num_workers 4, prefetch_factor 2`."""
+    names = [name for name in knobs if len({one.get(name) for one in (*others, knobs)}) > 1]
+    return ", ".join(f"{name} {knobs[name]}" for name in names) or "the profile in use"

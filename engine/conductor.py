@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from engine import contention, courses, tuning
+from engine import contention, courses, phases, tuning
 from engine.attempt import Attempt, Ended, begin_run
 from engine.budget import refusal
 from engine.events import (
@@ -35,7 +35,6 @@ from engine.experiment import Plan
 from engine.footprint import Footprint, footprint
 from engine.journal import Reader, Writer, read
 from engine.paths import ExperimentPaths, write_json
-from engine.phases import shared
 from engine.process import descendants
 from engine.profile import KNOBS, Value
 from engine.records import ProfileRequest
@@ -79,6 +78,7 @@ class Conductor:
         self._fixed: dict[str, Value] = {}
         self._reader: Reader | None = None
         self._machine = Reader(paths.machine)
+        self.best: dict[str, Value] | None = None
         self._known: tuple[int, Footprint] | None = None
 
     def conduct(self) -> str:
@@ -116,12 +116,14 @@ class Conductor:
         self.done.append(record)
 
     def conclude(self) -> None:
-        """What a tuner found is kept for profile `auto`."""
+        """The best of what was tried; what a tuner found is kept for profile `auto`."""
+        state = Watch(self.paths.folder).quick()
         assert self.plan.test is not None
-        run = Watch(self.paths.folder).quick().run
-        if self.plan.test.kind == "tune" and run is not None and run.begin is not None:
-            logs = self.paths.folder.parent
-            tuning.write_down(logs, self.plan, self.done, self.limits, run.begin.device_name)
+        if self.plan.test.kind == "tune":
+            device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
+            self.best = tuning.write_down(self.paths.folder.parent, self.plan, self.done, self.limits, device)
+        elif winner := phases.best(phases.results(self.plan, state.prepared, state.visits)):
+            self.best = winner.knobs
 
     # ------------------------------------------------------------ one visit
 
@@ -295,7 +297,7 @@ def summed(lines: Sequence[Steps]) -> dict[str, object]:
     totals = {name: sum(getattr(line.spans, name) for line in lines) for name in SPANS}
     return {
         "seconds": tuple(second for line in lines for second in line.each or ()),
-        "samples": tuple(n for line in lines for n in shared(line)),
+        "samples": tuple(n for line in lines for n in phases.shared(line)),
         "spans": Spans(**totals),
         "load_seconds": sum(line.load_seconds for line in lines),
         "load_squares": sum(line.load_squares for line in lines),

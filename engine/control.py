@@ -15,11 +15,17 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine.errors import DISK_FULL, UsageError
+from engine.events import Stop
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import alive
 from engine.records import SupervisorInfo
 
 Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile"]
+
+
+# The stops, and how far each goes: one that is asked for later must go farther.
+STOPS: dict[str, Stop] = {"stop_after_run": "after_run", "stop_now": "now", "stop_force": "force"}
+RANK: dict[Stop, int] = {"after_run": 1, "now": 2, "force": 3}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from math import hypot, sqrt
 
 import msgspec
 
+from engine import phases
+from engine.events import PhaseEnded
 from engine.experiment import Experiment, Plan
 from engine.pace import Pace, Segment
 from engine.profile import Profile
@@ -65,7 +67,8 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:
-    """What is computed in a step, and on what: model, shape, batch, precision, device. Loading is left out."""
+    """What is computed in a step, on what data, and on what: model, shape, batch, precision, device, and where samples
+    come from unless that is the prepared volumes. How many processes load them is left out."""
     model = experiment.model
     what = " ".join(experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
     shape = "×".join(str(side) for side in experiment.prepare.shape)
@@ -77,6 +80,7 @@ def training_key(experiment: Experiment, profile: Profile, device_name: str) -> 
             str(profile["precision"]),
             "compiled" if profile["compile"] else "eager",
             device_name,
+            *([] if profile["cache"] == "disk" else [f"cache {profile['cache']}"]),
         )
     )
 
@@ -88,6 +92,8 @@ def benchmark_key(plan: Plan, device_name: str) -> str:
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:
     """What this experiment can tell a later one; None before its first epoch has ended."""
+    if state.plan.test is not None:
+        return _timing_of_test(state)
     seen = [run for run in state.runs if run.begin and run.pace.segments and run.step >= run.steps_per_epoch]
     means = [steady for run in seen if (steady := steady_mean(run.pace)) > 0]
     if not seen or not means:
@@ -220,6 +226,25 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
         return Cost(mean, error, noise, basis=f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}")
     timing = like(state.plan, run, history)
     return from_timing(timing) if timing is not None else None
+
+
+def _timing_of_test(state: ExperimentState) -> KeyTiming | None:
+    """From the first phase of a test: a short one, of nothing but steps."""
+    done = [visit for visit in state.visits if isinstance(visit, PhaseEnded)]
+    measured = phases.measurement(done, 0)
+    begin = state.run.begin if state.run is not None else None
+    if measured is None or begin is None or state.plan.test is None:
+        return None
+    profile = Profile(name="", knobs=state.plan.test.phases[0].knobs)
+    half = (measured.samples_high / measured.samples_low) ** 0.5 - 1 if measured.samples_low > 0 else 1.0
+    return KeyTiming(
+        key=benchmark_key(msgspec.structs.replace(state.plan, profile=profile), begin.device_name),
+        device_name=begin.device_name,
+        experiment=state.plan.name,
+        steps=measured.steps,
+        step_seconds=measured.step_seconds,
+        between_runs=max(0.05, half / 2),
+    )
 
 
 def like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:

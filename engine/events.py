@@ -237,12 +237,14 @@ class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):
 
 
 class ExperimentEnded(Record, frozen=True, kw_only=True, tag="experiment_ended"):
-    """The supervisor's last line. `survivors`: processes of the tree that would not go, by id."""
+    """The supervisor's last line. `survivors`: processes of the tree that would not go, by id. `knobs`: what a test of
+    profiles found best."""
 
     outcome: Outcome
     text: str
     verdict: Verdict | None = None
     survivors: tuple[int, ...] = ()
+    knobs: dict[str, bool | int | float | str] | None = None
 
 
 # ---------------------------------------------------------------- written by the sampler

@@ -52,7 +52,7 @@ class PhaseJson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PhasesJson(msgspec.Struct, frozen=True, kw_only=True):
-    """`best`: the number of the fastest phase that is surely faster than the first, else of the first."""
+    """`best`: the number of the phase to choose, the first one unless another is surely faster."""
 
     format: int = 1
     experiment: str
@@ -63,9 +63,16 @@ class PhasesJson(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def document(experiment: str, state: str, kind: str, found: Sequence[PhaseResult], text: str = "") -> PhasesJson:
-    """The whole document."""
-    winner = best(found)
+def document(
+    experiment: str,
+    state: str,
+    kind: str,
+    found: Sequence[PhaseResult],
+    text: str = "",
+    knobs: dict[str, Value] | None = None,
+) -> PhasesJson:
+    """The whole document. `knobs`: what the test found best."""
+    winner = best(found, knobs)
     return PhasesJson(
         experiment=experiment,
         state=state,

@@ -285,8 +285,11 @@ def against_first(found: Sequence[PhaseResult]) -> list[PhaseResult]:
     return said
 
 
-def best(found: Sequence[PhaseResult]) -> PhaseResult | None:
-    """The fastest phase that is surely faster than the first; the first one when none is."""
+def best(found: Sequence[PhaseResult], knobs: dict[str, Value] | None = None) -> PhaseResult | None:
+    """The phase with `knobs`, where a test has said which; else the fastest one that is surely faster than the first,
+    and the first one when none is."""
+    if knobs is not None:
+        return next((one for one in found if one.knobs == knobs), None)
     tried = [one for one in found if one.mode == "train" and one.measured is not None]
     if not tried:
         return None

@@ -37,6 +37,7 @@ from engine.events import (
 )
 from engine.experiment import Plan, Prepared, RunKey
 from engine.journal import Writer
+from engine.knob import Value
 from engine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import FOLDER, boot_id, holding, ident, start_ticks
@@ -47,8 +48,6 @@ POLL_SECONDS = 0.2
 PR_SET_CHILD_SUBREAPER = 36
 # Two trainings that fail one after the other fail for one reason, and the next would too.
 FAILURES_IN_A_ROW = 2
-VERBS: dict[str, Stop] = {"stop_after_run": "after_run", "stop_now": "now", "stop_force": "force"}
-RANK: dict[Stop, int] = {"after_run": 1, "now": 2, "force": 3}
 
 
 class Supervisor:
@@ -182,7 +181,7 @@ class Supervisor:
         if not measured:
             verdict = conductor.done[-1].verdict if conductor.done else None
             return self._say_end("failed", text, verdict)
-        return self._say_end("finished", f"{text}{left}", None)
+        return self._say_end("finished", f"{text.rstrip('.')}{left}", None, conductor.best)
 
     def _conducting(self, trial: Attempt | None) -> bool:
         """While a test goes on. `trial` None: between two visits, where a stop after this run takes effect too."""
@@ -251,9 +250,9 @@ class Supervisor:
                 self._cancel(asked)
             elif asked.verb == "profile":
                 self._change_profile(asked)
-            elif (mode := VERBS.get(asked.verb)) is None:
+            elif (mode := control.STOPS.get(asked.verb)) is None:
                 control.answer(self.paths, asked, False, f"unknown request {asked.verb!r}")
-            elif self.stop is not None and RANK[mode] <= RANK[self.stop]:
+            elif self.stop is not None and control.RANK[mode] <= control.RANK[self.stop]:
                 control.answer(self.paths, asked, True, "already asked for")
             else:
                 self._set_stop(mode, asked.id, asked.by)
@@ -352,10 +351,13 @@ class Supervisor:
         found = holding(str(self.paths.folder), name=FOLDER)
         return tuple(sorted({*known, *found} - {os.getpid()}))
 
-    def _say_end(self, outcome: Outcome, text: str, verdict: Verdict | None) -> Outcome:
+    def _say_end(
+        self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None
+    ) -> Outcome:
         self.close()  # before the last line, which may say that nothing is left running
         self.journal.write(
-            ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors), sync=True
+            ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors, knobs=best),
+            sync=True,
         )
         return outcome
 

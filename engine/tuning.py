@@ -11,12 +11,14 @@ from engine.costs import training_key
 from engine.events import PhaseEnded
 from engine.experiment import Plan
 from engine.knob import Value
+from engine.profile import Profile
 from engine.space import Finished, Key, Limits, Measure, Space, Trial, grid_of, key
 from engine.tune import decide
 from engine.visit import Visit
 
 WORKERS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32)
 PREFETCH = (1, 2, 4)
+VARIED = ("num_workers", "prefetch_factor")
 # Items that wait for a disk rather than compute gain from more processes than there are cores.
 PER_CORE = 2
 FEWEST_MOST = 4
@@ -90,19 +92,25 @@ def name_of(knobs: dict[str, Value], plan: Plan) -> str:
     return ", ".join(words)
 
 
-def write_down(logs: Path, plan: Plan, done: Sequence[PhaseEnded], limits: Limits, device_name: str) -> None:
-    """What was found, for whoever chooses profile `auto` for this kind of training."""
+def write_down(
+    logs: Path, plan: Plan, done: Sequence[PhaseEnded], limits: Limits, device_name: str
+) -> dict[str, Value] | None:
+    """What was found, also for whoever chooses profile `auto` for this kind of training; None if nothing was."""
     found = answer(plan, [visit for visit in done if not visit.repeated], limits, machine().cores)
     if not isinstance(found, Finished):
-        return
+        return None
     best = next((one.measured for one in found.ranking if one.measured and key(one.knobs) == key(found.best)), None)
-    if best is None:
-        return
-    tuned.remember(
-        logs,
-        training_key(plan.experiment, plan.profile, device_name),
-        found.best,
-        tuned.Measured(
-            samples_per_second=best.samples_per_second, low=best.samples_low, high=best.samples_high, steps=best.steps
-        ),
-    )
+    if best is not None and device_name:
+        profile = Profile(name="", knobs=found.best)
+        tuned.remember(
+            logs,
+            training_key(plan.experiment, profile, device_name),
+            {name: found.best[name] for name in VARIED},
+            tuned.Measured(
+                samples_per_second=best.samples_per_second,
+                low=best.samples_low,
+                high=best.samples_high,
+                steps=best.steps,
+            ),
+        )
+    return found.best

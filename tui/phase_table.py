@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from engine.contention import DISTURBED_CORES
 from engine.experiment import Plan
+from engine.knob import Value
 from engine.phases import PhaseResult, best, effect, optimisation
 from tui import format as fmt
 
@@ -84,8 +85,8 @@ def lines(found: Sequence[PhaseResult]) -> list[str]:
     ]
 
 
-def report(found: Sequence[PhaseResult], plan: Plan) -> list[str]:
-    """The table and, below it, what follows from it in sentences."""
+def report(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | None = None) -> list[str]:
+    """The table and, below it, what follows from it in sentences. `knobs`: what the test found best."""
     if not found:
         return ["no other profile was tried in this training yet: `p` in the dashboard, or `steptop phases`"]
     said = lines(found)
@@ -98,7 +99,7 @@ def report(found: Sequence[PhaseResult], plan: Plan) -> list[str]:
         if other := optimisation(one):
             said.append(f"    {', '.join(other)} changes more than the speed: it is another training")
     said += _disturbed(found)
-    said += _ends(found, plan)
+    said += _ends(found, plan, knobs)
     return said
 
 
@@ -113,14 +114,14 @@ def _disturbed(found: Sequence[PhaseResult]) -> list[str]:
     return said
 
 
-def _ends(found: Sequence[PhaseResult], plan: Plan) -> list[str]:
+def _ends(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | None) -> list[str]:
     """How long the experiment would take with each, and which to choose."""
     said = []
     for one in found:
         if one.seconds:
             times = [f"{name} {fmt.duration(one.seconds[name])}" for name in ("epoch", "run", "experiment")]
             said.append(f"{one.number + 1} {one.name}: training steps alone, {', '.join(times)}")
-    winner = best(found)
+    winner = best(found, knobs)
     if winner is None or len([one for one in found if one.mode == "train"]) < 2:
         return said
     if winner.number == found[0].number:

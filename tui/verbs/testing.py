@@ -10,6 +10,7 @@ import msgspec
 from engine import phases, plans, trials
 from engine.errors import UsageError
 from engine.experiment import Plan, Prepared
+from engine.knob import Value
 from engine.paths import ExperimentPaths, read_json
 from engine.phase_json import document
 from engine.phases import PhaseResult
@@ -67,7 +68,7 @@ def _test(options: argparse.Namespace, plan: Plan) -> int:
         print(msgspec.json.format(msgspec.json.encode(_document(state)), indent=2).decode())
     else:
         say()
-        for line in phase_table.report(_found(state), state.plan):
+        for line in phase_table.report(_found(state), state.plan, _best(state)):
             say(line)
         print(folder)
     return code
@@ -91,10 +92,12 @@ def compare(options: argparse.Namespace) -> int:
     assert first is not None
     found = phases.against_first(found) if several else found
     if options.json:
-        content = document(Path(first.folder).name, first.phase, "compare", found)
+        content = document(
+            Path(first.folder).name, first.phase, "compare", found, "", None if several else _best(first)
+        )
         print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
         return 0
-    for line in phase_table.report(found, first.plan):
+    for line in phase_table.report(found, first.plan, None if several else _best(first)):
         say(line)
     return 0
 
@@ -127,4 +130,8 @@ def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
 def _document(state: ExperimentState) -> object:
     kind = state.plan.test.kind if state.plan.test is not None else "run"
     text = state.ended.text if state.ended is not None else ""
-    return document(Path(state.folder).name, state.phase, kind, _found(state), text)
+    return document(Path(state.folder).name, state.phase, kind, _found(state), text, _best(state))
+
+
+def _best(state: ExperimentState) -> dict[str, Value] | None:
+    return state.ended.knobs if state.ended is not None else None

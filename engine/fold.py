@@ -8,6 +8,7 @@ from itertools import groupby
 import msgspec
 
 from engine import pace
+from engine.counts import plural
 from engine.events import (
     AnyRecord,
     Begin,
@@ -153,7 +154,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
         case Note():
             return new(run, sentences=say(run, record.t, record.text, record.level))
         case Gap():
-            text = f"{record.dropped} journal lines could not be written: {record.reason}"
+            text = f"{plural(record.dropped, 'journal line')} could not be written: {record.reason}"
             return new(run, sentences=say(run, record.t, text, "bad"))
         case End():
             return new(run, activity="", ended=record.t, phase=record.outcome)
@@ -180,6 +181,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
     match record:
         case SupervisorStarted():
             again = "took over a training that was still running" if record.adopted else ""
+            to_do = f"{plural(len(record.runs), 'run')} to do"
             return new(
                 state,
                 phase="running" if record.adopted else "queued",
@@ -189,7 +191,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 stop=None,
                 stop_after_runs=record.stop_after_runs,
                 runs_ended_here=state.runs_ended_here if record.adopted else 0,
-                sentences=_tell(state, record.t, again or f"supervisor started, {len(record.runs)} runs to do"),
+                sentences=_tell(state, record.t, again or f"supervisor started, {to_do}"),
             )
         case PrepareStarted():
             # Once a run has started this only looks whether all volumes are still there.
@@ -245,7 +247,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             )
             level: Level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             text = f"run {index + 1} {record.outcome}: {record.verdict.text}"
-            text += f"; {record.swept} left-over processes ended" if record.swept else ""
+            text += f"; {plural(record.swept, 'left-over process')} ended" if record.swept else ""
             ended = state.runs_ended_here + (record.outcome == "finished")
             return new(
                 _with_run(state, index, run),
@@ -287,7 +289,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
         case Note():
             return new(state, sentences=_tell(state, record.t, record.text, record.level))
         case Gap():
-            text = f"{record.dropped} supervisor lines could not be written: {record.reason}"
+            text = f"{plural(record.dropped, 'supervisor line')} could not be written: {record.reason}"
             return new(state, sentences=_tell(state, record.t, text, "bad"))
         case _:
             return state

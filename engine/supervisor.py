@@ -20,6 +20,7 @@ from engine import control, journal as journals, living, logout, room
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.completion import completed
 from engine.conductor import Conductor
+from engine.counts import plural
 from engine.events import (
     ExperimentEnded,
     Note,
@@ -94,7 +95,7 @@ class Supervisor:
         assert who is not None
         write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
         if strays:
-            self._note(f"{strays} left-over processes of an earlier supervisor ended", "warn")
+            self._note(f"{plural(strays, 'left-over process')} of an earlier supervisor ended", "warn")
         if adopted is not None:
             self._remember()
         if killing := logout.warning():
@@ -325,25 +326,26 @@ class Supervisor:
     def _end(self) -> Outcome:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
         total = len(self.plan.runs)
+        runs = f"{done} of {plural(total, 'run')}"
         self.survivors = self._left()
         left = "" if self.survivors else "; nothing of it is left running"
         failed = f", {len(self.failed)} failed ({self.failed[0].name})" if self.failed else ""
         if self.stop is not None:
             self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
-            return self._say_end("stopped", f"stopped as asked: {done} of {total} runs finished{failed}{left}", None)
+            return self._say_end("stopped", f"stopped as asked: {runs} finished{failed}{left}", None)
         if self.failed:
             names = ", ".join(key.name for key in self.failed[:3])
-            return self._say_end(
-                "failed", f"{len(self.failed)} of {total} runs failed ({names}); {done} finished{left}", None
-            )
+            said = f"{len(self.failed)} of {plural(total, 'run')} failed ({names}); {done} finished{left}"
+            return self._say_end("failed", said, None)
         if done < total and 0 < self.plan.stop_after_runs <= self.finished_here:
-            ran = f"{self.finished_here} run{'s' if self.finished_here != 1 else ''}"
+            ran = plural(self.finished_here, "run")
             return self._say_end(
                 "stopped", f"stopped after {ran} as asked at launch: {done} of {total} finished{left}", None
             )
         if done < total:
-            return self._say_end("stopped", f"{done} of {total} runs finished{left}", None)
-        return self._say_end("finished", f"all {total} runs finished{left}", None)
+            return self._say_end("stopped", f"{runs} finished{left}", None)
+        every = f"all {plural(total, 'run')}" if total > 1 else "its one run"
+        return self._say_end("finished", f"{every} finished{left}", None)
 
     def _left(self) -> tuple[int, ...]:
         """Who lives on, of any of the runs: the last sweep knows only its own run's processes."""

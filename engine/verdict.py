@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from engine.counts import plural
 from engine.events import Outcome, Stop, Verdict
 from engine.records import ResultInfo
 from engine.text import clean
@@ -144,7 +145,7 @@ def classify(evidence: Evidence) -> tuple[Outcome, Verdict]:
 
 def _finished(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.result is not None and e.result.outcome == "finished":
-        return "finished", Verdict(kind="finished", text=f"all {e.result.step:,} steps done")
+        return "finished", Verdict(kind="finished", text=f"all of {plural(e.result.step, 'step')} done")
     return None
 
 
@@ -202,7 +203,7 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
                 kind="host_oom_kill",
                 text="the kernel killed it: the machine ran out of memory",
                 sure=False,
-                evidence=(f"{e.oom_kills} out-of-memory kills on this machine while it ran",),
+                evidence=(f"{plural(e.oom_kills, 'out-of-memory kill')} on this machine while it ran",),
                 advice="fewer num_workers or a smaller prefetch_factor; then `steptop resume`",
             )
         return "failed", Verdict(

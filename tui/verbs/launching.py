@@ -7,6 +7,7 @@ import sys
 import time
 
 from engine import control, launch, logout, verdict
+from engine.counts import plural
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.paths import ExperimentPaths
@@ -55,11 +56,9 @@ def run(options: argparse.Namespace) -> int:
 def _introduce(plan: Plan) -> None:
     folds = len({key.fold for key in plan.runs})
     restarts = len({key.restart for key in plan.runs})
-    fold_word = "fold" if folds == 1 else "folds"
-    restart_word = "restart" if restarts == 1 else "restarts"
     say(
-        f"{plan.name}: {len(plan.runs)} runs ({folds} {fold_word} × {restarts} {restart_word}) of "
-        f"{plan.experiment.epochs} epochs, profile {plan.profile.name}"
+        f"{plan.name}: {plural(len(plan.runs), 'run')} ({plural(folds, 'fold')} × {plural(restarts, 'restart')}) of "
+        f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}"
     )
     if plan.profile.basis:
         say(f"profile {plan.profile.name}: {plan.profile.basis}")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from engine import catalog, launch, status as contract
+from engine.counts import plural
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
@@ -28,8 +29,8 @@ ORPHANED = (
     "its supervisor is gone; the training goes on, and the next run waits for a new one: "
     "`steptop` and `steptop resume` start it"
 )
-# Rows of a table of shapes; more say no more.
-MANY = 8
+# So many different shapes are listed; of more only the most frequent.
+MANY, FEW = 8, 4
 
 
 def status(options: argparse.Namespace) -> int:
@@ -217,7 +218,7 @@ def check(options: argparse.Namespace) -> int:
     say(
         "ready to train"
         if found.ok
-        else f"{len(found.errors)} problem{'s' if len(found.errors) != 1 else ''}: nothing would be trained"
+        else f"{plural(len(found.errors), 'problem')}: nothing would be trained"
     )
     return 0 if found.ok else 2
 
@@ -232,35 +233,53 @@ def _expected(expected: Forecast) -> str:
 
 def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     """What would be trained, from the preflight's JSON."""
-    lines = [f"{plan.name}: {len(plan.runs)} runs of {plan.experiment.epochs} epochs, profile {plan.profile.name}"]
+    runs, epochs = plural(len(plan.runs), "run"), plural(plan.experiment.epochs, "epoch")
+    lines = [f"{plan.name}: {runs} of {epochs}, profile {plan.profile.name}"]
     if plan.profile.basis:
         lines.append(f"profile {plan.profile.name}: {plan.profile.basis}")
-    lines.append(f"subjects: {details.get('subjects', 0)}")
+    lines.append(f"subjects: {_said(details.get('subjects', 0))}")
     for name in ("shapes", "orientations", "acquisitions"):
         if details.get(name):
-            counts = sorted(details[name].items(), key=lambda item: -item[1])
-            more = " …" if len(counts) > MANY else ""
-            lines.append(f"{name}: " + ", ".join(f"{count} × {key}" for key, count in counts[:MANY]) + more)
+            lines.append(f"{name}: {_counted(details[name], name.removesuffix('s'))}")
     for name, label in (("spacings_mm", "spacing, mm"), ("lesions_mm3", "lesion, mm³")):
         if details.get(name):
             spread = details[name]
-            lines.append(f"{label}: {spread['low']:.4g} to {spread['high']:.4g}, median {spread['middle']:.4g}")
+            low, middle, high = (_said(spread[part]) for part in ("low", "middle", "high"))
+            lines.append(f"{label}: {low} to {high}, median {middle}")
     if details.get("strata"):
         lines.append(f"strata ({' × '.join(details.get('stratified_by') or [])}): held out per fold")
-        lines += [f"    {name}: {' '.join(str(n) for n in counts)}" for name, counts in details["strata"].items()]
+        lines += [f"    {name}: {' '.join(_said(n) for n in counts)}" for name, counts in details["strata"].items()]
     for fold in details.get("folds") or []:
         lines.append(
-            f"fold {fold.get('fold')}: {fold.get('train')} train, {fold.get('test')} test, "
-            f"{fold.get('steps_per_epoch')} steps per epoch"
+            f"fold {fold.get('fold')}: {_said(fold.get('train'))} train, {_said(fold.get('test'))} test, "
+            f"{plural(fold.get('steps_per_epoch') or 0, 'step')} per epoch"
         )
     for name in ("model", "device"):
         if details.get(name):
-            lines.append(f"{name}: {', '.join(f'{key} {value}' for key, value in details[name].items())}")
+            lines.append(f"{name}: {', '.join(f'{key} {_said(value)}' for key, value in details[name].items())}")
     for name in ("disk", "memory"):
         if details.get(name):
             sizes = (f"{key.replace('_', ' ')} {fmt.size(value)}" for key, value in details[name].items())
             lines.append(f"{name}: {', '.join(sizes)}")
     return lines
+
+
+def _counted(counts: dict[str, int], noun: str) -> str:
+    """`RAS (201), LPS (12)`: the most frequent first; of many, how many more there are, and in how many volumes."""
+    listed = sorted(counts.items(), key=lambda item: -item[1])
+    shown = MANY if len(listed) <= MANY else FEW
+    words = [f"{name} ({count:,})" for name, count in listed[:shown]]
+    rest = listed[shown:]
+    if rest:
+        words.append(f"and {plural(len(rest), f'more {noun}')} ({sum(count for _, count in rest):,})")
+    return ", ".join(words)
+
+
+def _said(value: Any) -> str:
+    """A figure with thousands separators and four digits that matter; anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def experiments(options: argparse.Namespace) -> int:
@@ -292,5 +311,6 @@ def experiments(options: argparse.Namespace) -> int:
         say(f"in {options.logs}:")
     width = max((len(state.plan.name) for state in states), default=0)
     for state in states:
-        say(f"  {state.plan.name:<{width}}  {state.phase:<9}  {state.runs_finished}/{len(state.runs)} runs finished")
+        done = f"{state.runs_finished} of {plural(len(state.runs), 'run')} finished"
+        say(f"  {state.plan.name:<{width}}  {state.phase:<9}  {done}")
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine import phases
+from engine.experiment import Plan
 from engine.forecast import Forecast
 from engine.knob import Kind, Value
 from engine.measure import Measurement
@@ -71,7 +72,7 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
             after=value,
             kind=KNOBS[name].kind,
             live=KNOBS[name].live,
-            lock=plan.experiment.locks[name].reason if name in plan.experiment.locks else "",
+            lock=_lock(plan, name, value),
         )
         for name, value in knobs.items()
         if name in KNOBS and value != held[name]
@@ -116,9 +117,17 @@ def workload_of(state: ExperimentState) -> tuple[Workload | None, str]:
         workload = fit(probes, cores)
     except ValueError:
         return None, NOT_MEASURED
+    if not workload.trainer_cores and _on_cpu(state):
+        # A trainer that does not say what it computes with is taken to use what there is.
+        workload = msgspec.structs.replace(workload, trainer_cores=float(cores))
     steps = sum(probe.steps for probe in probes)
     tried = f", {len(probes)} profiles" if len(probes) > 1 else ""
     return workload, f"modelled from {steps:,} steps measured here{tried}"
+
+
+def _on_cpu(state: ExperimentState) -> bool:
+    begin = state.run.begin if state.run is not None else None
+    return begin is not None and begin.device == "cpu"
 
 
 def probes_of(state: ExperimentState) -> list[Measurement]:
@@ -137,11 +146,17 @@ def _living(run: RunState, knobs: dict[str, Value]) -> list[Measurement]:
     return [one] if one is not None else []
 
 
+def _lock(plan: Plan, name: str, value: Value) -> str:
+    """Why the experiment locks a knob that is to have another value; '' for the value that it wants."""
+    lock = plan.experiment.locks.get(name)
+    return lock.reason if lock is not None and value != lock.value else ""
+
+
 def _sentences(changes: Sequence[Change]) -> tuple[str, ...]:
     said: list[str] = []
     for change in changes:
         if change.lock:
-            said.append(f"{change.name} is locked at {change.before}: {change.lock}")
+            said.append(f"{change.name} is locked: {change.lock}")
     for kind in (Kind.OPTIMISATION, Kind.METRIC):
         names = [change.name for change in changes if change.kind == kind]
         if names:

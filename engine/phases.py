@@ -118,8 +118,10 @@ def of_lines(lines: Sequence[Steps], knobs: dict[str, Value]) -> Measurement | N
             cpu_seconds=sum(line.load_cpu for line in lines) / loads,
         )
     spans = {name: sum(getattr(line.spans, name) for line in lines) / steps for name in SPANS}
+    cpu = sum(line.trainer_cpu for line in lines) / steps
+    size = period(knobs) if single else 1
     try:
-        found = measured(seconds, samples, period(knobs) if single else 1, knobs=knobs, spans=spans, load=load)
+        found = measured(seconds, samples, size, knobs=knobs, spans=spans, load=load, trainer_cpu_seconds=cpu or None)
     except ValueError:
         return None
     if single:

@@ -1,0 +1,87 @@
+"""What shows where a step's time goes, beside its spans: workers, the machine, validation, and tests that were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from engine import phases
+from engine.mean_step import MeanStep
+from engine.state import ExperimentState, RunState
+
+# Samples that compute less than this share of their loading wait for something: a disk, a network.
+CPU_SHARE = 0.4
+READING = 1e6
+RECENT_SAMPLES = 15
+# Workers busy less than this are not what a step waits for.
+IDLE_WORKERS = 0.6
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """`lines` in plain words. `validating`: share of the time so far in validation and reconstruction. `busy`: share of
+    their time that workers load. `gpu_util`: percent. `reading`: the disk is being read. `contradiction`: why the
+    spans alone may mislead."""
+
+    lines: tuple[str, ...] = ()
+    validating: float = 0.0
+    busy: float | None = None
+    gpu_util: float | None = None
+    reading: bool = False
+    contradiction: str = ""
+
+
+def evidence(state: ExperimentState, run: RunState, step: MeanStep) -> Evidence:
+    """Of the present run, whose mean step of late is `step`."""
+    workers = run.begin.num_workers if run.begin is not None else 0
+    busy = None
+    if workers and step.load is not None and step.seconds > 0:
+        busy = min(1.0, step.load * step.samples / step.seconds / workers)
+    recent = state.samples[-RECENT_SAMPLES:]
+    utils = [gpu.util for sample in recent for gpu in sample.gpus if gpu.own_memory and gpu.util is not None]
+    reads = [sample.disk_read for sample in recent if sample.disk_read is not None]
+    beside = sum(part.seconds for name, part in run.parts.items() if name in ("validate", "reconstruct"))
+    trained = run.pace.seconds
+    found = Evidence(
+        validating=beside / (beside + trained) if beside and trained else 0.0,
+        busy=busy,
+        gpu_util=sum(utils) / len(utils) if utils else None,
+        reading=bool(reads) and sum(reads) / len(reads) >= READING,
+        contradiction=_contradiction(step, busy),
+    )
+    read = sum(reads) / len(reads) if reads else 0.0
+    return msgspec.structs.replace(found, lines=tuple(_lines(state, step, workers, found, read)))
+
+
+def _contradiction(step: MeanStep, busy: float | None) -> str:
+    """Waiting for data while workers idle: something between them and the trainer, or a machine with too few cores."""
+    if busy is None or step.spans["data"] < 0.5 * step.seconds or busy >= IDLE_WORKERS:
+        return ""
+    return f"it waits for data although its workers load only {busy:.0%} of the time"
+
+
+def _lines(state: ExperimentState, step: MeanStep, workers: int, found: Evidence, read: float) -> Iterator[str]:
+    yield f"waiting for data: {step.spans['data'] / step.seconds:.0%} of a step"
+    if step.load is not None:
+        who = f"; {workers} worker{'s' if workers != 1 else ''} busy {found.busy:.0%}" if found.busy is not None else ""
+        yield f"a sample takes {_seconds(step.load)} to load{who}"
+    if step.load_cv is not None:
+        yield f"loading times vary by {step.load_cv:.0%}"
+    if step.load_computing is not None:
+        waits = "the rest waits for the disk" if found.reading else "the rest waits"
+        more = f", {waits} ({read / 1e6:.0f} MB/s read)" if step.load_computing < CPU_SHARE else ""
+        yield f"of loading, {step.load_computing:.0%} is computing{more}"
+    if found.gpu_util is not None:
+        yield f"the GPU is busy {found.gpu_util:.0f} % (NVML)"
+    if found.validating:
+        yield f"validation and reconstruction: {found.validating:.0%} of the time"
+    if found.contradiction:
+        yield f"{found.contradiction}; `steptop bench` tells loading and computing apart"
+    if state.plan.test is not None:
+        for one in phases.results(state.plan, None, state.visits):
+            if one.mode != "train" and one.measured is not None:
+                yield f"{one.name}: {_seconds(one.measured.step_seconds)} a step"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"

@@ -54,8 +54,9 @@ class Bottleneck(msgspec.Struct, frozen=True, kw_only=True):
     load_seconds: float | None = None
 
 
-def bottleneck(state: ExperimentState) -> Bottleneck:
-    """From the present run's last records, a multiple of `num_workers` steps (bursts have that period)."""
+def bottleneck(state: ExperimentState, advised: Advice | None = None) -> Bottleneck:
+    """From the present run's last records, a multiple of `num_workers` steps (bursts have that period). `advised`: the
+    advice of a moment ago, which takes up to 40 ms to work out; None for a new one."""
     run = state.run
     if run is None or run.begin is None or not run.recent:
         return Bottleneck(headline=_waiting(state, run))
@@ -80,7 +81,7 @@ def bottleneck(state: ExperimentState) -> Bottleneck:
         return new(known, headline=f"warming: {many} so far; what limits it is not known yet")
     if not any(seconds for name, seconds in step.spans.items() if name != "other"):
         return new(known, headline="the trainer does not say where a step goes")
-    seen, advised = evidence(state, run, step), advice(state)
+    seen, advised = evidence(state, run, step), advised or advice(state)
     kind = _kind(step, seen, advised)
     return new(
         known,

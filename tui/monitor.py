@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.advice import Advice, advice
 from engine.bottleneck import bottleneck
 from engine.errors import UsageError
 from engine.forecast import forecast
@@ -16,6 +17,8 @@ from tui.messages import Post, SourceFailed, StateChanged, View
 
 # After the quick look the screen is given this long to be drawn before the whole journals are read.
 DRAW_SECONDS = 0.25
+# Advice on items of varying load times is simulated, in up to 40 ms.
+ADVICE_SECONDS = 10.0
 
 
 class Source(Protocol):
@@ -26,9 +29,26 @@ class Source(Protocol):
     def poll(self) -> ExperimentState: ...
 
 
-def view_of(state: ExperimentState) -> View:
-    """`state` with everything that follows from it."""
-    return View(state, forecast(state), bottleneck(state), memory_trend(state.samples))
+def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
+    """`state` with everything that follows from it; `advised` as in engine.bottleneck."""
+    return View(state, forecast(state), bottleneck(state, advised), memory_trend(state.samples))
+
+
+class Adviser:
+    """Advice on the newest state, worked out anew when the profile changes and every ADVICE_SECONDS."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._due = 0.0
+        self._of: tuple[object, ...] = ()
+        self._advice: Advice | None = None
+
+    def on(self, state: ExperimentState) -> Advice | None:
+        run = state.run
+        of = (state.current, run.attempt if run else 0, run.pace.warming if run else True, len(run.tested) if run else 0)
+        if of != self._of or self._now() >= self._due:
+            self._advice, self._of, self._due = advice(state), of, self._now() + ADVICE_SECONDS
+        return self._advice
 
 
 class Monitor(threading.Thread):
@@ -41,6 +61,7 @@ class Monitor(threading.Thread):
         self._post = post
         self._wake = threading.Event()
         self._stopped = False
+        self._adviser = Adviser()
 
     def run(self) -> None:
         source: Source | None = None
@@ -64,7 +85,7 @@ class Monitor(threading.Thread):
 
     def _tell(self, state: ExperimentState) -> None:
         if not self._stopped:
-            self._post(StateChanged(view_of(state)))
+            self._post(StateChanged(view_of(state, self._adviser.on(state))))
 
     def _say(self, text: str) -> None:
         if not self._stopped:

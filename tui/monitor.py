@@ -45,7 +45,7 @@ class Adviser:
 
     def on(self, state: ExperimentState) -> Advice | None:
         run = state.run
-        of = (state.current, run.attempt if run else 0, run.pace.warming if run else True, len(run.tested) if run else 0)
+        of = (state.current, run and (run.attempt, run.pace.warming, len(run.tested)))
         if of != self._of or self._now() >= self._due:
             self._advice, self._of, self._due = advice(state), of, self._now() + ADVICE_SECONDS
         return self._advice

@@ -114,7 +114,8 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
 def _ended(state: ExperimentState, run: RunState) -> tuple[str, None, str]:
     if state.phase in ENDED:
         return f"{state.phase} after {plural(run.step, 'step')} of run {(state.current or 0) + 1}", None, "text"
-    return f"run {(state.current or 0) + 1} {run.phase}; the next one starts", None, "text"
+    onward = "the next one starts" if run.phase == "finished" else "it is taken up again"
+    return f"run {(state.current or 0) + 1} {run.phase}; {onward}", None, "text"
 
 
 def pending_stop(view: View) -> str:

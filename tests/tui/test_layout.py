@@ -82,6 +82,13 @@ async def test_at_eighty_by_twenty_four_a_lost_run_keeps_the_machine_in_one_line
         assert text_of(line).startswith("GPU 0   1 %  VRAM 67.2/80 GiB   CPU   9 % of 12   RAM ")
 
 
+async def test_a_tiny_terminal_has_no_banner_over_its_few_lines(app_over: AppOver, arc: ExperimentState) -> None:
+    async with app_over(stopping(arc)).run_test(size=(40, 8)) as pilot:
+        app = await shown(pilot)
+        assert not app.screen.query_one("Banner").display
+        assert "stops after run 1" in screen_text(app)
+
+
 async def test_a_terminal_that_shrinks_makes_the_banner_shrink(app_over: AppOver, arc: ExperimentState) -> None:
     state = ended(arc, "failed", KILLED, "run 1 of 30 failed")
     async with app_over(state).run_test(size=(120, 40)) as pilot:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.events import Metrics, Progress, Verdict
-from engine.state import ExperimentState, Sentence
+from engine.state import ExperimentState, Sentence, StopState
 from tests.tui.conftest import ended, stopping, view
 from tui.actions import COMMANDS, Situation
 from tui.messages import Listed
@@ -293,6 +293,21 @@ def test_stopping_now_says_what_happens(arc: ExperimentState) -> None:
     lines, _ = banner_lines(view(stopping(arc, "now")), "", 118)
     assert "finishes its step, writes a checkpoint and ends" in texts(lines)[0]
     assert "X by force" in texts(lines)[0]
+
+
+def test_on_eighty_columns_a_request_is_said_whole_and_its_keys_are_in_the_key_bar(arc: ExperimentState) -> None:
+    stop = StopState(id="1", mode="now", phase="requested")
+    state = view(msgspec.structs.replace(arc, phase="stopping", stop=stop))
+    (line,), _ = banner_lines(state, "", 79)
+    assert text_of(line) == " ■ finishes its step, writes a checkpoint and ends (asked, not taken up yet)"
+    assert "X force" in text_of([span for _, spans in key_spans(Situation(state), 80) for span in spans])
+
+
+def test_a_resumed_experiment_says_that_its_run_is_taken_up_again(arc: ExperimentState) -> None:
+    for phase, onward in (("stopped", "it is taken up again"), ("finished", "the next one starts")):
+        run = msgspec.structs.replace(arc.runs[0], phase=phase)
+        state = view(msgspec.structs.replace(arc, phase="queued", runs=(run, *arc.runs[1:])))
+        assert f"run 1 {phase}; {onward}" in texts(progress_lines(state, 76, 5))[3]
 
 
 def test_a_stop_chosen_at_launch_is_shown_too(arc: ExperimentState) -> None:

@@ -13,7 +13,7 @@ from engine.fold import fold_run
 from engine.state import ExperimentState, RunState, new_run
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, screen_text, shown
-from tui.widgets.plots import dice_words, step_times
+from tui.widgets.plots import LossPlot, dice_words, step_times
 
 
 def steps(seconds: Sequence[float], first: int = 1) -> list[Steps]:
@@ -105,6 +105,20 @@ async def test_the_panel_shows_the_words_then_the_test_figure(app_over: AppOver,
         async with app_over(with_knob(state, "val_every_epochs", 0)).run_test(size=(200, 60)) as pilot:
             app = await shown(pilot)
             assert words in screen_text(app)
+
+
+async def test_m_shows_the_next_curve_or_says_that_there_is_none(app_over: AppOver, arc: ExperimentState) -> None:
+    async with app_over(validated(arc, [0.4])).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        await pilot.press("m")
+        assert [notice.message.split(":")[0] for notice in app._notifications] == ["no other curve yet"]
+    async with app_over(validated(arc, [0.4, 0.71])).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        plot = app.screen.query_one(LossPlot)
+        for title in ("6 Loss  val/dice 0.710", "6 Loss  0.3930"):
+            await pilot.press("m")
+            await pilot.pause()
+            assert str(plot._border_title) == title
 
 
 async def test_two_validations_are_a_curve(app_over: AppOver, arc: ExperimentState) -> None:

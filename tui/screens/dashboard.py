@@ -22,7 +22,7 @@ from tui.widgets.header import Header
 from tui.widgets.keybar import KeyBar
 from tui.widgets.machine import MachinePanel
 from tui.widgets.panel import Panel
-from tui.widgets.plots import DicePlot, LossPlot, Plot, StepTimePlot
+from tui.widgets.plots import DicePlot, LossPlot, Plot, StepTimePlot, curve_names
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.runs import RunsPanel
 from tui.widgets.small import HEIGHT, WIDTH, Small
@@ -131,7 +131,11 @@ class Dashboard(Screen[None]):
             plot.logarithmic = logarithmic
 
     def action_next_curve(self) -> None:
-        self.query_one(LossPlot).action_next_curve()
+        run = self.view.state.run if self.view is not None else None
+        if len(curve_names(run)) > 1:
+            self.query_one(LossPlot).action_next_curve()
+        else:
+            self.notify("no other curve yet: figures of validation come here", markup=False, timeout=4)
 
     def action_enlarge_focused(self) -> None:
         panel = self.focused if isinstance(self.focused, Panel) else None

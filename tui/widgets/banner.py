@@ -11,6 +11,7 @@ from tui.messages import View
 from tui.plain import wrapped
 from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
+from tui.widgets.small import HEIGHT, WIDTH
 from tui.words import ENDED, pending_stop, runs_stopped_here
 
 EVIDENCE = 2
@@ -35,7 +36,7 @@ def banner_lines(
         return _ended(state, width, readonly, room)
     coming = pending_stop(view)
     if coming:
-        return [_coming(state, coming, readonly)], "warn"
+        return [_coming(state, coming, readonly, width)], "warn"
     if state.trainer_alive and not state.supervisor_alive:
         return [
             [(" ! ", "notice"), ("its supervisor is gone: this run goes on, the next one waits for a new one", "warn")]
@@ -48,15 +49,15 @@ def room_for(rows: int) -> int:
     return max(1, min(MOST, rows // 5, rows - 20))
 
 
-def _coming(state: ExperimentState, coming: str, readonly: bool) -> Line:
+def _coming(state: ExperimentState, coming: str, readonly: bool, width: int) -> Line:
+    """What comes, and the keys that change it where there is room; the key bar has them too."""
     line: Line = [(" ■ ", "notice"), (coming, "notice")]
-    if readonly:
-        return line
+    keys: Line = []
     if runs_stopped_here(state):
-        return [*line, ("   s", "key"), (" takes it back", "label"), ("   x", "key"), (" stop now", "label")]
-    if state.stop is not None and state.stop.mode == "now":
-        return [*line, ("   X", "key"), (" by force", "label")]
-    return line
+        keys = [("   s", "key"), (" takes it back", "label"), ("   x", "key"), (" stop now", "label")]
+    elif state.stop is not None and state.stop.mode == "now":
+        keys = [("   X", "key"), (" by force", "label")]
+    return line if readonly or width_of(line) + width_of(keys) > width else [*line, *keys]
 
 
 def _ended(state: ExperimentState, width: int, readonly: bool, room: int) -> tuple[list[Line], str]:
@@ -150,5 +151,7 @@ class Banner(Lines):
             self.set_class(gravity == name, f"-{name}")
         if wanted and self._height != wanted:
             self._height = self.styles.height = wanted
-        self.display = bool(wanted)
+        # The few lines of a tiny terminal say the state themselves.
+        tiny = size.width < WIDTH or size.height < HEIGHT
+        self.display = bool(wanted) and (bool(self.problem) or not tiny)
         self.redraw()

@@ -129,9 +129,7 @@ class LossPlot(Plot):
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         run = view.state.run
-        names = (
-            ["", *sorted(name for name, points in run.curves.items() if len(points) > 1)] if run is not None else [""]
-        )
+        names = curve_names(run)
         name = names[self.chosen % len(names)]
         if run is not None and name:
             self.entitle(f"{name} {significant(run.curves[name][-1][1])}")
@@ -140,6 +138,11 @@ class LossPlot(Plot):
             self.entitle(loss(run.loss) if run is not None and run.loss is not None else "")
             points = losses(run) if run is not None else []
         return plot_lines(points, width, height, log=self.logarithmic, empty="no loss yet", number=significant)
+
+
+def curve_names(run: RunState | None) -> list[str]:
+    """The curves there are: '' (the training loss) and every figure that was written more than once."""
+    return ["", *sorted(name for name, points in run.curves.items() if len(points) > 1)] if run is not None else [""]
 
 
 class DicePlot(Plot):

@@ -9,6 +9,7 @@ import msgspec
 from engine import phases
 from engine.mean_step import MeanStep
 from engine.state import ExperimentState, RunState
+from engine.validation import mismatch
 
 # Samples that compute less than this share of their loading wait for something: a disk, a network.
 CPU_SHARE = 0.4
@@ -75,6 +76,8 @@ def _lines(state: ExperimentState, step: MeanStep, workers: int, found: Evidence
         yield f"the GPU is busy {found.gpu_util:.0f} % (NVML)"
     if found.validating:
         yield f"validation and reconstruction: {found.validating:.0%} of the time"
+    if wrong := mismatch(state):
+        yield wrong
     if found.contradiction:
         yield f"{found.contradiction}; `steptop bench` tells loading and computing apart"
     if state.plan.test is not None:

@@ -11,6 +11,7 @@ import msgspec
 from engine.costs import Cost, pooled
 from engine.experiment import Plan, steps_per_epoch
 from engine.state import ExperimentState, RunState
+from engine.validation import validation_samples
 
 # Unit -> how many. Units: step, drift (steps of other runs), cold (steps after the present epoch), validate and
 # evaluate (subjects), "validate (whole)" and "evaluate (whole)" (where subjects are not counted), checkpoint, startup,
@@ -18,8 +19,6 @@ from engine.state import ExperimentState, RunState
 # name.
 Amounts: TypeAlias = dict[str, float]
 
-# steptop's own trainer validates on so many held-out subjects at most.
-VALIDATION_SUBJECTS = 16
 STRUCTURED = ("startup", "validate", "evaluate", "checkpoint", "prepare")
 LINE_SECONDS = 0.3
 
@@ -85,7 +84,7 @@ def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
         epochs=plan.experiment.epochs,
         steps=steps,
         validate_every=int(plan.profile["val_every_epochs"]),
-        validate_items=float(min(tests, VALIDATION_SUBJECTS) * max(1, int(plan.profile["val_patches_per_volume"]))),
+        validate_items=float(validation_samples(tests, plan.profile)),
         reconstruct_every=int(plan.profile["reconstruct_every_epochs"]),
         evaluate_items=float(tests),
         checkpoint_every=checkpoints.epochs,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine import remaining
 from engine.bottleneck import bottleneck
 from engine.costs import CLOSING_SECONDS
 from engine.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
@@ -404,12 +403,6 @@ def test_a_begin_without_a_plan_for_it_is_enough() -> None:
     assert isinstance(begin, Begin)
     state = experiment_state(CALM, [replace(begin, epochs=3), *past[1:]])
     assert forecast(state).parts["train"] == pytest.approx(10 * 2.0, rel=0.1)
-
-
-def test_validation_takes_as_many_subjects_as_the_trainer_says() -> None:
-    from engine.training import evaluate
-
-    assert remaining.VALIDATION_SUBJECTS == evaluate.VALIDATION_SUBJECTS
 
 
 NUMBERS = st.one_of(st.floats(0, 1e8), st.sampled_from([0.0, 1e-9, 1.0]))

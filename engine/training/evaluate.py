@@ -11,8 +11,7 @@ from engine.training.learner import Learner
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
 from engine.training.samples import Batch
-
-VALIDATION_SUBJECTS = 16
+from engine.validation import VALIDATION_SUBJECTS
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):

@@ -199,13 +199,12 @@ class Trainer:
         results.summarise(job.experiment, job.plan, job.prepared)
 
     def validate(self) -> Scores:
-        """A few held-out subjects, as wholes or in patches: a curve to look at."""
-        indices = validation_indices(len(self.held_out))
+        """A few held-out subjects as wholes, or patches of all of them: a curve to look at."""
         per_volume = int(self.knobs["val_patches_per_volume"])
         if not per_volume:
-            return self.score("validate", self.held_out, indices)
+            return self.score("validate", self.held_out, validation_indices(len(self.held_out)))
         patches = Patches(self.held_out, per_volume, self.job.key.seed)
-        return self.score("validate", patches, [i * per_volume + n for i in indices for n in range(per_volume)])
+        return self.score("validate", patches, range(len(patches)))
 
     def score(self, name: str, samples: Volumes | Patches, indices: Sequence[int]) -> Scores:
         def name_of(number: int) -> str:

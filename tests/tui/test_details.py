@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.bottleneck import Share
+from engine.bottleneck import Bottleneck, Share
 from engine.events import PrecisionActive
 from engine.state import ExperimentState, Part, RunState
 from tests.tui.conftest import view
-from tests.tui.test_lines import Recorded, texts
+from tests.tui.test_lines import Recorded, roles_of, texts
 from tui.messages import Listed
 from tui.screens.confirm import force_question
 from tui.screens.experiments import entry
@@ -95,10 +95,37 @@ def test_time_in_no_span_is_of_the_rest_unless_it_is_much(recorded: Recorded) ->
 
 def test_enlarged_it_counts_what_happens_beside_the_steps(arc: ExperimentState) -> None:
     parts = {"checkpoint": Part(count=12, seconds=3.6, last=0.3), "validate": Part(count=3, seconds=60.0, last=20.0)}
-    lines = texts(where_lines(view(with_run(arc, parts=parts)), 96, 20))
+    lines = texts(where_lines(view(with_run(arc, parts=parts)), 96, 40))
     at = next(i for i, line in enumerate(lines) if line.startswith("beside steps"))
     assert lines[at + 1].split() == ["validate", "3", "20.0", "s", "1m", "00s"]
     assert lines[at + 2].split() == ["checkpoint", "12", "300", "ms", "3.60", "s"]
+
+
+@pytest.mark.parametrize(("height", "room"), [(5, False), (40, True)])
+def test_with_room_it_says_what_shows_the_limit_and_what_will_not_help(
+    arc: ExperimentState, height: int, room: bool
+) -> None:
+    limit = Bottleneck(
+        kind="storage",
+        headline="Storage is the limit",
+        confidence="likely",
+        evidence=("waiting for data: 84 % of a step",),
+        useless=("a faster GPU: ×1.0 at most",),
+        shares=(Share("data", 15.0, 0.84), Share("forward", 2.9, 0.16)),
+        step_seconds=17.9,
+    )
+    parts = {"validate": Part(count=3, seconds=60.0, last=20.0)}
+    lines = where_lines(view(with_run(arc, parts=parts))._replace(bottleneck=limit), 96, height)
+    said = texts(lines)
+    assert len(said) <= height
+    assert roles_of(lines, "Storage is the limit") == {"alarm"} and roles_of(lines, "data") >= {"bad"}
+    wanted = (
+        "shown by   waiting for data: 84 %",
+        "           this is likely",
+        "no help    a faster GPU",
+        "beside steps",
+    )
+    assert [any(line.startswith(words) for line in said) for words in wanted] == [room] * 4
 
 
 def test_a_wide_finish_says_what_the_time_left_goes_into(arc: ExperimentState) -> None:

@@ -71,10 +71,10 @@ def _figures(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {loss(value)}" for name, value in values.items())
 
 
-def beside_lines(run: RunState, room: int) -> list[Line]:
+def beside_lines(run: RunState) -> list[Line]:
     """The spans that are no part of a step: how often, how long each, how long in all, the longest first."""
     parts = sorted(run.parts.items(), key=lambda item: item[1].seconds, reverse=True)
-    if not parts or room < 3:
+    if not parts:
         return []
     head = f"{'beside steps':<{LABEL + 1}}{'times':>{TIMES}}{'each':>{EACH}}{'in all':>{EACH}}"
     rows: list[Line] = [
@@ -84,6 +84,6 @@ def beside_lines(run: RunState, room: int) -> list[Line]:
             (duration(part.mean).rjust(EACH), "text"),
             (duration(part.seconds).rjust(EACH), "number"),
         ]
-        for name, part in parts[: room - 1]
+        for name, part in parts
     ]
     return [[(head, "faint")], *rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.bottleneck import Bottleneck, Share
 from tui.format import duration, percent
 from tui.messages import View
@@ -13,7 +15,8 @@ from tui.widgets.panel import Panel
 NAME, NUMBERS = 11, 17
 # Limits that can be lifted, and the span that shows each. Computing is what a training is for.
 OTHER = 0.1
-LIMITS = {"loader": "data", "copy": "h2d", "host": "other"}
+LIMITS = {"loader": "data", "storage": "data", "memory": "data", "copy": "h2d", "host": "other"}
+ALARMS = (*LIMITS, "validation")
 
 
 def where_lines(view: View, width: int, height: int) -> list[Line]:
@@ -29,7 +32,7 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
     room = height - len(text) - len(advice)
     if room < 3:
         return [_one_line(limit, width), *text, *advice] if room > 0 else [*text, *advice]
-    rows = _rows(limit.shares, room - (1 if loads and room > 4 else 0))
+    rows = _rows(limit.shares, room - (1 if loads and room > 3 else 0))
     lines = [_share(share, limit, width) for share in rows]
     if loads and len(lines) + len(text) + len(advice) < height:
         lines.append(loads)
@@ -37,12 +40,33 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
         lines.append([])
     lines = [*lines, *text, *advice]
     run = view.state.run
-    beside = beside_lines(run, height - len(lines) - 1) if run is not None else []
-    return [*lines, [], *beside] if beside else lines
+    for more in (_shown_by(limit, width), _no_help(limit, width), beside_lines(run) if run is not None else []):
+        room = height - len(lines) - 1
+        if more and room >= 2:
+            lines += [[], *more[:room]]
+    return lines
+
+
+def _shown_by(limit: Bottleneck, width: int) -> list[Line]:
+    if not limit.evidence:
+        return []
+    sure = [] if limit.kind in ("balanced", "unknown") else [f"this is {limit.confidence}"]
+    return _listed("shown by", [*limit.evidence, *sure], width)
+
+
+def _no_help(limit: Bottleneck, width: int) -> list[Line]:
+    return _listed("no help", limit.useless, width)
+
+
+def _listed(name: str, items: Sequence[str], width: int) -> list[Line]:
+    return [
+        [(f"{'' if at else name:<{NAME}}", "faint"), (line, "label")]
+        for at, line in enumerate(part for item in items for part in wrapped(item, width - NAME, 2))
+    ]
 
 
 def headline_role(limit: Bottleneck) -> str:
-    return "alarm" if limit.kind in LIMITS else "label" if limit.kind == "unknown" else "number"
+    return "alarm" if limit.kind in ALARMS else "label" if limit.kind == "unknown" else "number"
 
 
 def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
@@ -114,7 +138,8 @@ class WherePanel(Panel):
         "The mean step of late, in parts: data (waiting for the loader), h2d (copying to the GPU), forward, loss, "
         "backward, optimizer.\n"
         "On a GPU the parts are measured with CUDA events, without holding it up. loading is measured inside the "
-        "workers and comes with every batch."
+        "workers and comes with every batch.\n"
+        "With room (enter): what shows the limit, what will not help, and the time beside the steps."
     )
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import psutil
 
@@ -19,8 +20,10 @@ from engine.events import Sample, Worker
 from engine.gpu import Gpus
 from engine.journal import Writer
 from engine.paths import ExperimentPaths, RunPaths, read_json
-from engine.process import alive, descendants
+from engine.process import alive, children, descendants
 from engine.records import ProcessInfo
+
+Role: TypeAlias = Literal["trainer", "worker", "other"]
 
 INTERVAL_SECONDS = 2.0
 # smaps_rollup walks the page tables: 3–20 ms per process, so it is read less often than everything else.
@@ -39,6 +42,7 @@ class Sampler:
         self._busy: dict[int, tuple[float, float]] = {}
         self._disk: tuple[float, int, int] | None = None
         self._memory: dict[int, tuple[int, int, int]] = {}
+        self._roles: dict[int, Role] = {}
         self._ticks = 0
         psutil.cpu_percent()
 
@@ -53,7 +57,7 @@ class Sampler:
         workers = tuple(
             Worker(
                 pid=pid,
-                role="trainer" if pid in trainers else "worker",
+                role=self._role(pid, trainers),
                 cpu=self._cores_of(pid, now),
                 rss=self._memory[pid][0],
                 pss=self._memory[pid][1],
@@ -63,6 +67,7 @@ class Sampler:
             if pid in self._memory
         )
         self._busy = {pid: value for pid, value in self._busy.items() if pid in pids}
+        self._roles = {pid: role for pid, role in self._roles.items() if pid in pids}
         ram = psutil.virtual_memory()
         shm = _space(Path("/dev/shm"))  # noqa: S108  looked at, not written to
         disk = _space(self.paths.folder)
@@ -90,6 +95,13 @@ class Sampler:
         infos = [info for file in files if (info := read_json(RunPaths(file.parent).process, ProcessInfo))]
         return [info.who.pid for info in infos if alive(info.who)]
 
+    def _role(self, pid: int, trainers: list[int]) -> Role:
+        if pid in trainers:
+            return "trainer"
+        if pid not in self._roles:
+            self._roles[pid] = role_of(pid, trainers)
+        return self._roles[pid]
+
     def _cores_of(self, pid: int, now: float) -> float:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -109,6 +121,19 @@ class Sampler:
             return None, None
         seconds = now - before[0]
         return (counters.read_bytes - before[1]) / seconds, (counters.write_bytes - before[2]) / seconds
+
+
+def role_of(pid: int, trainers: list[int]) -> Role:
+    """A loader's process, or one of the small ones that Python and torch start beside them: those of 5 MB would halve
+    what a worker seems to take on average. Children of a fork server are workers and look like it."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return "worker"
+    if b"multiprocessing.resource_tracker" in command or b"_inductor/compile_worker" in command:
+        return "other"
+    server = b"multiprocessing.forkserver" in command and any(pid in children(trainer) for trainer in trainers)
+    return "other" if server else "worker"
 
 
 def smaps(pid: int) -> tuple[int, int, int] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine import journal
-from engine.events import Outcome, RunEnded, Stop, Verdict
+from engine.events import Outcome, RunEnded, Steps, Stop, Verdict
 from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import FOLDER, TOKEN, alive, boot_id, end_all, holding, ident, signal_safely
@@ -25,6 +25,7 @@ from engine.verdict import Evidence, classify
 
 # A trainer finishes its step and writes a checkpoint when asked to stop; steps of half a minute are normal.
 GRACE_SECONDS = 300.0
+GRACE_STEPS = 3
 TAIL_BYTES = 1 << 16
 # The trainer goes before the supervisor when memory runs out, so that somebody is left to say why.
 OOM_SCORE = 400
@@ -81,13 +82,20 @@ class Attempt:
         """Repeated calls are one request. Only the leader is signalled: SIGTERM to the group would end the loader's
         workers first and turn the stop into a crash."""
         if self.asked == mode:
-            grace = float(os.environ.get("STEPTOP_GRACE_SECONDS", GRACE_SECONDS))
-            if mode == "now" and not self._escalated and time.monotonic() - self._asked_at > grace:
+            if mode == "now" and not self._escalated and time.monotonic() - self._asked_at > self._grace():
                 self._escalated = True
                 signal_safely(self.who, signal.SIGKILL)
             return
         self.asked, self._asked_at = mode, time.monotonic()
         signal_safely(self.who, signal.SIGKILL if mode == "force" else signal.SIGTERM)
+
+    def _grace(self) -> float:
+        """Time to finish a step in: whole volumes on a CPU may take longer for one than GRACE_SECONDS."""
+        least = float(os.environ.get("STEPTOP_GRACE_SECONDS", GRACE_SECONDS))
+        if self.files.run is None or time.monotonic() - self._asked_at <= least:
+            return least
+        steps = (r for r in journal.read_ends(self.files.run.segment(self.number))[0] if isinstance(r, Steps))
+        return max(least, GRACE_STEPS * max((step.high for step in steps), default=0.0))
 
     def close(self, keep: set[int]) -> Ended:
         """After its end: end what it left behind, write exit.json, say what happened."""

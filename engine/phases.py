@@ -14,7 +14,6 @@ from engine.measure import Load, Measurement, measured, merged, period
 from engine.profile import KNOBS, Profile, Value
 from engine.queueing import predict
 from engine.ratio import Ratio, ratio
-from engine.state import RunState
 from engine.workload import fit
 
 
@@ -134,33 +133,6 @@ def shared(line: Steps) -> list[int]:
     return [line.samples // line.steps + (i < line.samples % line.steps) for i in range(line.steps)]
 
 
-def living(run: RunState) -> tuple[PhaseResult, ...]:
-    """The profiles that a training has run with, the first one measured just before it was changed."""
-    found: list[PhaseResult] = []
-    base: Measurement | None = None
-    for number, tested in enumerate(run.tested):
-        one = of_lines(tested.lines, tested.knobs)
-        base = one if number == 0 else base
-        compared = ratio(base, one) if number and base is not None and one is not None else None
-        verdict, text = _verdict(one, compared, None, number == len(run.tested) - 1)
-        first = run.tested[0].knobs
-        found.append(
-            PhaseResult(
-                number=number,
-                name=tested.name,
-                knobs=tested.knobs,
-                changed={k: v for k, v in tested.knobs.items() if v != first.get(k, v)},
-                measured=one,
-                verdict=verdict,
-                text=text,
-                ratio=compared,
-                rounds=1,
-                swap_seconds=tested.seconds or None,
-            )
-        )
-    return tuple(found)
-
-
 # ---------------------------------------------------------------- all of them
 
 
@@ -208,7 +180,7 @@ def _result(
     beside = one.mode == "train" and one.number != first.number
     compared = ratio(base, found) if beside and base is not None and found is not None else None
     under_way = sum(record.phase == one.number for record in begun) > len(visits)
-    verdict, text = _verdict(found, compared, failed, under_way)
+    verdict, text = verdict_of(found, compared, failed, under_way)
     return msgspec.structs.replace(
         one,
         changed={k: v for k, v in one.knobs.items() if v != first.knobs.get(k, v)},
@@ -226,9 +198,10 @@ def _result(
     )
 
 
-def _verdict(
+def verdict_of(
     found: Measurement | None, compared: Ratio | None, failed: Verdict | None, under_way: bool
 ) -> tuple[str, str]:
+    """A phase's verdict and why."""
     if failed is not None:
         return failed.kind, failed.text
     if found is None:

@@ -107,6 +107,12 @@ def parser() -> argparse.ArgumentParser:
         help="kill it; steps since the checkpoint are lost",
     )
     how.add_argument("--cancel", action="store_const", dest="how", const="stop_cancel", help="take a stop back")
+    change = verb("change", "another profile for a training under way: loader knobs, between two steps", True)
+    change.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
+    change.add_argument(
+        "--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable"
+    )
+    change.add_argument("--override-locks", action="store_true", help="also knobs the experiment locks; recorded")
     resume = verb("resume", "go on with a stopped, failed or lost experiment", True)
     resume.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N more runs")
     resume.add_argument("--wait", action="store_true", help="follow it to its end")

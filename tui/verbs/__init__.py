@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import launching, logs, profiles, showing, testing
+from tui.verbs import changing, launching, logs, profiles, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
@@ -15,6 +15,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "phases": testing.run_phases,
     "tune": testing.tune,
     "compare": testing.compare,
+    "change": changing.change,
     "stop": launching.stop,
     "resume": launching.resume,
     "results": showing.results,

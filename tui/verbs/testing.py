@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import phases, plans, trials
+from engine import phases, plans, tested, trials
 from engine.errors import UsageError
 from engine.experiment import Plan, Prepared
 from engine.knob import Value
@@ -121,10 +121,7 @@ def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
     if state.plan.test is not None:
         prepared = state.prepared or read_json(ExperimentPaths(Path(state.folder)).data, Prepared)
         return phases.results(state.plan, prepared, state.visits)
-    run = state.run
-    if run is None:
-        return ()
-    return phases.living(run)
+    return tested.tested(state)
 
 
 def _document(state: ExperimentState) -> object:

@@ -1,0 +1,93 @@
+"""change: another profile for a training that goes on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from engine import control, living
+from engine.choice import choose
+from engine.errors import UsageError
+from engine.events import ProfileChanged
+from engine.experiment import RunKey
+from engine.journal import read
+from engine.knob import Value
+from engine.paths import ExperimentPaths
+from engine.profile import parse_settings
+from engine.watch import Watch
+from tui.verbs.common import find, say
+
+ANSWER_SECONDS = 5.0
+# A trainer looks for a new profile between two steps, which may be half a minute apart.
+TAKEN_SECONDS = 60.0
+
+
+def change(options: argparse.Namespace) -> int:
+    """Ask for it, and wait until the trainer has taken it up."""
+    folder = find(options.logs, options.experiment)
+    paths, state = ExperimentPaths(folder), Watch(folder).quick()
+    if options.profile is None and not options.settings:
+        raise UsageError("name a --profile, or knobs with --set KNOB=VALUE")
+    if not state.supervisor_alive:
+        raise UsageError(f"{folder.name} is not running (it is {state.phase}); launch it with the profile you want")
+    knobs = wanted(options, state.plan.profile.knobs, folder)
+    asked = living.changes(state.plan, knobs)
+    if not asked:
+        say(f"{folder.name}: runs with that already")
+        return 0
+    name = control.request(
+        paths,
+        "profile",
+        by="the command line",
+        profile=options.profile or "own",
+        knobs=asked,
+        override=options.override_locks,
+    )
+    answer = _answer(paths, name)
+    if answer is None:
+        say(f"{folder.name}: asked for, not acknowledged yet; it happens as soon as its supervisor reads it")
+        return 0
+    if not answer.accepted:
+        raise UsageError(answer.text)
+    values = ", ".join(f"{knob} {state.plan.profile[knob]}→{value}" for knob, value in asked.items())
+    taken = _taken(paths, state.plan.runs[state.current or 0], name) if state.trainer_alive else None
+    if taken is None:
+        say(f"{folder.name}: {values} from the next step on")
+    elif taken.error:
+        raise UsageError(taken.error)
+    else:
+        say(f"{folder.name}: {values} since step {taken.step + 1:,} (new loader in {taken.seconds:.2g} s)")
+    return 0
+
+
+def wanted(options: argparse.Namespace, held: dict[str, Value], folder: Path) -> dict[str, Value]:
+    """All knobs that the command line asks for; those it says nothing of stay as they are."""
+    settings = parse_settings(options.settings)
+    if options.profile is None:
+        return held | settings
+    plan = Watch(folder).quick().plan
+    profile, _ = choose(plan.experiment, options.profile, settings, options.logs, plan.device, True)
+    return profile.knobs
+
+
+def _answer(paths: ExperimentPaths, name: str) -> control.Answer | None:
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        answer = control.answer_to(paths, name)
+        if answer is not None:
+            return answer
+        time.sleep(0.05)
+    return None
+
+
+def _taken(paths: ExperimentPaths, key: RunKey, name: str) -> ProfileChanged | None:
+    deadline = time.monotonic() + TAKEN_SECONDS
+    run = paths.run(key.fold, key.restart)
+    while time.monotonic() < deadline:
+        for segment in run.segments()[-1:]:
+            for record in read(segment):
+                if isinstance(record, ProfileChanged) and record.id == name:
+                    return record
+        time.sleep(0.2)
+    return None

@@ -41,8 +41,9 @@ from engine.journal import Writer
 from engine.knob import Value
 from engine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
-from engine.process import FOLDER, boot_id, holding, ident, start_ticks
+from engine.process import boot_id, ident
 from engine.records import Completion, ProfileRequest, SupervisorInfo
+from engine.survivors import left_of
 
 LOCKED = 75
 POLL_SECONDS = 0.2
@@ -327,7 +328,7 @@ class Supervisor:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
         total = len(self.plan.runs)
         runs = f"{done} of {plural(total, 'run')}"
-        self.survivors = self._left()
+        self.survivors = left_of(self.paths.folder, self.survivors)
         left = "" if self.survivors else "; nothing of it is left running"
         failed = f", {len(self.failed)} failed ({self.failed[0].name})" if self.failed else ""
         if self.stop is not None:
@@ -346,12 +347,6 @@ class Supervisor:
             return self._say_end("stopped", f"{runs} finished{left}", None)
         every = f"all {plural(total, 'run')}" if total > 1 else "its one run"
         return self._say_end("finished", f"{every} finished{left}", None)
-
-    def _left(self) -> tuple[int, ...]:
-        """Who lives on, of any of the runs: the last sweep knows only its own run's processes."""
-        known = (pid for pid in self.survivors if start_ticks(pid) is not None)
-        found = holding(str(self.paths.folder), name=FOLDER)
-        return tuple(sorted({*known, *found} - {os.getpid()}))
 
     def _say_end(
         self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None

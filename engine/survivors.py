@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.process import FOLDER, carrying
+from engine.process import FOLDER, carrying, holding, start_ticks
 
 SCAN_SECONDS = 2.0
 
@@ -32,3 +33,9 @@ class Survivors:
 
 
 SURVIVORS = Survivors()
+
+
+def left_of(folder: Path, known: tuple[int, ...]) -> tuple[int, ...]:
+    """Who lives on but this process, of any of the runs: a sweep knows only its own run's processes (`known`)."""
+    found = holding(str(folder), name=FOLDER)
+    return tuple(sorted({*(pid for pid in known if start_ticks(pid) is not None), *found} - {os.getpid()}))

@@ -77,13 +77,13 @@ def test_without_a_terminal_open_follows_instead(steptop: Shell) -> None:
 
 
 def test_status_tells_the_whole_contract_while_it_trains(steptop: Shell) -> None:
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "40"}
+    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "400"}
     steptop("run", "fake")
     wait_until(lambda: (run := steptop.status()["run"]) is not None and run["step"] > 0, what="steps")
     status = steptop.status("fake")
     assert status["state"] == "running"
     assert status["run"]["index"] == 1
-    assert (status["run"]["total"], status["run"]["epochs"], status["run"]["steps_per_epoch"]) == (2, 2, 40)
+    assert (status["run"]["total"], status["run"]["epochs"], status["run"]["steps_per_epoch"]) == (2, 2, 400)
     assert set(status["spans"]) >= {"data", "h2d", "forward", "loss", "backward", "optimizer"}
     assert set(status["forecast"]) >= {"epoch", "run", "experiment"}
     assert set(status["forecast"]["run"]) == {"seconds", "low", "high", "at", "basis"}
@@ -116,7 +116,7 @@ def test_status_gives_a_training_that_lost_its_supervisor_a_new_one(steptop: She
 
 
 def test_stop_after_run_is_pending_cancellable_and_happens(steptop: Shell) -> None:
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "30"}
+    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "80"}
     steptop("run", "fake")
     assert "stops after the present run" in steptop("stop").stdout
     assert steptop.status()["stop"]["mode"] == "after_run"

@@ -184,7 +184,11 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
             stderr=log,
             start_new_session=True,
             cwd=folder,
-            env=os.environ | environ | {TOKEN: token, "STEPTOP_ATTEMPT": str(number), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | environ | {
+                TOKEN: token, "STEPTOP_ATTEMPT": str(number), "PYTHONUNBUFFERED": "1",
+                # The log is read as UTF-8, and no locale may end a training over a letter it does not know.
+                "PYTHONIOENCODING": "utf-8:backslashreplace",
+            },
         )
     finally:
         os.close(log)

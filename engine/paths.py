@@ -145,7 +145,7 @@ def write_json(path: Path, value: object) -> None:
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's tables; raises UsageError naming it if it cannot be read or is not TOML."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     except UnicodeDecodeError:

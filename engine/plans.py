@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 def load(path: Path) -> tuple[str, tuple[Wanted, ...]]:
     """A plan's title and phases. Raises UsageError naming file, line and remedy; knobs are checked by who uses them."""
     raw = read_toml(path)
-    text = path.read_text()
+    text = path.read_text("utf-8")
     for key in raw:
         if key not in FIELDS:
             raise unknown("field", key, FIELDS, _where(path, line_of(text, key)))

@@ -38,7 +38,7 @@ def load(path: Path, machine: Machine | None = None) -> tuple[str, dict[str, Val
 def line_in(path: Path, *keys: str) -> str:
     """`mine.toml, line 4`: where the value under `keys` is set."""
     try:
-        line = line_of(path.read_text(), *keys)
+        line = line_of(path.read_text("utf-8"), *keys)
     except (OSError, UnicodeDecodeError):
         line = None
     return str(path) if line is None else f"{path}, line {line}"

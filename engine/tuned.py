@@ -89,7 +89,7 @@ def recall(logs: Path, key: str) -> Tuned | None:
 def entries(logs: Path) -> list[Tuned]:
     """Everything found, newest first; what cannot be read or is no longer valid is left out."""
     try:
-        found = msgspec.convert(tomllib.loads(tuned_file(logs).read_text()), _File).tuned
+        found = msgspec.convert(tomllib.loads(tuned_file(logs).read_text("utf-8")), _File).tuned
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError):
         return []
     return sorted((entry for entry in found if _valid(entry)), key=lambda entry: -entry.found)

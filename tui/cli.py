@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -198,6 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     words = list(sys.argv[1:] if argv is None else argv)
     options = parsed(words)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A locale may not know × and –: a ? there is better than no answer. JSON is UTF-8 everywhere.
+        sys.stdout.reconfigure(encoding="utf-8" if getattr(options, "json", False) else None, errors="replace")
     try:
         if options.verb in (None, "open", "replay"):
             from tui import opening

@@ -104,7 +104,7 @@ def _reasons(state: ExperimentState, said: str, width: int) -> list[Line]:
 
 def _onward(state: ExperimentState, said: str, readonly: bool) -> Line:
     """What still runs, and what can be done."""
-    survivors = (*(state.ended.survivors if state.ended else ()), *(state.run.survivors if state.run else ()))
+    survivors = state.survivors
     line: Line = []
     if survivors:
         pids = ", ".join(str(pid) for pid in dict.fromkeys(survivors))

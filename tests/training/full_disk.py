@@ -17,6 +17,7 @@ from typing import Any
 from engine.events import CheckpointWritten, Note, RunEnded
 from engine.journal import read
 from engine.paths import ExperimentPaths
+from engine.training.data import cache
 from engine.watch import Watch
 from tests.conftest import Laboratory, wait_until
 
@@ -69,6 +70,10 @@ def story(folder: Path) -> dict[str, Any]:
         wait_until(lambda: any(isinstance(r, CheckpointWritten) for s in run.segments() for r in read(s)), 60, "a checkpoint")
         filling = fill(folder)
         seen["stop"] = steptop(folder, "stop")
+        try:
+            cache.check_room(folder / "logs" / "_cache", 5_000_000)
+        except cache.DiskFull as error:
+            seen["room"] = str(error)
         seen["phase"] = until_ended(paths)
         seen["resume"] = steptop(folder, "resume")
         records = read(paths.events)

@@ -101,6 +101,7 @@ def test_a_disk_that_fills_up_under_a_training_costs_steps_but_nothing_else(tmp_
         code, said = seen[verb]
         assert code == 2, seen
         assert "cannot be written (No space left on device): free some space" in said
+    assert "need 5 MB, 0 MB are free there; free some space" in seen["room"]
     assert seen["left"] == []
     assert seen["kept"]
     # Room again: it goes on where it was, and the lost time is no second failure.

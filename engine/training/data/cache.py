@@ -210,9 +210,13 @@ def check_room(cache: Path, needed: int) -> None:
     free = free_bytes(cache)
     if needed > free:
         raise DiskFull(
-            f"{shown(cache)}: the prepared volumes need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; "
+            f"{shown(cache)}: the prepared volumes need {_size(needed)}, {_size(free)} are free there; "
             f"free some space, or {ELSEWHERE}"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
 
 
 def free_bytes(folder: Path) -> int:

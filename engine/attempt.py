@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from engine import journal
+from engine import cgroup, journal
 from engine.events import Outcome, RunEnded, Steps, Stop, Verdict
 from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
@@ -118,6 +118,7 @@ class Attempt:
                 stop=self.asked,
                 escalated=self._escalated,
                 oom_kills=oom_kills,
+                cgroup_kills=max(0, cgroup.oom_kills() - self.info.cgroup_kills),
                 tail=log_tail(self.files.log, self.info.log_offset),
                 rebooted=self.who.boot_id != boot_id(),
                 saved=self.files.run is None or saved(self.files.run),
@@ -207,6 +208,7 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
         started=time.time(),
         started_monotonic=time.monotonic(),
         oom_kills=oom_kill_count(),
+        cgroup_kills=cgroup.oom_kills(),
         log_offset=offset,
     )
     try:

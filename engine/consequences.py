@@ -105,6 +105,15 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
     )
 
 
+def sweep(state: ExperimentState, knobs: dict[str, Value], name: str, values: Sequence[int]) -> dict[int, float]:
+    """Samples per second with each of `values` for one knob, the others as in `knobs`; empty where nothing is known."""
+    workload, _ = workload_of(state)
+    if workload is None:
+        return {}
+    complete = state.plan.profile.knobs | knobs
+    return {value: predict(workload, complete | {name: value}).samples_per_second for value in values}
+
+
 def workload_of(state: ExperimentState) -> tuple[Workload | None, str]:
     """What has been measured of this training, as the model's figures, and in words what that was."""
     cores = state.samples[-1].cores if state.samples else None

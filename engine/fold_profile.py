@@ -20,7 +20,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
     new = msgspec.structs.replace
     if record.error:
         text = f"profile {record.name} was not taken up: {record.error}"
-        return new(run, sentences=say(run, record.t, text, "warn"))
+        return new(run, taken=record, sentences=say(run, record.t, text, "warn"))
     begin = run.begin
     if begin is not None:
         workers, batch = record.knobs.get("num_workers"), record.knobs.get("batch_size")
@@ -43,6 +43,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
     )
     return new(
         run,
+        taken=record,
         begin=begin,
         recent=(),
         tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,

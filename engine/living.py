@@ -31,9 +31,10 @@ def refusal(plan: Plan, asked: Request) -> str:
             f"{', '.join(fixed)} cannot change in a living training ({', '.join(sorted(kinds))}, or a process of its "
             "own is needed): stop it and launch it with that profile, or test it with `steptop phases`"
         )
-    locked = [name for name in differing if name in plan.experiment.locks]
+    locks = plan.experiment.locks
+    locked = [name for name, value in differing.items() if name in locks and value != locks[name].value]
     if locked and not asked.override:
-        lock = plan.experiment.locks[locked[0]]
+        lock = locks[locked[0]]
         return f"{locked[0]} is locked at {lock.value} by the experiment: {lock.reason}"
     return ""
 
@@ -42,5 +43,6 @@ def with_profile(plan: Plan, asked: Request) -> Plan:
     """`plan` from now on: later runs and resumed ones start with the profile, and overridden locks are on record."""
     differing = changes(plan, asked.knobs)
     profile = Profile(name=asked.name or plan.profile.name, knobs=plan.profile.knobs | differing)
-    reasons = {name: plan.experiment.locks[name].reason for name in differing if name in plan.experiment.locks}
+    locks = plan.experiment.locks
+    reasons = {name: lock.reason for name, lock in locks.items() if name in differing and profile[name] != lock.value}
     return msgspec.structs.replace(plan, profile=profile, overridden=plan.overridden | reasons)

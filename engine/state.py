@@ -16,6 +16,7 @@ from engine.events import (
     PhaseBegun,
     PhaseEnded,
     PrecisionActive,
+    ProfileChanged,
     Progress,
     Sample,
     Steps,
@@ -74,7 +75,10 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
-    """One training so far. `step` counts over the whole run; `activity` is the span under way, '' while stepping."""
+    """One training so far. `step` counts over the whole run; `activity` is the span under way, '' while stepping.
+
+    `taken`: the newest profile it was asked for and answered, taken up or not.
+    """
 
     key: RunKey
     phase: RunPhase = "waiting"
@@ -91,6 +95,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     pace: Pace = Pace()
     recent: tuple[Steps, ...] = ()
     tested: tuple[Tested, ...] = ()
+    taken: ProfileChanged | None = None
     parts: dict[str, Part] = {}
     loss: float | None = None
     lr: float | None = None

@@ -23,6 +23,7 @@ EVIDENCE_LINES = 3
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about an ended process. `rc` None: it was nobody's child here. `tail`: the end of its log.
+    `oom_kills` and `cgroup_kills`: the kernel's while it ran, on the machine and in this control group.
     `saved`: there is a checkpoint to go on from."""
 
     result: ResultInfo | None = None
@@ -31,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     stop: Stop | None = None
     escalated: bool = False
     oom_kills: int = 0
+    cgroup_kills: int = 0
     tail: str = ""
     rebooted: bool = False
     saved: bool = True
@@ -82,6 +84,12 @@ PATTERNS = tuple(
             "the log names the sample; `steptop check` reads every volume",
         ),
         (
+            "pin_memory",
+            r"Pin memory thread exited unexpectedly",
+            "the thread that copies batches into page-locked memory died",
+            "pin_memory = false; the log may say what CUDA refused",
+        ),
+        (
             "disk_full",
             r"No space left on device|Disk quota exceeded|Errno 28|Errno 122",
             "the disk is full",
@@ -109,7 +117,7 @@ RESULT_KINDS: dict[str, tuple[str, str, str]] = {
     ),
     "OutOfMemoryError": ("gpu_oom", PATTERNS[0].text, PATTERNS[0].advice),
     "MemoryError": ("host_alloc", PATTERNS[2].text, PATTERNS[2].advice),
-    "DataError": ("bad_data", PATTERNS[6].text, PATTERNS[6].advice),
+    "DataError": ("bad_data", PATTERNS[7].text, PATTERNS[7].advice),
     "CheckpointError": (
         "bad_checkpoint",
         "no valid checkpoint to go on from",
@@ -193,19 +201,35 @@ def _said_failure(e: Evidence) -> tuple[Outcome, Verdict] | None:
     )
 
 
+def _worker_out_of_memory(e: Evidence) -> tuple[Outcome, Verdict] | None:
+    """The kernel took a loader process rather than the trainer, which then fails with exit code 1."""
+    killed = re.search(r"DataLoader worker \(pid.* is killed by signal: Killed", e.tail)
+    if killed is None or not (e.oom_kills or e.cgroup_kills):
+        return None
+    return "failed", _out_of_memory(e, "a loader worker", clean(killed[0]))
+
+
+def _out_of_memory(e: Evidence, whom: str, line: str = "") -> Verdict:
+    """Which limit it was; that the kill counted was this very one is likely, not certain."""
+    where = "in this control group" if e.cgroup_kills else "on this machine"
+    why = "its control group's memory limit was reached" if e.cgroup_kills else "the machine ran out of memory"
+    count = plural(e.cgroup_kills or e.oom_kills, "out-of-memory kill")
+    return Verdict(
+        kind="cgroup_oom_kill" if e.cgroup_kills else "host_oom_kill",
+        text=f"the kernel killed {whom}: {why}",
+        sure=False,
+        evidence=(f"{count} {where} while it ran", *([line] if line else [])),
+        advice="fewer num_workers or a smaller prefetch_factor; then `steptop resume`",
+    )
+
+
 def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.signal is None:
         return None
     name = _signal_name(e.signal)
     if e.signal == signal.SIGKILL:
-        if e.oom_kills > 0:
-            return "failed", Verdict(
-                kind="host_oom_kill",
-                text="the kernel killed it: the machine ran out of memory",
-                sure=False,
-                evidence=(f"{plural(e.oom_kills, 'out-of-memory kill')} on this machine while it ran",),
-                advice="fewer num_workers or a smaller prefetch_factor; then `steptop resume`",
-            )
+        if e.oom_kills > 0 or e.cgroup_kills > 0:
+            return "failed", _out_of_memory(e, "it")
         return "failed", Verdict(
             kind="external_kill",
             text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer",
@@ -254,6 +278,7 @@ RULES: tuple[Callable[[Evidence], tuple[Outcome, Verdict] | None], ...] = (
     _finished,
     _forced,
     _user_stop,
+    _worker_out_of_memory,
     _said_failure,
     _killed,
     _exited,

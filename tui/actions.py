@@ -112,6 +112,15 @@ COMMANDS: tuple[Command, ...] = (
         4,
         lambda s: s.view is not None,
     ),
+    Command(
+        "profile",
+        "p",
+        "Profile",
+        "Edit its knobs and see what that would bring; apply or save it.",
+        "profile",
+        3,
+        lambda s: s.view is not None,
+    ),
     Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 6),
     Command(
         "launch",

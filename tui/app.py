@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import msgspec
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
@@ -26,10 +26,11 @@ from engine.watch import Watch
 from tui import settings as stored
 from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
 from tui.glyphs import AsciiFilter, terminal_is_ascii
-from tui.messages import OpenExperiment, SourceFailed, StateChanged, View
+from tui.messages import OpenExperiment, SourceFailed, StateChanged
 from tui.monitor import Monitor, Source
 from tui.palette import Commands
 from tui.plain import plain
+from tui.profiling import BY, Profiling
 from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
@@ -41,7 +42,6 @@ from tui.words import runs_stopped_here
 
 # With --low-bandwidth the screen is looked at less often and shows no running seconds.
 LOW_BANDWIDTH_INTERVAL = 2.0
-BY = "the dashboard"
 KEYS: list[BindingType] = [
     Binding(command.key, command.action, command.title, show=False, id=command.action)
     for command in COMMANDS
@@ -61,7 +61,7 @@ class Options:
     recording: Recording | None = None
 
 
-class SteptopApp(App[None]):
+class SteptopApp(Profiling):
     """The dashboard of `folder`; without one, of the only experiment in `logs`, or a list, or a welcome.
 
     Raises UsageError for an unknown theme.
@@ -73,7 +73,6 @@ class SteptopApp(App[None]):
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Commands}
     BINDINGS = KEYS
 
-    view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
     problem: reactive[str] = reactive("", repaint=False, init=False)
 
     def __init__(
@@ -171,6 +170,7 @@ class SteptopApp(App[None]):
             self._monitor.stop()
         self._monitor, self.problem = None, ""
         self.set_reactive(SteptopApp.view, None)
+        self.set_reactive(SteptopApp.asked, None)
 
     def _base(self, screen: Screen[None]) -> None:
         """`screen` with nothing below it but Textual's empty one."""
@@ -271,7 +271,7 @@ class SteptopApp(App[None]):
 
     def action_resume(self) -> None:
         if self.folder is not None:
-            self.say(f"{self.folder.name}: going on from its last checkpoint")
+            self.say(f"{self.folder.name}: resuming …")
             self._resume(self.folder)
 
     @work(thread=True, exclusive=True, group="resume")

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from textual.message import Message
 
 from engine.bottleneck import Bottleneck
+from engine.control import Answer
 from engine.forecast import Forecast
+from engine.knob import Value
 from engine.state import ExperimentState
 from engine.trend import Trend
 
@@ -51,6 +53,25 @@ class OpenExperiment(Message):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+
+
+class ApplyProfile(Message):
+    """The training under way shall go on with these knobs. `override`: locks of the experiment are overridden."""
+
+    def __init__(self, name: str, knobs: dict[str, Value], override: bool = False) -> None:
+        super().__init__()
+        self.name = name
+        self.knobs = knobs
+        self.override = override
+
+
+class Asked(NamedTuple):
+    """A profile that was asked for, and what the supervisor answered so far. `failed`: it could not be asked for."""
+
+    name: str
+    id: str = ""
+    answer: Answer | None = None
+    failed: str = ""
 
 
 class Listed(NamedTuple):

@@ -48,6 +48,21 @@ TABLE = [
     ),
     ("killed, no kill counted", Evidence(signal=9), "failed", "external_kill"),
     ("killed, and the machine counted a memory kill", Evidence(signal=9, oom_kills=1), "failed", "host_oom_kill"),
+    ("killed by its container's limit", Evidence(signal=9, cgroup_kills=1, oom_kills=1), "failed", "cgroup_oom_kill"),
+    ("the kernel took a worker", Evidence(rc=1, tail=WORKER_KILLED, oom_kills=1), "failed", "host_oom_kill"),
+    ("the container's limit took a worker", Evidence(rc=1, tail=WORKER_KILLED, cgroup_kills=2), "failed", "cgroup_oom_kill"),
+    (
+        "CUDA refused page-locked memory",
+        Evidence(result=said("failed", "RuntimeError", "Pin memory thread exited unexpectedly"), rc=1),
+        "failed",
+        "pin_memory",
+    ),
+    (
+        "no context fits into the GPU",
+        Evidence(result=said("failed", "AcceleratorError", "CUDA error: out of memory"), rc=1),
+        "failed",
+        "gpu_oom",
+    ),
     ("SIGTERM without a last word", Evidence(signal=15), "failed", "external_kill"),
     ("segmentation fault", Evidence(signal=11), "failed", "crash"),
     (

@@ -1,7 +1,9 @@
-"""A question before something is ended. Enter, escape and n mean no; y, or the button, means yes."""
+"""A question before something is ended or overridden. Enter, escape and n mean no; y, or the button, means yes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
@@ -10,6 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from engine.consequences import Change
+from engine.experiment import Plan
+from engine.knob import shown
 from tui.format import clock, count, plural, whole
 from tui.messages import View
 from tui.plain import plain
@@ -64,6 +69,28 @@ def force_question(view: View) -> Question:
         f"End run {(state.current or 0) + 1} of {name} by force?",
         f"{what}\nThe processes are killed. To end it with a checkpoint, cancel and press x.",
         "End by force",
+    )
+
+
+def locks_question(plan: Plan, locked: Sequence[Change]) -> Question:
+    """Names each lock with the experiment's reason; the override is recorded with who asked for it."""
+    said = [
+        f"{change.name} = {shown(plan.experiment.locks[change.name].value)}, not {shown(change.after)}: {change.lock}."
+        for change in locked
+    ]
+    return Question(
+        f"Override {'a lock' if len(locked) == 1 else f'{len(locked)} locks'} of {plan.experiment_name}?",
+        "\n".join([*said, "The override is recorded in the plan and the journal, for this run and those that follow."]),
+        "Override",
+    )
+
+
+def replace_question(path: Path) -> Question:
+    return Question(
+        f"Change {path.name}?",
+        f"{path} is there already. Its values are replaced where they differ, its comments stay, and so do knobs that "
+        "only it sets.\nTo leave it as it is, cancel and give another name.",
+        "Change it",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -36,10 +37,17 @@ class HelpScreen(ModalScreen[None]):
         Binding("k", "scroll(-1)", "up", show=False),
     ]
 
-    def __init__(self, focused: Widget | None, situation: Situation) -> None:
+    def __init__(
+        self,
+        focused: Widget | None,
+        situation: Situation | None = None,
+        keys: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
+        """`keys`: those of a screen that has its own; without, the commands of `situation`."""
         super().__init__()
         self._panel = focused if isinstance(focused, Panel) else None
-        self._situation = situation
+        self._situation = situation or Situation()
+        self._own = keys
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog wide-dialog") as dialog:
@@ -58,6 +66,8 @@ class HelpScreen(ModalScreen[None]):
 
     def _keys(self) -> Content:
         width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
+        if self._own:
+            return Content("\n").join(part for key in self._own for part in _entry(*key, True, width))
         entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in COMMANDS]
         entries += [(*move, True) for move in MOVES]
         return Content("\n").join(part for entry in entries for part in _entry(*entry, width))

@@ -101,7 +101,8 @@ class Panel(Lines, can_focus=True):
 
     def entitle(self, more: str = "", role: str = "") -> None:
         """The title in the frame, drawn again only when it changed."""
-        spans: list[tuple[str, str] | str] = [(f"{self.NUMBER} ", "$faint"), (self.TITLE, "$label")]
+        number = f"{self.NUMBER} " if self.NUMBER else ""
+        spans: list[tuple[str, str] | str] = [(number, "$faint"), (self.TITLE, "$label")]
         if more:
             spans.append((f"  {clean(more)}", role or "$number"))
         if self._entitled != (more, role):

@@ -1,0 +1,328 @@
+"""The profile editor: every knob, what it would bring as it is edited, undo, comparison, saving, applying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+
+from engine import cores
+from engine.candidates import Candidate, candidates, every_profile
+from engine.errors import UsageError
+from engine.experiment import Plan
+from engine.knob import Value
+from engine.profile import KNOBS
+from tui import draft as drafts
+from tui.desk import (
+    AS_IT_RUNS,
+    AS_LAUNCHED,
+    Desk,
+    Reference,
+    Taker,
+    asked_words,
+    taker_of,
+    title_line,
+    why_not_applied,
+    with_consequences,
+)
+from tui.draft import Draft
+from tui.messages import ApplyProfile, Asked, View
+from tui.plain import plain, wrapped
+from tui.screens.confirm import Confirm, locks_question
+from tui.screens.help import HelpScreen
+from tui.screens.saveas import SaveAs
+from tui.widgets.knobnote import KnobNote
+from tui.widgets.knobs import GROUPED, KnobList
+from tui.widgets.oneline import Written, keys_line
+from tui.widgets.outcome import OutcomePanel
+from tui.widgets.panel import Panel
+
+KEYS = (
+    ("↑↓", "knob"),
+    ("←→", "change"),
+    ("a", "apply"),
+    ("u", "undo"),
+    ("w", "save"),
+    ("d", "compare"),
+    ("o", "load it"),
+    ("r", "reset"),
+    ("U", "redo"),
+    ("?", "help"),
+    ("esc", "back"),
+)
+HELP = (
+    ("↑ ↓  j k", "Choose a knob", "home and end: the first and the last."),
+    ("← →  - +", "Change it", "A choice goes round; space does as well."),
+    ("0 … 9", "Type a value", "enter begins with nothing and takes it, escape does not. cores/2 follows the machine."),
+    ("a", "Apply", "To the training under way, between two of its steps; a locked knob is asked about first."),
+    ("u  ctrl+z", "Undo", "Every change since the editor was opened."),
+    ("U  ctrl+y", "Redo", "What was undone."),
+    ("r", "Reset", "All knobs as the training has them; undo brings the edited ones back."),
+    ("d", "Compare with another profile", "The next one. ← marks what differs, with its value there."),
+    ("o", "Load the compared profile", "Into the editor; undo brings back what was there."),
+    ("w", "Save", "As a file in ./profiles; an existing one only when asked, its comments kept."),
+    ("esc", "Back", "What was edited is there again when the editor is opened again."),
+)
+
+
+class EditorScreen(ModalScreen[Draft | None]):
+    """Over a training, whose `view` is bound, or over a launch that is being prepared, with the view it is given.
+
+    Letters are the editor's own here, so it is modal; it covers the whole screen. Dismissed with the draft.
+    """
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-medium"), (50, "-tall")]
+    AUTO_FOCUS = "KnobList"
+    ALLOW_IN_MAXIMIZED_VIEW = "#editor-title, #editor-keys"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "apply", "apply"),
+        Binding("u,ctrl+z", "undo", "undo"),
+        Binding("U,ctrl+y", "redo", "redo"),
+        Binding("r", "reset", "reset"),
+        Binding("d", "compare(1)", "compare"),
+        Binding("D", "compare(-1)", "compare", show=False),
+        Binding("o", "load", "load"),
+        Binding("w", "save", "save"),
+        Binding("escape", "leave", "back"),
+        Binding("question_mark,f1", "help", "help"),
+        Binding("ctrl+l", "app.redraw", "draw again", show=False),
+        Binding("q,ctrl+q,ctrl+c", "app.quit", "quit", show=False),
+    ]
+
+    view: reactive[View | None] = reactive(None, repaint=False, init=False, always_update=True)
+    asked: reactive[Asked | None] = reactive(None, repaint=False, init=False)
+    desk: reactive[Desk | None] = reactive(None, repaint=False, init=False, always_update=True)
+
+    def __init__(
+        self,
+        plan: Plan,
+        logs: Path,
+        *,
+        draft: Draft | None = None,
+        launching: bool = False,
+        recording: bool = False,
+        readonly: bool = False,
+    ) -> None:
+        """`draft`: what was edited before."""
+        super().__init__()
+        self._plan = plan
+        self._logs = logs
+        self._launching, self._recording, self._readonly = launching, recording, readonly
+        self._machine = cores.machine()
+        self._shelf: tuple[Candidate, ...] = ()
+        fresh = drafts.draft_of(plan.profile.name, plan.profile.knobs)
+        self._draft = drafts.rebased(draft or fresh, plan.profile.name, plan.profile.knobs)
+        self._cursor = GROUPED[0]
+        self._compared = 0
+        self._entry: str | None = None
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        yield Written(id="editor-title")
+        yield Written(vanishes=True, id="editor-remark")
+        with Horizontal(id="editor-top"):
+            yield KnobList(id="knobs").data_bind(EditorScreen.desk)
+            yield OutcomePanel(id="outcome").data_bind(EditorScreen.desk)
+        yield KnobNote(id="knob-note").data_bind(EditorScreen.desk)
+        yield Written(id="editor-keys")
+
+    def on_mount(self) -> None:
+        self._read_shelf()
+        self._show()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    @work(thread=True, exclusive=True, group="shelf")
+    def _read_shelf(self) -> None:
+        found = candidates(self._plan, every_profile(), self._logs)
+        self.app.call_from_thread(self._shelved, found)
+
+    def _shelved(self, found: tuple[Candidate, ...]) -> None:
+        self._shelf = tuple(one for one in found if not one.problem)
+        self._show()
+
+    # ------------------------------------------------------------ what is shown
+
+    def watch_view(self, view: View | None) -> None:
+        if view is not None and view.state.plan is not self._plan:
+            self._plan = view.state.plan
+            self._draft = drafts.rebased(self._draft, self._plan.profile.name, self._plan.profile.knobs)
+        self._show()
+        self.watch_asked(self.asked)
+
+    def watch_asked(self, asked: Asked | None) -> None:
+        if asked is not None:
+            self._remark(*asked_words(asked, self.view.state if self.view is not None else None))
+
+    def _remark(self, text: str, role: str = "label") -> None:
+        """Below the title; '' takes it away."""
+        if self.is_mounted:
+            lines = wrapped(text, max(20, self.app.size.width - 4), 5)
+            first = " ! " if role == "alarm" else "   "
+            said = [[("   " if at else first, role), (line, role)] for at, line in enumerate(lines)]
+            self.query_one("#editor-remark", Written).write(said)
+
+    @property
+    def _taker(self) -> tuple[Taker, str]:
+        return ("launch", "") if self._launching else taker_of(self.view, self._recording, self._readonly)
+
+    @property
+    def _references(self) -> list[Reference]:
+        own = Reference(name=AS_LAUNCHED if self._launching else AS_IT_RUNS, knobs=self._plan.profile.knobs)
+        return [own, *(Reference(name=one.name, knobs=one.knobs) for one in self._shelf)]
+
+    def _show(self) -> None:
+        if not self.is_mounted:
+            return
+        taker, why_not = self._taker
+        references = self._references
+        self.desk = with_consequences(
+            Desk(
+                draft=self._draft,
+                plan=self._plan,
+                cursor=self._cursor,
+                reference=references[self._compared % len(references)],
+                taker=taker,
+                why_not=why_not,
+                entry=self._entry,
+                problem=self._problem,
+                view=self.view,
+            )
+        )
+        width = self.app.size.width
+        self.query_one("#editor-title", Written).write([title_line(self.desk, width)])
+        self.query_one("#editor-keys", Written).write([keys_line(self._keys(taker), width)])
+
+    def _keys(self, taker: Taker) -> tuple[tuple[str, str], ...]:
+        if self._entry is not None:
+            return (("enter", "take it"), ("esc", "leave it as it was"))
+        missing = {"U": not self._draft.future, "u": not self._draft.past, "o": not self._compared}
+        missing["a"] = taker == "nobody"
+        names = {"a": "use it"} if taker == "launch" else {}
+        return tuple((key, names.get(key, text)) for key, text in KEYS if not missing.get(key))
+
+    # ------------------------------------------------------------ editing
+
+    def on_knob_list_moved(self, message: KnobList.Moved) -> None:
+        self._cursor, self._entry, self._problem = message.knob, None, ""
+        self._show()
+
+    def on_knob_list_stepped(self, message: KnobList.Stepped) -> None:
+        self._take(drafts.stepped(KNOBS[self._cursor], self._draft.knobs[self._cursor], message.by))
+
+    def on_knob_list_typed(self, message: KnobList.Typed) -> None:
+        """Each letter is checked; what is not a value yet is said and not taken."""
+        knob, text = KNOBS[self._cursor], message.text
+        self._entry, self._problem = text, ""
+        if text is not None and text.strip():
+            try:
+                value = knob.parse(text.strip())
+                drafts.with_knob(self._draft, knob.name, value, self._machine)
+            except UsageError as error:
+                self._problem = str(error)
+            else:
+                if message.done:
+                    self._take(value)
+        elif message.done:
+            self._entry = None
+        self._show()
+
+    def on_knob_list_left(self) -> None:
+        self.action_leave()
+
+    def _take(self, value: Value) -> None:
+        """The knob looked at has `value` from now on, or it is said why it has not."""
+        try:
+            self._edit(drafts.with_knob(self._draft, self._cursor, value, self._machine))
+        except UsageError as error:
+            self._problem = str(error)
+            self._show()
+
+    def _edit(self, draft: Draft) -> None:
+        """What was said of an earlier request is no longer about this draft."""
+        self._draft, self._entry, self._problem = draft, None, ""
+        self.set_reactive(EditorScreen.asked, None)
+        self._remark("")
+        self._show()
+
+    def action_undo(self) -> None:
+        self._edit(drafts.undone(self._draft))
+
+    def action_redo(self) -> None:
+        self._edit(drafts.redone(self._draft))
+
+    def action_reset(self) -> None:
+        self._edit(drafts.reset(self._draft))
+
+    def action_compare(self, by: int) -> None:
+        self._compared = (self._compared + by) % len(self._references)
+        self._show()
+
+    def action_load(self) -> None:
+        """What it is compared with becomes what is edited."""
+        if not self._compared:
+            self.action_reset()
+            return
+        one = self._shelf[self._compared - 1]
+        self._edit(drafts.loaded(self._draft, one.name, one.knobs, one.scaled))
+
+    # ------------------------------------------------------------ what comes of it
+
+    def action_apply(self) -> None:
+        desk = self.desk
+        if desk is None:
+            return
+        if self._launching:
+            self.dismiss(self._draft)
+        elif why := why_not_applied(desk):
+            self._remark(why, "alarm")
+        elif desk.after.locked:
+            question = locks_question(desk.plan, desk.after.locked)
+            self.app.push_screen(Confirm(question), lambda yes: self._apply(override=True) if yes else None)
+        else:
+            self._apply(override=False)
+
+    def _apply(self, override: bool) -> None:
+        self.post_message(ApplyProfile(self.profile_name, self._draft.knobs, override))
+
+    @property
+    def profile_name(self) -> str:
+        """The profile it was loaded from, where nothing of it was changed since."""
+        now = self._draft.now
+        same = any(one.name == now.name and one.knobs == now.knobs for one in self._shelf)
+        return now.name if same else "edited"
+
+    def action_save(self) -> None:
+        base = next((one for one in self._shelf if one.name == self._draft.now.name), None)
+        self.app.push_screen(SaveAs(self._draft.now, self._plan, base), self._saved)
+
+    def _saved(self, path: Path | None) -> None:
+        if path is not None:
+            now = msgspec.structs.replace(self._draft.now, name=path.stem)
+            self._draft = msgspec.structs.replace(self._draft, now=now)
+            self.notify(str(plain(f"saved as {path}")), markup=False, timeout=6)
+            self._read_shelf()
+
+    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
+        if self.maximized is message.panel:
+            self.minimize()
+        else:
+            self.maximize(message.panel, container=False)
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen(self.focused if isinstance(self.focused, Panel) else None, keys=HELP))
+
+    def action_leave(self) -> None:
+        if self.maximized is not None:
+            self.minimize()
+            return
+        self.dismiss(None if self._launching else self._draft)

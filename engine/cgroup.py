@@ -63,6 +63,25 @@ def memory(proc: Path = SELF, root: Path = ROOT) -> Limit | None:
     return min(found, key=lambda limit: limit.free, default=None)
 
 
+def available_bytes(proc: Path = SELF, root: Path = ROOT) -> int:
+    """Memory that could be had now without swapping, the machine's or what the control group leaves of it."""
+    there = next(
+        (int(line.split()[1]) << 10 for line in _lines(root / "proc/meminfo") if line.startswith("MemAvailable:")),
+        1 << 32,
+    )
+    limit = memory(proc, root)
+    return there if limit is None else min(there, int(limit.free))
+
+
+def oom_kills(proc: Path = SELF, root: Path = ROOT) -> int:
+    """Processes that the kernel killed because this group's memory limit was reached, its sub-groups' included."""
+    for folder in _folders("memory", proc, root):
+        for name in ("memory.events", "memory.oom_control"):
+            if (folder / name).exists():
+                return int(_counter(folder / name, "oom_kill"))
+    return 0
+
+
 def _folders(controller: str, proc: Path, root: Path) -> Iterator[Path]:
     """This process's group and the groups it lies in, innermost first: each of them limits it."""
     paths = {}

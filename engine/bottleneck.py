@@ -89,7 +89,7 @@ def bottleneck(state: ExperimentState, advised: Advice | None = None) -> Bottlen
         headline=_headline(kind, step, run, seen),
         confidence=_confidence(kind, step, seen),
         evidence=(*seen.lines, *([advised.change.refused] if advised.change and advised.change.refused else [])),
-        advice=_advice(kind, step, state, run, advised),
+        advice=_advice(kind, step, state, run, advised, seen),
         change=advised.change if kind in ("loader", "storage", "memory", "balanced") else None,
         useless=advised.useless,
     )
@@ -156,7 +156,12 @@ def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence) -> str:
     return f"No single limit: data {100 * data / step.whole:.0f} %, computing {100 * compute / step.whole:.0f} %."
 
 
-def _advice(kind: Kind, step: MeanStep, state: ExperimentState, run: RunState, advised: Advice) -> str:
+def _advice(
+    kind: Kind, step: MeanStep, state: ExperimentState, run: RunState, advised: Advice, seen: Evidence
+) -> str:
+    on_cpu = _device(run) == "CPU" and kind in ("compute", "balanced")
+    if seen.crowded and (on_cpu or (kind == "loader" and (step.load_computing or 0) > CPU_SHARE)):
+        return f"Other processes use {seen.foreign:.1f} of {state.samples[-1].cores} cores; no setting here helps that."
     match kind:
         case "validation":
             return "val_every_epochs and reconstruct_every_epochs say how often; val_num_workers loads for it."

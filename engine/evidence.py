@@ -15,13 +15,16 @@ from engine.validation import mismatch
 CPU_SHARE = 0.4
 READING = 1e6
 RECENT_SAMPLES = 15
+# Others take this share of the cores, and there is nothing left.
+CROWDING, FULL = 0.2, 0.85
 # Workers busy less than this are not what a step waits for.
 IDLE_WORKERS = 0.6
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """`lines` in plain words. `validating`: share of the time so far in validation and reconstruction. `busy`: share of
-    their time that workers load. `gpu_util`: percent. `reading`: the disk is being read. `contradiction`: why the
+    their time that workers load. `gpu_util`: percent. `reading`: the disk is being read. `foreign`: cores that other
+    processes use; `crowded`: so many that they are missing here. `contradiction`: why the
     spans alone may mislead."""
 
     lines: tuple[str, ...] = ()
@@ -29,6 +32,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     busy: float | None = None
     gpu_util: float | None = None
     reading: bool = False
+    foreign: float = 0.0
+    crowded: bool = False
     contradiction: str = ""
 
 
@@ -41,6 +46,10 @@ def evidence(state: ExperimentState, run: RunState, step: MeanStep) -> Evidence:
     recent = state.samples[-RECENT_SAMPLES:]
     utils = [gpu.util for sample in recent for gpu in sample.gpus if gpu.own_memory and gpu.util is not None]
     reads = [sample.disk_read for sample in recent if sample.disk_read is not None]
+    foreign = [max(0.0, sample.cpu - sample.own_cpu) for sample in recent if sample.own_cpu]
+    others = sum(foreign) / len(foreign) if foreign else 0.0
+    cores = recent[-1].cores if recent else 0
+    full = sum(sample.cpu for sample in recent) / len(recent) if recent else 0.0
     beside = sum(part.seconds for name, part in run.parts.items() if name in ("validate", "reconstruct"))
     trained = run.pace.seconds
     found = Evidence(
@@ -48,6 +57,8 @@ def evidence(state: ExperimentState, run: RunState, step: MeanStep) -> Evidence:
         busy=busy,
         gpu_util=sum(utils) / len(utils) if utils else None,
         reading=bool(reads) and sum(reads) / len(reads) >= READING,
+        foreign=others,
+        crowded=bool(cores) and others >= CROWDING * cores and full >= FULL * cores,
         contradiction=_contradiction(step, busy),
     )
     read = sum(reads) / len(reads) if reads else 0.0
@@ -74,6 +85,8 @@ def _lines(state: ExperimentState, step: MeanStep, workers: int, found: Evidence
         yield f"of loading, {step.load_computing:.0%} is computing{more}"
     if found.gpu_util is not None:
         yield f"the GPU is busy {found.gpu_util:.0f} % (NVML)"
+    if found.crowded:
+        yield f"other processes use {found.foreign:.1f} of {state.samples[-1].cores} cores"
     if found.validating:
         yield f"validation and reconstruction: {found.validating:.0%} of the time"
     if wrong := mismatch(state):

@@ -225,3 +225,12 @@ def test_idle_workers_beside_a_waiting_trainer_are_a_contradiction_and_said() ->
     limit = bottleneck(seen(odd, samples=machine(12)))
     assert limit.confidence == "a guess"
     assert any("steptop bench" in said for said in limit.evidence)
+
+
+def test_other_processes_that_take_the_cores_are_named_before_any_setting() -> None:
+    recipe = dataclasses.replace(with_spans(data=0.01, forward=0.2, backward=0.3), device="cpu")
+    crowd = tuple(replace(one, cpu=2.0, own_cpu=0.5) for one in machine(2, worker=GIB))
+    limit = bottleneck(seen(recipe, samples=crowd))
+    assert limit.advice == "Other processes use 1.5 of 2 cores; no setting here helps that."
+    alone = tuple(replace(one, cpu=2.0, own_cpu=1.9) for one in machine(2, worker=GIB))
+    assert "Other processes" not in bottleneck(seen(recipe, samples=alone)).advice

@@ -42,10 +42,10 @@ def quick_device(wanted: str) -> dict[str, str]:
     return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": _processor()}
 
 
-def device_bytes(wanted: str) -> int | None:
-    """How much memory it has; None where NVML does not say."""
+def device_memory(wanted: str) -> tuple[int | None, int]:
+    """How much memory it has, and how much of it is in use; None where NVML does not say."""
     gpus = _gpus(wanted)
-    return gpus[0].memory_total if gpus else None
+    return (gpus[0].memory_total, gpus[0].memory_used or 0) if gpus else (None, 0)
 
 
 def _built_for_cuda() -> bool:

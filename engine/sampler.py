@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 import psutil
 
+from engine import cgroup
 from engine.events import Sample, Worker
 from engine.gpu import Gpus
 from engine.journal import Writer
@@ -69,6 +70,11 @@ class Sampler:
         self._busy = {pid: value for pid, value in self._busy.items() if pid in pids}
         self._roles = {pid: role for pid, role in self._roles.items() if pid in pids}
         ram = psutil.virtual_memory()
+        total, available = ram.total, ram.available
+        limit = cgroup.memory()
+        if limit is not None and limit.free < available:
+            # A container or a Slurm job ends when its own memory is used up, however much the machine has.
+            total, available = min(total, int(limit.most)), int(limit.free)
         shm = _space(Path("/dev/shm"))  # noqa: S108  looked at, not written to
         disk = _space(self.paths.folder)
         read, write = self._disk_rates(now)
@@ -76,8 +82,8 @@ class Sampler:
             cores=self.cores,
             cpu=round(psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1), 3),
             own_cpu=round(sum(worker.cpu for worker in workers), 3),
-            ram_total=ram.total,
-            ram_available=ram.available,
+            ram_total=total,
+            ram_available=available,
             shm_total=shm[0],
             shm_used=shm[0] - shm[1],
             disk_total=disk[0],

@@ -20,6 +20,7 @@ import msgspec
 from engine.device_preview import missing_device, quick_device
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, steps_per_epoch
+from engine.footprint import Estimate
 from engine.training import needs
 from engine.training.data import cache, phantom
 from engine.training.data.cases import process_count
@@ -60,6 +61,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     prepared_shape: tuple[int, int, int] = (0, 0, 0)
     disk: dict[str, int] = {}
     memory: dict[str, int] = {}
+    budget: tuple[str, ...] = ()
+    estimate: Estimate | None = None
     model: dict[str, str | int] = {}
     device: dict[str, str] = {}
 
@@ -248,8 +251,23 @@ def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
 
 
 def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Report:
-    memory, warnings = needs.memory(plan, report.device["kind"])
-    return msgspec.structs.replace(report, memory=memory, warnings=(*report.warnings, *warnings))
+    samples = max((fold["train"] for fold in report.folds), default=0)
+    told = needs.known(plan, report.device["kind"], samples, None if report.quick else _estimate(plan, report))
+    memory, made = needs.memory(plan, told)
+    return msgspec.structs.replace(
+        report, memory=memory, budget=needs.told(made), estimate=told.estimate,
+        warnings=(*report.warnings, *needs.warnings(plan, made)),
+    )
+
+
+def _estimate(plan: Plan, report: Report) -> Estimate | None:
+    """Of a step's memory, from the network itself; None where torch cannot tell without computing."""
+    from engine.training import vram
+
+    try:
+        return vram.estimate(plan.experiment, plan.profile.knobs, report.device["kind"])
+    except Exception:  # an unknown model is reported where the network is built; anything else is torch's
+        return None
 
 
 def _with_model(report: Report, plan: Plan) -> Report:

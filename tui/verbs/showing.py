@@ -257,11 +257,15 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     for name in ("model", "device"):
         if details.get(name):
             lines.append(f"{name}: {', '.join(f'{key} {_said(value)}' for key, value in details[name].items())}")
-    for name in ("disk", "memory"):
-        if details.get(name):
-            sizes = (f"{key.replace('_', ' ')} {fmt.size(value)}" for key, value in details[name].items())
-            lines.append(f"{name}: {', '.join(sizes)}")
-    return lines
+    if details.get("disk"):
+        sizes = (f"{key} {fmt.size(value)}" for key, value in details["disk"].items())
+        lines.append(f"disk: {', '.join(sizes)}")
+    if details.get("estimate"):
+        names = ("activations", "weights", "gradients", "optimizer")
+        parts = (f"{name} {fmt.size(details['estimate'][name])}" for name in names if details["estimate"].get(name))
+        batch = details["estimate"].get("batch")
+        lines.append(f"one step of batch {batch}, estimated without workspaces: {', '.join(parts)}")
+    return lines + list(details.get("budget") or [])
 
 
 def _counted(counts: dict[str, int], noun: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.cgroup import available_bytes
 from engine.errors import DataError
 from engine.experiment import Prepare
 from engine.training.data import cache
@@ -121,11 +122,6 @@ def _case_bytes(case: Case) -> int:
         return 1
     voxels = header.shape[0] * header.shape[1] * header.shape[2]
     return header.data_bytes + voxels * 4 * COPIES
-
-
-def available_bytes() -> int:
-    with Path("/proc/meminfo").open() as lines:
-        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), 1 << 32)
 
 
 def _follow(parent: int) -> None:

@@ -1,0 +1,85 @@
+"""`python -P -m engine.training.vram PLAN_JSON|-`: a step's memory without a device, a sum of tensors that never exist.
+
+torch's FakeTensorMode runs two steps on shapes alone while its MemTracker adds up what lives at once. Convolution
+workspaces, fragmentation and the CUDA context are not in it. One JSON object (engine.footprint.Estimate) on stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.device_preview import quick_device
+from engine.experiment import Experiment, Plan
+from engine.footprint import Estimate
+from engine.knob import Value
+
+STEPS = 2
+# One pass after another adds gradients that wait; the second shows it.
+PASSES = 2
+
+
+def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Estimate:
+    """The most that a step on a device of this `kind` (cpu, cuda) holds at once.
+
+    Raises UsageError for an unknown model or loss, and whatever torch does for a network that cannot be told without
+    computing.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.distributed._tools.mem_tracker import MemTracker
+
+    from engine.training import losses, models, optim, precision
+
+    shape, batch = experiment.prepare.shape, int(knobs["batch_size"])
+    # Tensors of a device that this build of torch lacks cannot be made up; those of the CPU are as large.
+    device = torch.device("cpu")
+    dtype = precision.autocast_dtype(str(knobs["precision"]), torch.device(kind))
+    with warnings.catch_warnings(), FakeTensorMode():
+        warnings.simplefilter("ignore")
+        network, loss = models.build(experiment.model), losses.build(experiment.loss)
+        optimizer = optim.optimizer(experiment.optimizer, network, device)
+        tracker = MemTracker()
+        tracker.track_external(network, optimizer)
+        with tracker:
+            for _ in range(STEPS):
+                for _ in range(min(PASSES, int(knobs["accumulate_steps"]))):
+                    # MemTracker knows a module's statistics for one pass.
+                    tracker.reset_mod_stats()
+                    image = torch.zeros((batch, 1, *shape))
+                    label = torch.zeros((batch, *shape), dtype=torch.uint8).long()
+                    with precision.autocast(device, dtype):
+                        found = loss(network(image), label)
+                    found.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        peak = tracker.get_tracker_snapshot("peak")
+    parts: Counter[str] = Counter()
+    for kinds in peak.values():
+        parts.update({getattr(kind, "name", str(kind)): int(size) for kind, size in kinds.items()})
+    weights, state = parts["PARAM"] + parts["BUFFER"], parts["OPT"]
+    return Estimate(
+        # At the peak most gradients are yet to come; by then as many activations have gone, so this is no less than it.
+        batch=batch, weights=weights, gradients=parts["PARAM"], optimizer=state,
+        activations=max(0, parts["Total"] - weights - parts["GRAD"] - state),
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -P -m engine.training.vram PLAN_JSON|-", file=sys.stderr)
+        return 2
+    text = sys.stdin.buffer.read() if arguments[0] == "-" else Path(arguments[0]).read_bytes()
+    plan = msgspec.json.decode(text, type=Plan)
+    made = estimate(plan.experiment, plan.profile.knobs, quick_device(plan.device)["kind"])
+    sys.stdout.buffer.write(msgspec.json.encode(made) + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -38,11 +38,11 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Means over the `steps` counted ones; warm-up and incomplete blocks are left out.
 
     `blocks`: seconds per sample of each block of `block` steps; `rounds`: the visit to this profile each block belongs
-    to. `quick_seconds`: the 10th percentile of a step, one that found its batch ready. `load_seconds`, `load_cv` and
-    `load_cpu_seconds`: one sample inside a worker, None if nobody measured it. `spans` and `trainer_cpu_seconds`: per
-    step. `samples_low` to `samples_high` is the 95 % interval of `samples_per_second`. `unstable`: why the figures
-    should not be relied on, empty if they can. `mode`: "resident" trains on one batch again and again (no loading),
-    "load" only loads (no computing).
+    to. `quick_seconds`: the mean of the fastest third of the steps, those that found their batch ready. `load_seconds`,
+    `load_cv` and `load_cpu_seconds`: one sample inside a worker, None if nobody measured it, the CPU time that of the
+    whole worker process. `spans` and `trainer_cpu_seconds`: per step. `samples_low` to `samples_high` is the 95 %
+    interval of `samples_per_second`. `unstable`: why the figures should not be relied on, empty if they can. `mode`:
+    "resident" trains on one batch again and again (no loading), "load" only loads (no computing).
     """
 
     knobs: dict[str, Value] = {}
@@ -120,7 +120,7 @@ def measured(
     blocks = [(number, value) for number, steps in kept.items() for value in _blocks(steps, period)]
     each = [step for steps in kept.values() for step in steps]
     counted, total = sum(n for _, n in each), sum(s for s, _ in each)
-    ordered = sorted(s for s, _ in each)
+    ordered, third = sorted(s for s, _ in each), max(1, len(each) // 3)
     whole = Measurement(
         knobs=dict(knobs or {}),
         mode=mode,
@@ -128,7 +128,7 @@ def measured(
         samples=counted,
         warmup_steps=len(seconds) - len(each),
         step_seconds=total / len(each),
-        quick_seconds=ordered[len(ordered) // 10],
+        quick_seconds=sum(ordered[:third]) / third,
         samples_per_second=counted / total,
         samples_low=0.0,
         samples_high=inf,

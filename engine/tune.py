@@ -92,16 +92,17 @@ def _affordable(contenders: list[Knobs], current: Knobs, budget: float, varying:
 
 
 def _probe(space: Space, allowed: Sequence[Knobs], good: Sequence[Trial]) -> Measure:
-    """First one worker at the current batch size: the trainer and it are in nobody's way. Then two at the batch size
-    farthest from it: what computing and handing over depend on."""
+    """First two workers at the current batch size: they show what handing over takes if they keep up. Then one at the
+    batch size farthest from it, in nobody's way: what loading takes, and computing with the batch size."""
     batches = sorted({int(one.get("batch_size", 1)) for one in allowed})
     now = int(space.current.get("batch_size", 1))
     first = min(batches, key=lambda batch: abs(batch - now))
     if not good:
-        return _as_probe(allowed, first, 1, "probe: what loading and computing take")
+        return _as_probe(allowed, first, 2, "probe: what computing and handing over take")
     other = max(batches, key=lambda batch: (abs(batch - first), batch))
-    changed = "a second worker and the batch size change" if other != first else "a second worker changes"
-    return _as_probe(allowed, other, 2, f"probe: what {changed}")
+    return _as_probe(
+        allowed, other, 1, "probe: what loading takes" + (", at another batch size" if other != first else "")
+    )
 
 
 def _as_probe(allowed: Sequence[Knobs], batch: int, workers: int, why: str) -> Measure:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine.measure import Measurement
-from engine.queueing import TRIP, VARIES, Workload, predict
+from engine.queueing import COLLATING, VARIES, Workload, predict
 
 # Waiting for data less than the loader's share of this is none: what remains is the handing over.
 KEEPS_UP = 0.85
@@ -146,9 +146,9 @@ def _with_packing(workload: Workload, trained: Sequence[_Seen]) -> Workload:
         load = one.batch * workload.load_seconds
         waiting = one.seconds - one.compute
         if one.workers == 0:
-            found[one.batch] = max(0.0, waiting - load)
+            found[one.batch] = max(0.0, waiting - load) / COLLATING
         elif waiting > 2 * workload.take(one.batch) and workload.load_cv <= VARIES and not _crowded(workload, one):
-            waits = (1 + TRIP) * workload.take(one.batch) if one.ahead == 1 else 0.0
+            waits = workload.trip(one.batch) if one.ahead == 1 else 0.0
             found[one.batch] = max(0.0, one.seconds * one.workers - load - waits)
     fixed, each = _line(found) if found else (0.0, 0.0)
     return msgspec.structs.replace(workload, pack_seconds=fixed, pack_per_sample=each)

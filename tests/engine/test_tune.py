@@ -110,7 +110,7 @@ def test_a_slow_loader_gets_the_fewest_workers_that_keep_up() -> None:
     assert answer.gain is not None and answer.gain.low > 2 and answer.gain.verdict == "faster"
     assert "the cheapest within 2 % of the best" in answer.why and "Stopped after" in answer.why
     assert answer.steps == sum(trial.steps for trial in done) <= 200
-    assert [trial.knobs["num_workers"] for trial in done[:2]] == [1, 2]
+    assert [trial.knobs["num_workers"] for trial in done[:2]] == [2, 1]
 
 
 def test_what_already_keeps_up_stays() -> None:

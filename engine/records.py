@@ -17,8 +17,8 @@ class SupervisorInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """process.json: the trainer of a run's present attempt. `token` is in the environment of all it starts;
-    `oom_kills` (the machine's), `cgroup_kills` (its control group's) and `log_offset` are where the counters and the log
-    stood at its start."""
+    `oom_kills` (the machine's), `cgroup_kills` (its control group's) and `log_offset` are where those counters and the
+    log stood at its start."""
 
     who: Ident
     supervisor: Ident

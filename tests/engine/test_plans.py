@@ -1,0 +1,84 @@
+"""Plans of phases: files with clear errors, and the tests that are made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import catalog, launch, plans, trials
+from engine.errors import UsageError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def request(logs: Path, **more: object) -> launch.Request:
+    return launch.Request(experiment="quickstart", logs=logs, **more)  # type: ignore[arg-type]
+
+
+def test_every_plan_that_ships_is_a_test_of_quickstart(tmp_path: Path) -> None:
+    names = list(catalog.files(plans.FOLDER))
+    assert {"workers-then-batch", "batch-then-workers"} <= set(names)
+    for name in names:
+        title, wanted = plans.named(name)
+        made = trials.plan_for(request(tmp_path), "phases", wanted)
+        assert title
+        assert made.test is not None
+        assert len(made.test.phases) == len(wanted) >= 3
+        assert all(phase.why for phase in made.test.phases)
+
+
+def test_without_a_plan_every_profile_is_tried_once(tmp_path: Path) -> None:
+    wanted = plans.of_profiles("conservative")
+    made = trials.plan_for(request(tmp_path), "phases", wanted)
+    assert made.test is not None
+    assert made.test.phases[0].name == "conservative"
+    knobs = [tuple(sorted(phase.knobs.items())) for phase in made.test.phases]
+    assert len(knobs) == len(set(knobs)), "profiles that come to the same on this machine are measured once"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[phases]]\nprofile = "moderat"\n', "no profile called 'moderat' in .*line 1; did you mean 'moderate'"),
+        ('title = "x"\n\n[[phases]]\nname = "a"\n', "line 3: a phase names a profile"),
+        ('title = "x"\n', "one \\[\\[phases\\]\\] table for each phase"),
+        ('titel = "x"\n[[phases]]\nprofile = "moderate"\n', "no field called 'titel' in .*line 1; did you mean 'title'"),
+        ('[[phases]]\nprofile = "moderate"\nworkers = 2\n', "no field called 'workers'"),
+        ('[[phases]]\nname = "a"\nprofile = "moderate"\n[[phases]]\nname = "a"\nprofile = "aggressive"\n', "two phases are called 'a'"),
+        ("phases = 3\n", "one \\[\\[phases\\]\\] table"),
+        ("[[phases]\n", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plans.load(write(tmp_path / "plan.toml", text))
+
+
+@pytest.mark.parametrize(
+    ("knob", "said"),
+    [("num_worker = 2", "num_workers"), ('num_workers = "many"', "num_workers"), ("prefetch_factor = 0", "1 to 64")],
+)
+def test_a_phases_knobs_are_checked_like_a_profiles(tmp_path: Path, knob: str, said: str) -> None:
+    _, wanted = plans.load(write(tmp_path / "plan.toml", f'[[phases]]\nname = "a"\n[phases.knobs]\n{knob}\n'))
+    with pytest.raises(UsageError, match=said):
+        trials.plan_for(request(tmp_path), "phases", wanted)
+
+
+def test_a_test_has_a_folder_of_its_own_and_never_a_trainings(tmp_path: Path) -> None:
+    (tmp_path / "quickstart-bench").mkdir()
+    (tmp_path / "quickstart-bench" / "plan.json").write_text("{}")
+    made = trials.plan_for(request(tmp_path), "bench")
+    assert made.name == "quickstart-bench"
+    assert trials._free(tmp_path, made.name, asked=False).name == "quickstart-bench-2"
+    with pytest.raises(UsageError, match="is there already"):
+        trials._free(tmp_path, "quickstart-bench", asked=True)
+
+
+@pytest.mark.parametrize(("more", "said"), [({"steps": 2}, "4 or more"), ({"batch_sizes": (0,)}, "1 to 1024")])
+def test_figures_out_of_range_are_refused(tmp_path: Path, more: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        trials.plan_for(request(tmp_path), "tune", **more)  # type: ignore[arg-type]

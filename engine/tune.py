@@ -25,6 +25,7 @@ FINALISTS = 3
 CHEAPEST_WITHIN = 0.03
 # What the model puts so far behind does not race: its error from one configuration to another is half of that.
 HOPELESS = 0.12
+WORTH = 0.015
 
 
 def decide(space: Space, done: Sequence[Trial], limits: Limits) -> Measure | Finished:
@@ -64,7 +65,7 @@ def decide(space: Space, done: Sequence[Trial], limits: Limits) -> Measure | Fin
 
 def finalists(allowed: Sequence[Knobs], predictions: dict[Key, Prediction]) -> list[Knobs]:
     """The cheapest within 3 % of the model's best, and the best FINALISTS of the rest that come near it: the cheapest
-    first among what it calls alike, no two with the same workers and batch."""
+    first among what it calls equal, of the same workers and batch another only if that is to be worth it."""
     rate = {key(one): predictions[key(one)].samples_per_second for one in allowed}
     best = max(rate.values())
 
@@ -75,13 +76,13 @@ def finalists(allowed: Sequence[Knobs], predictions: dict[Key, Prediction]) -> l
     for one in sorted(allowed, key=place):
         if len(chosen) > FINALISTS or rate[key(one)] < (1 - HOPELESS) * best:
             break
-        if all(_other(one, held) for held in chosen):
+        if not any(_alike(one, held) and rate[key(one)] < (1 + WORTH) * rate[key(held)] for held in chosen):
             chosen.append(one)
     return chosen
 
 
-def _other(a: Knobs, b: Knobs) -> bool:
-    return any(a.get(name) != b.get(name) for name in ("num_workers", "batch_size"))
+def _alike(a: Knobs, b: Knobs) -> bool:
+    return all(a.get(name) == b.get(name) for name in ("num_workers", "batch_size"))
 
 
 def _affordable(contenders: list[Knobs], current: Knobs, budget: float, varying: bool) -> list[Knobs]:

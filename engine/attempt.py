@@ -155,6 +155,8 @@ def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
     """Start the trainer of a run; its attempt's number is one more than the journals that are there."""
     run = paths.run(key.fold, key.restart)
     run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if plan.test is None:
+        run.profile.unlink(missing_ok=True)  # what was asked for is in the plan by now
     before = read_json(run.process, ProcessInfo)
     number = max(before.attempt if before else 0, len(run.segments())) + 1
     command = plan.experiment.command or (sys.executable, "-P", "-m", "engine.training")

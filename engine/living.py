@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
+from engine import budget
 from engine.control import Request
+from engine.cores import machine
 from engine.errors import UsageError
 from engine.experiment import Plan
-from engine.profile import KNOBS, Profile, Value, check_all
+from engine.footprint import footprint
+from engine.profile import KNOBS, Profile, Value, check_all, check_workers
+from engine.watch import Watch
 
 
 def changes(plan: Plan, knobs: dict[str, Value]) -> dict[str, Value]:
@@ -37,6 +43,17 @@ def refusal(plan: Plan, asked: Request) -> str:
         lock = locks[locked[0]]
         return f"{locked[0]} is locked at {lock.value} by the experiment: {lock.reason}"
     return ""
+
+
+def beyond(plan: Plan, asked: Request, folder: Path) -> str:
+    """Why the machine cannot bear the profile, with the arithmetic; '' if it can. `folder`: the experiment's, whose
+    readings say what the training uses now."""
+    knobs = with_profile(plan, asked).profile.knobs
+    try:
+        check_workers(knobs, lambda _: "the profile", machine())
+    except UsageError as error:
+        return str(error)
+    return budget.refusal(knobs, footprint(Watch(folder).quick()))
 
 
 def with_profile(plan: Plan, asked: Request) -> Plan:

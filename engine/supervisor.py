@@ -265,8 +265,9 @@ class Supervisor:
     def _change_profile(self, asked: control.Request) -> None:
         """Into the plan for the runs to come, and into the folder of the one under way, whose trainer looks there."""
         why = living.refusal(self.plan, asked)
-        if not why and self.plan.test is not None:
+        if self.plan.test is not None:
             why = "a test of profiles goes through its own"
+        why = why or living.beyond(self.plan, asked, self.paths.folder)
         if why:
             control.answer(self.paths, asked, False, why)
             return

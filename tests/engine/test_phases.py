@@ -284,3 +284,10 @@ def test_steps_of_a_living_training_are_compared_before_and_after() -> None:
     found = phases.ratio(a, b)
     assert found.verdict == "faster"
     assert 1.8 < found.value < 2.1
+
+
+def test_more_workers_than_the_machine_bears_are_refused_with_the_arithmetic(lab: Laboratory) -> None:
+    paths = lab.launch(fake_plan())
+    plan = Watch(paths.folder).quick().plan
+    assert "cores" in living.beyond(plan, asked(num_workers=64), paths.folder)
+    assert living.beyond(plan, asked(num_workers=1), paths.folder) == ""

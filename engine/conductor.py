@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from statistics import linear_regression
 from typing import NamedTuple
 
 from engine import contention, courses, phases, tuning
@@ -43,6 +44,8 @@ from engine.visit import Visit
 from engine.watch import Watch
 
 POLL_SECONDS = 0.1
+# The sampler reads memory every ten seconds.
+SLOPE_SECONDS, SLOPE_POINTS = 30.0, 4
 OK = Verdict(kind="ok", text="measured")
 
 
@@ -121,7 +124,7 @@ class Conductor:
         assert self.plan.test is not None
         if self.plan.test.kind == "tune":
             device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
-            self.best = tuning.write_down(self.paths.folder.parent, self.plan, self.done, self.limits, device)
+            self.best = tuning.write_down(self.paths, self.plan, self.done, self.limits, device)
         elif winner := phases.best(phases.results(self.plan, state.prepared, state.visits)):
             self.best = winner.knobs
 
@@ -216,6 +219,7 @@ class Conductor:
         gpus = [gpu for sample in samples for gpu in sample.gpus if gpu.own_memory]
         utils = [gpu.util for gpu in gpus if gpu.util is not None]
         return Use(
+            ram_slope=slope(samples),
             ram_peak=max(peaks) or None,
             worker_pss=sum(pss for _, pss, _ in sizes) // len(sizes) if sizes else None,
             worker_uss=sum(uss for _, _, uss in sizes) // len(sizes) if sizes else None,
@@ -285,6 +289,14 @@ class Conductor:
             sync=True,
         )
         return ended
+
+
+def slope(samples: Sequence[Sample]) -> float | None:
+    """Bytes per second that the tree's memory grew by; None for less than SLOPE_SECONDS, which shows nothing."""
+    points = [(one.m, float(sum(w.pss or w.rss for w in one.workers))) for one in samples if one.workers]
+    if len(points) < SLOPE_POINTS or points[-1][0] - points[0][0] < SLOPE_SECONDS:
+        return None
+    return linear_regression([m for m, _ in points], [size for _, size in points]).slope
 
 
 def others(gpu: Gpu) -> int:

@@ -79,6 +79,7 @@ class ExperimentPaths:
         self.prepare_process = folder / "prepare-process.json"
         self.prepare_exit = folder / "prepare-exit.json"
         self.results = folder / "experiment_results.json"
+        self.tuning = folder / "tuning.json"
         self.control = folder / "control"
         self.acknowledged = folder / "control" / "ack"
 

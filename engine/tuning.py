@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from engine import phases, tuned
 from engine.cores import machine
@@ -11,8 +10,9 @@ from engine.costs import training_key
 from engine.events import PhaseEnded
 from engine.experiment import Plan
 from engine.knob import Value
+from engine.paths import ExperimentPaths, read_json, write_json
 from engine.profile import Profile
-from engine.space import Finished, Key, Limits, Measure, Space, Trial, grid_of, key
+from engine.space import Finished, Key, Limits, Measure, Ranked, Space, Trial, grid_of, key
 from engine.tune import decide
 from engine.visit import Visit
 
@@ -93,17 +93,19 @@ def name_of(knobs: dict[str, Value], plan: Plan) -> str:
 
 
 def write_down(
-    logs: Path, plan: Plan, done: Sequence[PhaseEnded], limits: Limits, device_name: str
+    paths: ExperimentPaths, plan: Plan, done: Sequence[PhaseEnded], limits: Limits, device_name: str
 ) -> dict[str, Value] | None:
-    """What was found, also for whoever chooses profile `auto` for this kind of training; None if nothing was."""
+    """What was found, kept as tuning.json beside the journals, and for whoever chooses profile `auto` for this kind of
+    training; None if nothing was."""
     found = answer(plan, [visit for visit in done if not visit.repeated], limits, machine().cores)
     if not isinstance(found, Finished):
         return None
+    write_json(paths.tuning, found)
     best = next((one.measured for one in found.ranking if one.measured and key(one.knobs) == key(found.best)), None)
     if best is not None and device_name:
         profile = Profile(name="", knobs=found.best)
         tuned.remember(
-            logs,
+            paths.folder.parent,
             training_key(plan.experiment, profile, device_name),
             {name: found.best[name] for name in VARIED},
             tuned.Measured(
@@ -114,3 +116,21 @@ def write_down(
             ),
         )
     return found.best
+
+
+def ranking(paths: ExperimentPaths, plan: Plan) -> list[str]:
+    """What the tuner made of every configuration, best first, a line each; empty before it has ended."""
+    found = read_json(paths.tuning, Finished)
+    return [f"{name_of(one.knobs, plan)}: {_standing(one)}" for one in found.ranking] if found is not None else []
+
+
+def _standing(one: Ranked) -> str:
+    if one.measured is not None:
+        low, high = one.measured.samples_low, one.measured.samples_high
+        said = f"{one.measured.samples_per_second:.3g} samples/s measured ({low:.3g}–{high:.3g})"
+    elif one.predicted is not None:
+        low, high = one.predicted.samples_range
+        said = f"{low:.3g}–{high:.3g} samples/s by the model, {one.predicted.limit} the limit"
+    else:
+        said = "not tried"
+    return f"{said}; {one.out}" if one.out else said

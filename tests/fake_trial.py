@@ -24,7 +24,7 @@ def main(folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     run, attempt = RunPaths(folder), int(os.environ["STEPTOP_ATTEMPT"])
     with Writer(run.segment(attempt)) as journal:
-        journal.write(Begin(attempt=attempt, epochs=1, steps_per_epoch=1000, pid=os.getpid()))
+        journal.write(Begin(attempt=attempt, epochs=1, steps_per_epoch=1000, device_name="stand-in", pid=os.getpid()))
         last, step = "", 0
         while not stopped:
             asked = read_json(run.profile, ProfileRequest)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import contention, control, courses, living, phases, process
+from engine import contention, control, courses, living, phases, process, tuning
 from engine.courses import Visit
 from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Verdict
 from engine.experiment import Phase, Plan, Test
@@ -291,3 +291,27 @@ def test_more_workers_than_the_machine_bears_are_refused_with_the_arithmetic(lab
     plan = Watch(paths.folder).quick().plan
     assert "cores" in living.beyond(plan, asked(num_workers=64), paths.folder)
     assert living.beyond(plan, asked(num_workers=1), paths.folder) == ""
+
+
+# ---------------------------------------------------------------- the tuner
+
+
+def test_the_tuner_finds_the_workers_that_are_enough_and_auto_learns_of_it(lab: Laboratory) -> None:
+    paths, ended = finish(lab, test_of(fake_plan(), {}, kind="tune"))
+    assert ended.outcome == "finished", ended.text
+    assert ended.knobs is not None
+    assert int(ended.knobs["num_workers"]) >= 2, "12 ms of loading, 4 ms of computing: three are enough"
+    plan = Watch(paths.folder).quick().plan
+    lines = tuning.ranking(paths, plan)
+    assert lines
+    assert "measured" in lines[0]
+    assert any("by the model" in line for line in lines)
+    assert (lab.logs / "tuned.toml").exists()
+    assert "[tuned.knobs]" in (lab.logs / "tuned.toml").read_text()
+
+
+def test_a_configuration_that_ran_out_of_memory_is_not_tried_again_nor_a_larger_one(lab: Laboratory) -> None:
+    plan = test_of(fake_plan(), {"in_order": False}, kind="tune")
+    paths, ended = finish(lab, plan)
+    assert ended.outcome == "failed"
+    assert len(visited(paths)) <= 2, [visit.name for visit in visited(paths)]

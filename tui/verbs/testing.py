@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import phases, plans, tested, trials
+from engine import phases, plans, tested, trials, tuning
 from engine.errors import UsageError
 from engine.experiment import Plan, Prepared
 from engine.knob import Value
@@ -19,6 +19,8 @@ from engine.watch import Watch
 from tui import phase_table
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow
+
+RANKED = 12
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -70,6 +72,8 @@ def _test(options: argparse.Namespace, plan: Plan) -> int:
         say()
         for line in phase_table.report(_found(state), state.plan, _best(state)):
             say(line)
+        for line in tuning.ranking(ExperimentPaths(folder), state.plan)[:RANKED]:
+            say(f"  {line}")
         print(folder)
     return code
 

@@ -111,6 +111,8 @@ def _disturbed(found: Sequence[PhaseResult]) -> list[str]:
         said.append(f"{fmt.plural(repeated, 'visit')} repeated because other processes disturbed them")
     if worst > DISTURBED_CORES:
         said.append(f"other processes used up to {worst:.1f} cores in what counts: on a quiet machine it may differ")
+    if held := max((one.use.foreign_vram or 0 for one in found), default=0):
+        said.append(f"other processes held {fmt.size(held)} of the GPU's memory, and perhaps its time")
     return said
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from engine.errors import UsageError
-from engine.experiment import Data
+from engine.experiment import Data, load
 from engine.training.data import phantom
 from engine.training.data.discover import find
 from engine.training.data.volumes import read_pair
+from tests.training.world import ROOT
 
 DATA = Data(source="phantom", subjects=8, shape=(32, 32, 32), seed=7)
 
@@ -54,6 +55,17 @@ def test_with_voxels_of_a_millimetre_lesions_span_the_whole_range_of_the_study()
     assert 200 <= sizes[0] < 220 and 280_000 < sizes[-1] <= 300_000
     logs = np.log(sizes)
     assert abs(np.median(logs) - (logs[0] + logs[-1]) / 2) < 0.1
+
+
+def test_the_quickstart_names_the_lesions_that_it_makes() -> None:
+    """In its file and in the README, to the thousand mm³."""
+    file = ROOT / "engine" / "experiments" / "quickstart.toml"
+    every = sorted(phantom.specs(load(file).data), key=lambda spec: spec.lesion_mm3)
+    voxels = [spec.lesion_voxels for spec in every]
+    assert f"{min(voxels):,} to {max(voxels):,} voxels" in file.read_text()
+    low, high = (round(spec.lesion_mm3, -3) for spec in (every[0], every[-1]))
+    assert f"{low:,.0f} to {high:,.0f} mm³" in file.read_text()
+    assert f"{low:,.0f} to {high:,.0f} mm³" in (ROOT / "README.md").read_text()
 
 
 def test_every_quarter_of_the_sizes_has_both_acquisitions() -> None:

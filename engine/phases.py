@@ -16,6 +16,9 @@ from engine.queueing import predict
 from engine.ratio import Ratio, ratio
 from engine.workload import fit
 
+# An interval from a third to three times says nothing.
+UNKNOWN = 9.0
+
 
 class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """One phase. `changed`: its knobs that differ from the first phase's. `verdict`: ok, faster, slower, not
@@ -272,11 +275,18 @@ def best(found: Sequence[PhaseResult], knobs: dict[str, Value] | None = None) ->
     return max(faster, key=lambda one: one.measured.samples_per_second if one.measured else -inf, default=tried[0])
 
 
+def ranged(found: Ratio) -> str:
+    """`×1.94 (1.27–2.96)`; a question mark where the interval is so wide that it says nothing."""
+    if not found.low or found.high > UNKNOWN * found.low:
+        return f"×{found.value:.2f} (?)"
+    return f"×{found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
+
+
 def effect(one: PhaseResult) -> str:
     """What a phase brought, in words."""
     if one.ratio is None:
         return one.text
-    value = f"×{one.ratio.value:.2f} (×{one.ratio.low:.2f}–{one.ratio.high:.2f})"
+    value = ranged(one.ratio)
     if one.verdict == "not distinguishable":
         return f"{value}: no difference that could be told from chance"
     if one.verdict == "unstable":

@@ -59,9 +59,12 @@ def _phase(request: launch.Request, base: Plan, one: Wanted) -> Phase:
     """A profile's or the launch's knobs, with the phase's own on top. Locks hold as in a launch."""
     settings: dict[str, Value] = check_all(one.knobs, one.where or one.name)
     name = one.profile or request.profile or base.experiment.profile
-    profile, _ = choose(
-        base.experiment, name, request.settings | settings, request.logs, base.device, request.override_locks
-    )
+    try:
+        profile, _ = choose(
+            base.experiment, name, request.settings | settings, request.logs, base.device, request.override_locks
+        )
+    except UsageError as error:
+        raise UsageError(f"phase {one.name!r}: {error}") from None
     return Phase(name=one.name, knobs=profile.knobs, why=one.why)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from engine.contention import DISTURBED_CORES
 from engine.experiment import Plan
 from engine.knob import Value
-from engine.phases import PhaseResult, best, effect, optimisation
+from engine.phases import PhaseResult, best, effect, optimisation, ranged
 from tui import format as fmt
 
 # A GPU's share, memory and the rest appear only where something was measured.
@@ -54,7 +54,7 @@ def _cells(one: PhaseResult) -> tuple[str, ...]:
         f"{use.gpu_util:.0f} %" if use.gpu_util is not None else fmt.DASH,
         fmt.size(use.ram_peak) if use.ram_peak else fmt.DASH,
         fmt.size(use.vram_reserved) if use.vram_reserved else fmt.DASH,
-        f"×{one.ratio.value:.2f} ({one.ratio.low:.2f}–{one.ratio.high:.2f})" if one.ratio is not None else fmt.DASH,
+        ranged(one.ratio) if one.ratio is not None else fmt.DASH,
         WORDS.get(one.verdict, one.verdict.replace("_", " ")),
     )
 
@@ -70,7 +70,7 @@ def _with_range(one: PhaseResult) -> str:
     half = (found.samples_high / found.samples_low) ** 0.5 - 1 if found.samples_low > 0 else float("inf")
     if half < 1:
         return f"{found.samples_per_second:.3g} ±{half:.0%}"
-    return f"{found.samples_per_second:.3g} ({found.samples_low:.2g}–{found.samples_high:.2g})"
+    return f"{found.samples_per_second:.3g} ±?"
 
 
 def lines(found: Sequence[PhaseResult]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.paths import cache_folder
+from engine.watch import Watch
 from tests.training.world import ROOT, build, result, start_for_real
 
 # Root may write everywhere; without this capability it is a user like any other.
@@ -58,6 +59,17 @@ def test_a_cache_that_cannot_be_written_is_said_before_anything_is_begun(
     assert "place/cache" in said
     assert "STEPTOP_CACHE" in said
     assert not (tmp_path / "logs" / "quickstart").exists()
+
+
+def test_a_folder_that_only_preparation_meets_ends_it_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "_data").mkdir(parents=True)
+    (tmp_path / "logs" / "_data").chmod(0o500)
+    code, _ = steptop(tmp_path, "run", "quickstart", "--wait")
+    assert code == 2
+    state = Watch(tmp_path / "logs" / "quickstart").poll()
+    assert state.verdict is not None
+    assert state.verdict.kind == "closed"
+    assert re.fullmatch(r"'.*/logs/_data/phantom-.*': Permission denied; give yourself the right .*", state.verdict.text)
 
 
 def test_a_cache_named_from_here_stays_here_wherever_the_processes_stand(

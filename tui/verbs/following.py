@@ -22,7 +22,7 @@ POLL_SECONDS = 0.5
 LINE_SECONDS = 5.0
 BAR = 24
 ENDED = ("finished", "stopped", "failed", "lost")
-BAD_INPUT = ("bad_data",)
+BAD_INPUT = ("bad_data", "usage", "closed")
 
 
 def follow(folder: Path, quiet: bool = False) -> int:

@@ -267,7 +267,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process of the run's tree. Bytes; `cpu` in cores. PSS shares pages out, USS counts only its own."""
+    """A process of the run's tree. Bytes; `cpu` in cores. PSS shares pages out, USS counts only its own; both without
+    the pages of files."""
 
     pid: int
     role: Literal["trainer", "worker", "other"] = "worker"

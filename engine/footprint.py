@@ -10,9 +10,10 @@ import msgspec
 
 from engine.events import PhaseEnded, Sample
 from engine.experiment import Plan
+from engine.filling import Filling
 from engine.knob import Value
 from engine.state import ExperimentState, RunState
-from engine.trend import memory_trend
+from engine.trend import Trend, memory_trend
 
 # A prepared volume as a sample holds it: image in float32, label in uint8.
 BYTES_PER_VOXEL = 5
@@ -116,7 +117,7 @@ def footprint(
         device="cuda" if run and run.begin and run.begin.device.startswith("cuda") else "cpu",
         parameters=run.begin.parameters if run and run.begin else 0,
         loader=_loader(state.samples, knobs) or _of_phases(phases),
-        growth=memory_trend(state.samples).bytes_per_hour,
+        growth=trend_of(state).bytes_per_hour,
         hours=hours,
         ram_free=newest.ram_available + own if newest and newest.ram_total else None,
         shm_free=newest.shm_total - newest.shm_used + waiting if newest and newest.shm_total else None,
@@ -127,11 +128,50 @@ def footprint(
     )
 
 
+def trend_of(state: ExperimentState) -> Trend:
+    """Whether its memory grows, and how long it can."""
+    return memory_trend(state.samples, filling_of(state))
+
+
 def knobs_now(state: ExperimentState) -> dict[str, Value]:
     """What the present run runs with: the plan's profile, or what took its place in the living training."""
     run = state.run
     changed = run.tested[-1].knobs if run is not None and run.tested else {}
     return {**state.plan.profile.knobs, **changed}
+
+
+def filling_of(state: ExperimentState) -> Filling | None:
+    """Of a training whose workers keep what they load (knob cache = ram); None for any other, or before its pace is
+    known."""
+    run, prepared = state.run, state.prepared
+    knobs = knobs_now(state)
+    if run is None or run.begin is None or prepared is None or knobs["cache"] != "ram" or not run.steps_per_epoch:
+        return None
+    split = next((split for split in prepared.splits if split.fold == run.key.fold), None)
+    if split is None or not split.train:
+        return None
+    # Workers that begin anew have nothing yet: after a resume, and with a profile taken up since.
+    began = max(run.begin.resumed_from_step, run.tested[-1].step if run.tested else 0)
+    a_step = int(knobs["batch_size"]) * int(knobs["accumulate_steps"])
+    steps_a_pass = len(split.train) / a_step
+    epoch_steps = run.epoch_seconds / run.steps_per_epoch if run.epoch_seconds else 0.0
+    seconds = epoch_steps or (run.pace.seconds / run.pace.steps if run.pace.steps else 0.0)
+    if seconds <= 0:
+        return None
+    workers = max(1, int(knobs["num_workers"]))
+    # What is loaded ahead is kept already.
+    ahead = in_flight(knobs, 1) / a_step
+    passes = (max(0, run.step - began) + ahead) / steps_a_pass
+    if int(knobs["num_workers"]) and not knobs["persistent_workers"]:
+        # New workers every epoch: they never keep more than what they are dealt in one.
+        workers, passes = 1, run.step_in_epoch / steps_a_pass
+    return Filling(
+        volumes=len(split.train),
+        each=sample_bytes(state.plan),
+        workers=workers,
+        passes=passes,
+        pass_seconds=seconds * steps_a_pass,
+    )
 
 
 def _loader(samples: Sequence[Sample], knobs: Mapping[str, Value]) -> Loader | None:

@@ -143,7 +143,11 @@ def role_of(pid: int, trainers: list[int]) -> Role:
 
 
 def smaps(pid: int) -> tuple[int, int, int] | None:
-    """RSS, PSS, USS of a process in bytes; None if it is gone or another user's."""
+    """RSS, PSS, USS of a process in bytes; None if it is gone or another user's.
+
+    Files are left out of PSS and USS: prepared volumes are mapped, and of those the kernel takes pages back as soon as
+    memory is short, so they are no more used up than the rest of its cache.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
@@ -151,8 +155,10 @@ def smaps(pid: int) -> tuple[int, int, int] | None:
     kib = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:] if line.endswith("kB")}
     if not kib:
         return None
-    uss = kib.get("Private_Clean", 0) + kib.get("Private_Dirty", 0) + kib.get("Private_Hugetlb", 0)
-    return kib.get("Rss", 0) * 1024, kib.get("Pss", 0) * 1024, uss * 1024
+    pss = kib["Pss_Anon"] + kib.get("Pss_Shmem", 0) if "Pss_Anon" in kib else kib.get("Pss", 0)
+    # Pages that a process has written to; a file's, but for one written this minute, are clean.
+    uss = kib.get("Private_Dirty", 0) + kib.get("Private_Hugetlb", 0)
+    return kib.get("Rss", 0) * 1024, pss * 1024, uss * 1024
 
 
 def _space(folder: Path) -> tuple[int, int]:

@@ -6,9 +6,9 @@ import msgspec
 
 from engine.bottleneck import Bottleneck, bottleneck
 from engine.events import Gpu, Verdict
+from engine.footprint import trend_of
 from engine.forecast import Estimate, Forecast, forecast
 from engine.state import ExperimentPhase, ExperimentState, RunState
-from engine.trend import memory_trend
 
 VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.
@@ -81,6 +81,7 @@ class MachineStatus(msgspec.Struct, frozen=True, kw_only=True):
     worker_bytes: float | None = None
     bytes_per_hour: float | None = None
     full_in_seconds: float | None = None
+    bytes_at_most: float | None = None
     gpus: tuple[Gpu, ...] = ()
     gpu_reason: str = ""
     at: float | None = None
@@ -178,7 +179,7 @@ def machine(state: ExperimentState) -> MachineStatus:
     """The newest reading, of when it is, and where memory is going."""
     if not state.samples:
         return MachineStatus()
-    sample, trend = state.samples[-1], memory_trend(state.samples)
+    sample, trend = state.samples[-1], trend_of(state)
     current = state.phase not in ENDED and state.now - sample.t <= OLD_SECONDS
     return MachineStatus(
         cores=sample.cores,
@@ -194,6 +195,7 @@ def machine(state: ExperimentState) -> MachineStatus:
         worker_bytes=trend.per_worker_bytes,
         bytes_per_hour=trend.bytes_per_hour if current else None,
         full_in_seconds=trend.full_in_seconds if current else None,
+        bytes_at_most=trend.at_most if current else None,
         gpus=sample.gpus,
         gpu_reason=sample.gpu_reason,
         at=sample.t or None,

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine.footprint import Footprint, Peak
+from engine.sizes import said as said
 
-GIB = 1 << 30
 Basis: TypeAlias = Literal["measured here", "modelled", "estimated", "unknown"]
 Verdict: TypeAlias = Literal["fits", "tight", "over", "unknown"]
 
@@ -36,15 +36,6 @@ class Part(msgspec.Struct, frozen=True):
         """So many of it: `4 workers × 7.0 GiB`."""
         text = f"{count} {noun}{'' if count == 1 else 's'} × {said(self.bytes)}{self.text}"
         return Part(f"{noun}s", text, count * self.low, count * self.bytes, count * self.high, self.basis)
-
-
-def said(count: float) -> str:
-    """Bytes in words: `7.0 GiB`, `41 MiB`, `0.5 MiB`."""
-    if abs(count) >= 0.95 * GIB:
-        value = count / GIB
-        return f"{value:.0f} GiB" if abs(value) >= 99.5 else f"{value:.1f} GiB"
-    value = count / (1 << 20)
-    return f"{value:.0f} MiB" if abs(value) >= 9.95 or not value else f"{value:.1f} MiB"
 
 
 def vram_parts(batch: int, known: Footprint) -> tuple[Part, ...]:

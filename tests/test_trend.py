@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from math import exp, log
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from engine.events import Sample, Worker
+from engine.filling import Filling
 from engine.trend import growth, memory_trend
 
 GIB = 1 << 30
@@ -112,3 +114,60 @@ def test_without_readings_or_workers_nothing_is_known() -> None:
 def test_any_points_give_growth_or_nothing(points: list[tuple[float, float]]) -> None:
     slope = growth(sorted(points))
     assert slope is None or 0 < slope < float("inf")
+
+
+def test_a_cache_that_fills_up_is_slowing_down_and_not_endless() -> None:
+    """An LRU of somebody's own dataset: nothing is known of its size, but it surely grows less and less."""
+    for seed in range(20):
+        rng = random.Random(seed)
+        filling = [GIB * (0.5 + 2 * (1 - exp(-i / 150)) + rng.gauss(0, 0.004)) for i in range(300)]
+        trend = memory_trend(samples(filling, repeat=5, available=10 * GIB))
+        assert trend.full_in_seconds is None and trend.bytes_per_hour is not None
+        assert trend.at_most is not None and 2 * GIB * exp(-2) < trend.at_most < 1.2 * GIB
+        assert trend.text.startswith("slowing down: at most ") and trend.text.endswith(" more, which fits")
+        # With less room than that may come it is dated all the same, early rather than late.
+        tight = memory_trend(samples(filling, repeat=5, available=int(0.2 * GIB)))
+        assert tight.full_in_seconds is not None and tight.full_in_seconds < 150 * 2 * log(1 / (1 - 0.2 / (2 * exp(-2)))) * 1.1
+
+
+def test_growth_that_does_not_slow_down_is_never_said_to() -> None:
+    for seed in range(100):
+        trend = memory_trend(samples(growing(seed, 300, 2 * GIB), repeat=5))
+        assert trend.full_in_seconds is not None and trend.text == ""
+
+
+FILLINGS = st.builds(
+    Filling, volumes=st.integers(1, 2000), each=st.integers(1, 1 << 28), workers=st.integers(1, 64), passes=st.floats(0, 40),
+    pass_seconds=st.floats(0.1, 1e5),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(FILLINGS, st.floats(1, 1e13), st.floats(0.1, 1.5), st.sampled_from([0.0, 1.0, 1e6]))
+def test_a_cache_is_full_when_every_worker_has_everything(filling: Filling, room: float, factor: float, other: float) -> None:
+    assert 0 <= filling.held(filling.passes) <= filling.most * 1.000001
+    assert filling.held(filling.passes) <= filling.held(filling.passes + 0.3) + 1
+    until = filling.seconds_until(room, factor, other)
+    if room > factor * filling.to_come * 1.001 and not other:
+        assert until is None
+    elif until is not None:
+        later = factor * (filling.held(filling.passes + until / filling.pass_seconds) - filling.held(filling.passes))
+        assert later + other * until == pytest.approx(room, rel=0.02, abs=filling.each)
+
+
+def test_what_workers_have_follows_from_how_epochs_are_dealt_out() -> None:
+    """Against dealing for real: 150 volumes, 4 workers."""
+    rng, have = random.Random(1), [set() for _ in range(4)]  # type: ignore[var-annotated]
+    for epoch in range(6):
+        order = rng.sample(range(150), 150)
+        for place, volume in enumerate(order):
+            have[place % 4].add(volume)
+        told = Filling(volumes=150, each=1, workers=4, passes=epoch + 1, pass_seconds=1).held(epoch + 1)
+        assert sum(map(len, have)) == pytest.approx(told, rel=0.05)
+
+
+def test_growth_beside_a_cache_has_no_end() -> None:
+    """Volumes explain a tenth of it."""
+    filling = Filling(volumes=100, each=GIB // 1000, workers=1, passes=0.9, pass_seconds=600)
+    trend = memory_trend(samples(growing(1, 300, 6 * GIB), repeat=5), filling)
+    assert trend.full_in_seconds == pytest.approx(40 / 5.5 * 3600, rel=0.2) and (trend.at_most, trend.text) == (None, "")

@@ -10,9 +10,9 @@ from typing import Protocol
 from engine.advice import Advice, advice
 from engine.bottleneck import bottleneck
 from engine.errors import UsageError
+from engine.footprint import trend_of
 from engine.forecast import forecast
 from engine.state import ExperimentState
-from engine.trend import memory_trend
 from tui.messages import Post, SourceFailed, StateChanged, View
 
 # After the quick look the screen is given this long to be drawn before the whole journals are read.
@@ -31,7 +31,7 @@ class Source(Protocol):
 
 def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
     """`state` with everything that follows from it; `advised` as in engine.bottleneck."""
-    return View(state, forecast(state), bottleneck(state, advised), memory_trend(state.samples))
+    return View(state, forecast(state), bottleneck(state, advised), trend_of(state))
 
 
 class Adviser:

@@ -241,6 +241,8 @@ def _workers(view: View, sample: Sample, old: bool = False) -> Line:
             ("  full in ", "label"),
             (duration(trend.full_in_seconds), "alarm" if trend.full_in_seconds < 86_400 else "text"),
         ]
+    elif slope is not None and trend.at_most is not None:
+        line += [("  at most ", "label"), (size(trend.at_most), "number"), (" more", "label")]
     return line
 
 
@@ -284,9 +286,9 @@ class MachinePanel(Panel):
     HELP = (
         "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not "
         "how hard.\n"
-        "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners); the "
-        "arrow is the slope, 'full in' when free memory ends at that slope. shm: /dev/shm, through which workers pass "
-        "batches.\n"
+        "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners, without "
+        "files); the arrow is the slope, 'full in' when free memory ends at that slope, 'at most' what a cache that "
+        "fills up still takes. shm: /dev/shm, through which workers pass batches.\n"
         "After the end, or when no reading came for ten seconds: what the last one said, its time in the title; a dash "
         "for processes."
     )

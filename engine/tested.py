@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from engine.contention import disturbed
 from engine.events import Sample, Use
 from engine.measure import Measurement
-from engine.phases import PhaseResult, of_lines, verdict_of
+from engine.phases import PhaseResult, extrapolated, of_lines, verdict_of
+from engine.queueing import predict
 from engine.ratio import ratio
 from engine.state import ExperimentState, Tested
+from engine.workload import fit
 
 
 def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
@@ -19,10 +21,11 @@ def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
     verdict is `unstable`.
     """
     run = state.run
-    if run is None:
+    if run is None or not run.tested:
         return ()
     found: list[PhaseResult] = []
     base: Measurement | None = None
+    probes: list[Measurement] = []
     ends = [*(one.t for one in run.tested[1:]), float("inf")]
     spoilt = ""
     for number, (one, end) in enumerate(zip(run.tested, ends, strict=True)):
@@ -36,6 +39,8 @@ def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
         if spoilt and measured is not None:
             verdict, text = "unstable", spoilt
         first = run.tested[0].knobs
+        low, high, basis = _expected(state, probes, one) if number else (None, None, "")
+        probes += [measured] if measured is not None else []
         found.append(
             PhaseResult(
                 number=number,
@@ -46,12 +51,29 @@ def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
                 verdict=verdict,
                 text=text,
                 ratio=compared,
+                low=low,
+                high=high,
+                basis=basis,
+                seconds=extrapolated(state.plan, state.prepared, one.knobs, measured) if measured is not None else {},
                 rounds=1,
                 use=Use(foreign_cores=foreign),
                 swap_seconds=one.seconds or None,
             )
         )
     return tuple(found)
+
+
+def _expected(
+    state: ExperimentState, probes: Sequence[Measurement], one: Tested
+) -> tuple[float | None, float | None, str]:
+    """Samples per second (90 % range) that what was measured before let expect of it, and the basis."""
+    if not state.samples:
+        return None, None, ""
+    try:
+        low, high = predict(fit(probes, state.samples[-1].cores), one.knobs).samples_range
+    except ValueError:
+        return None, None, ""
+    return low, high, f"modelled from {sum(probe.steps for probe in probes):,} steps measured before"
 
 
 def others(samples: Sequence[Sample], one: Tested, end: float) -> float | None:

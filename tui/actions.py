@@ -121,14 +121,41 @@ COMMANDS: tuple[Command, ...] = (
         3,
         lambda s: s.view is not None,
     ),
-    Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 6),
+    Command(
+        "phases",
+        "c",
+        "Compare profiles",
+        "What each profile brought, with its interval; accept or roll back.",
+        "compare",
+        4,
+        lambda s: s.view is not None,
+    ),
+    Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 9),
+    Command(
+        "next_phase",
+        "n",
+        "Next phase",
+        "Shows it; n once more, and the training takes it up.",
+        "next",
+        8,
+        lambda s: s.going and s.state is not None and s.state.plan.test is None,
+        True,
+    ),
+    Command(
+        "test_profiles",
+        "b",
+        "Test its profiles",
+        "A short test of its profiles, in a folder of its own.",
+        when=lambda s: s.view is not None and not s.recording,
+        writes=True,
+    ),
     Command(
         "launch",
-        "n",
+        "N",
         "Launch an experiment",
         "Choose experiment, profile, folds, data; see when it would end.",
         "new",
-        7,
+        10,
         writes=True,
     ),
     Command(
@@ -186,7 +213,11 @@ def bar_text(command: Command, situation: Situation) -> str:
     if command.action == "stop_after_run" and state is not None:
         if runs_stopped_here(state):
             return "cancel the stop"
+        if state.plan.test is not None:
+            return "stop after this visit"
         return f"stop after run {state.current + 1}" if state.current is not None else "stop before a run"
+    if command.action == "quit" and state is not None and state.plan.test is not None and situation.going:
+        return "quit (the test goes on)"
     if command.action == "quit" and (not situation.going or _stopping_now(situation)):
         return "quit"
     if command.action == "enlarge_focused":

@@ -301,9 +301,9 @@ class SteptopApp(Profiling):
         from tui.screens.launch import LaunchScreen
 
         if not isinstance(self.screen, LaunchScreen):
-            self.push_screen(LaunchScreen(self.logs), self._launched)
+            self.push_screen(LaunchScreen(self.logs), self.launched)
 
-    def _launched(self, folder: Path | None) -> None:
+    def launched(self, folder: Path | None) -> None:
         if folder is not None:
             self.watch_folder(folder)
 

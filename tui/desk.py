@@ -160,7 +160,7 @@ def asked_words(asked: Asked, state: ExperimentState | None) -> tuple[str, str]:
     if taken is not None and asked.id and taken.id == asked.id:
         if taken.error:
             return f"profile {asked.name} was not taken up: {taken.error}", "alarm"
-        return f"the training goes on with {asked.name} since step {count(taken.step + 1)}; c compares", "good"
+        return f"the training goes on with {asked.name} since step {count(taken.step + 1)}", "good"
     if asked.answer is None:
         return f"profile {asked.name} is asked for …", "label"
     if not asked.answer.accepted:

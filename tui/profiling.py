@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual import work
 from textual.app import App
 from textual.reactive import reactive
 from textual.worker import get_current_worker
 
-from engine import control, launch
+from engine import control, launch, trials
 from engine.errors import UsageError
+from engine.experiment import Plan
+from engine.knob import Value
+from engine.launch import Request
 from engine.paths import ExperimentPaths
 from tui.messages import ApplyProfile, Asked, View
 
 if TYPE_CHECKING:
     from tui.actions import Situation
     from tui.draft import Draft
+    from tui.screens.phases import PhasesScreen
 
 BY = "the dashboard"
+TEST_ALL = "test all profiles, in turns"
 # The supervisor looks five times a second; one that has not answered by then may be on a slow disk, and does later.
 ANSWER_SECONDS, LOOK_SECONDS = 15.0, 0.1
+
+
+def settings_for(plan: Plan, knobs: dict[str, Value]) -> dict[str, Value]:
+    """What must be set on top of the experiment's own profile to train with `knobs`."""
+    try:
+        own = launch.plan_for(Request(experiment=plan.experiment_name, logs=Path(), data=Path(plan.data_dir or ".")))
+    except UsageError:
+        return knobs
+    held = own.profile.knobs
+    return {name: value for name, value in knobs.items() if value != held.get(name, value)}
+
+
+def device_words(plan: Plan) -> str:
+    """As the launch dialog takes it."""
+    return "" if plan.device == "auto" else plan.device
 
 
 class Profiling(App[None]):
@@ -60,6 +82,61 @@ class Profiling(App[None]):
                 drafts[folder] = draft
 
         self.push_screen(editor.data_bind(Profiling.view, Profiling.asked), left)
+
+    def action_phases(self) -> None:
+        from tui.screens.phases import PhasesScreen
+
+        if self.view is None or isinstance(self.screen, PhasesScreen):
+            return
+        screen = PhasesScreen(self.logs, recording=self.situation.recording, readonly=self.situation.readonly)
+        self.push_screen(screen.data_bind(Profiling.view, Profiling.asked))
+
+    def action_next_phase(self) -> None:
+        """Shown before it is done: the comparison says what the next profile is and what is expected of it."""
+        self.action_phases()
+
+    def action_test_profiles(self) -> None:
+        """The launch dialog with this experiment, and a test of its profiles chosen."""
+        from tui.launching import Preset
+        from tui.screens.launch import LaunchScreen
+
+        if self.view is None or isinstance(self.screen, LaunchScreen):
+            return
+        plan = self.view.state.plan
+        preset = Preset(plan.experiment_name, data=plan.data_dir, device=device_words(plan), task=TEST_ALL)
+        self.push_screen(LaunchScreen(self.logs, preset), self.launched)
+
+    def on_phases_screen_launch(self, message: PhasesScreen.Launch) -> None:
+        """Train with what a test found, or test the same once more."""
+        from tui.launching import Preset
+        from tui.screens.launch import LaunchScreen
+
+        plan = message.plan
+        if message.knobs is None:
+            self.again(plan)
+            return
+        settings = settings_for(plan, message.knobs)
+        preset = Preset(plan.experiment_name, data=plan.data_dir, device=device_words(plan), settings=settings)
+        self.push_screen(LaunchScreen(self.logs, preset), self.launched)
+
+    @work(thread=True, exclusive=True, group="again")
+    def again(self, plan: Plan) -> None:
+        """The same test, in a folder of its own."""
+        fresh = msgspec.structs.replace(plan, created=time.time())
+        try:
+            folder = trials.start(Request(experiment=plan.experiment_name, logs=self.logs), fresh)
+        except (UsageError, OSError, SubprocessError) as error:
+            self.call_from_thread(self.say, str(error), "error")
+            return
+        self.call_from_thread(self.launched, folder)
+
+    def launched(self, folder: Path | None) -> None:
+        """What was launched is looked at."""
+        raise NotImplementedError
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """A short notice."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------ requests
 

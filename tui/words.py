@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.events import PhaseBegun, PhaseEnded
 from engine.state import ExperimentState, RunState
 from tui import glyphs
 from tui.format import clock, plural, whole
@@ -65,6 +66,8 @@ def state_word(state: ExperimentState) -> Word:
         text = doing if state.phase == "running" or runs_stopped_here(state) else f"stopping · {doing}"
     elif state.phase == "stopping" and runs_stopped_here(state):
         text = "training"
+    if state.plan.test is not None and text == "training":
+        text = "measuring"
     return Word(symbol, text, role)
 
 
@@ -108,10 +111,26 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
         since = state.now - run.activity_since
         ago = f" · for {whole(since)}" if run.activity_since and 2 <= since < 1e6 else ""
         return f"{activity_word(activity)}{items}{ago}", run.activity_done / total if total else None, "text"
+    if state.plan.test is not None:
+        return _visiting(state), None, "text"
     return "training", None, "text"
 
 
+def _visiting(state: ExperimentState) -> str:
+    """What a test of profiles does at this moment."""
+    begun = state.visits[-1] if state.visits else None
+    if not isinstance(begun, PhaseBegun):
+        return "between two phases" if begun is not None else "no phase has begun"
+    return {
+        "resident": "the same batch again and again: computing alone",
+        "load": "loading alone: batches are thrown away",
+    }.get(begun.mode, f"measuring {begun.name}")
+
+
 def _ended(state: ExperimentState, run: RunState) -> tuple[str, None, str]:
+    if state.plan.test is not None:
+        done = sum(isinstance(visit, PhaseEnded) for visit in state.visits)
+        return f"{state.phase} after {plural(done, 'visit')}", None, "text"
     if state.phase in ENDED:
         return f"{state.phase} after {plural(run.step, 'step')} of run {(state.current or 0) + 1}", None, "text"
     onward = "the next one starts" if run.phase == "finished" else "it is taken up again"
@@ -128,10 +147,14 @@ def pending_stop(view: View) -> str:
         asked = " (asked, not taken up yet)" if stop.phase == "requested" else ""
         if stop.mode == "force":
             return f"is being ended by force{asked}"
+        if stop.mode == "now" and state.plan.test is not None:
+            return f"finishes its step and ends; this visit does not count{asked}"
         if stop.mode == "now":
             return f"finishes its step, writes a checkpoint and ends{asked}"
         if state.phase == "preparing" or state.run is None:
             return f"stops before a run starts{asked}"
+        if state.plan.test is not None:
+            return f"stops after this visit{asked}"
         at = view.forecast.stop_here.at
         return f"stops after run {number}{f', {clock(at, state.now)}' if at else ''}{asked}"
     if state.stop_after_runs:

@@ -31,6 +31,12 @@ class Question(NamedTuple):
 def stop_now_question(view: View) -> Question:
     state, run = view.state, view.state.run
     name = state.plan.name
+    if state.plan.test is not None and run is not None:
+        return Question(
+            f"Stop {name} now?",
+            "The visit under way does not count; what was measured before it is kept. Resume (r) goes on from there.",
+            "Stop now",
+        )
     if state.phase == "preparing" or run is None:
         return Question(f"Stop {name} now?", "Volumes that are prepared are kept. Resume (r) goes on.", "Stop now")
     step = f"step {count(run.step + 1)}" if run.step else "its first step"
@@ -47,6 +53,9 @@ def force_question(view: View) -> Question:
     """Names what is lost: the steps behind the newest checkpoint, and how long they took."""
     state, run = view.state, view.state.run
     name = state.plan.name
+    if state.plan.test is not None:
+        what = "The visit under way does not count; what was measured before it is kept."
+        return Question(f"End {name} by force?", what, "End by force")
     if run is None or not run.step:
         return Question(f"End {name} by force?", "No step has been trained yet: nothing is lost.", "End by force")
     kept = run.checkpoint if run.checkpoint is not None and not run.checkpoint.error else None
@@ -82,6 +91,16 @@ def locks_question(plan: Plan, locked: Sequence[Change]) -> Question:
         f"Override {'a lock' if len(locked) == 1 else f'{len(locked)} locks'} of {plan.experiment_name}?",
         "\n".join([*said, "The override is recorded in the plan and the journal, for this run and those that follow."]),
         "Override",
+    )
+
+
+def gate_question(name: str, change: str, why: str) -> Question:
+    """The next phase, although the last one tells little."""
+    return Question(
+        f"Go on with {name} all the same?",
+        f"{why[0].upper()}{why[1:]}. What the next one brings could not be told from it.\nNext: {change}.\n"
+        "To let it be measured first, cancel and wait for more steps.",
+        "Go on",
     )
 
 

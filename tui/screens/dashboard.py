@@ -22,6 +22,7 @@ from tui.widgets.header import Header
 from tui.widgets.keybar import KeyBar
 from tui.widgets.machine import MachinePanel
 from tui.widgets.panel import Panel
+from tui.widgets.phaselist import PhasesPanel
 from tui.widgets.plots import DicePlot, LossPlot, Plot, StepTimePlot, curve_names
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.runs import RunsPanel
@@ -71,11 +72,14 @@ class Dashboard(Screen[None]):
                 yield LossPlot(id="loss").data_bind(Dashboard.view)
                 yield DicePlot(id="dice").data_bind(Dashboard.view)
                 yield RunsPanel(id="runs").data_bind(Dashboard.view)
+                yield PhasesPanel(id="phases").data_bind(Dashboard.view)
             yield EventsPanel(id="events").data_bind(Dashboard.view)
         yield Small(id="small").data_bind(Dashboard.view)
         yield KeyBar().data_bind(Dashboard.situation)
 
     def watch_view(self, view: View | None) -> None:
+        if view is not None:
+            self.set_class(view.state.plan.test is not None, "-test")
         self._situate(view)
 
     def _situate(self, view: View | None) -> None:
@@ -107,7 +111,7 @@ class Dashboard(Screen[None]):
 
     def action_focus_panel(self, number: int) -> None:
         for panel in self.query(Panel):
-            if number == panel.NUMBER:
+            if number == panel.NUMBER and panel.display:
                 if self.maximized is not None:
                     self.minimize()
                 panel.focus(scroll_visible=False)

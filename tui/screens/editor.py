@@ -34,13 +34,13 @@ from tui.desk import (
 )
 from tui.draft import Draft
 from tui.messages import ApplyProfile, Asked, View
-from tui.plain import plain, wrapped
+from tui.plain import plain
 from tui.screens.confirm import Confirm, locks_question
 from tui.screens.help import HelpScreen
 from tui.screens.saveas import SaveAs
 from tui.widgets.knobnote import KnobNote
 from tui.widgets.knobs import GROUPED, KnobList
-from tui.widgets.oneline import Written, keys_line
+from tui.widgets.oneline import Remark, Written, keys_line
 from tui.widgets.outcome import OutcomePanel
 from tui.widgets.panel import Panel
 
@@ -110,11 +110,14 @@ class EditorScreen(ModalScreen[Draft | None]):
         launching: bool = False,
         recording: bool = False,
         readonly: bool = False,
+        view: View | None = None,
     ) -> None:
         """`draft`: what was edited before."""
         super().__init__()
+        self.set_reactive(EditorScreen.view, view)
         self._plan = plan
         self._logs = logs
+        self._answered = ("", "")
         self._launching, self._recording, self._readonly = launching, recording, readonly
         self._machine = cores.machine()
         self._shelf: tuple[Candidate, ...] = ()
@@ -127,7 +130,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     def compose(self) -> ComposeResult:
         yield Written(id="editor-title")
-        yield Written(vanishes=True, id="editor-remark")
+        yield Remark(id="editor-remark")
         with Horizontal(id="editor-top"):
             yield KnobList(id="knobs").data_bind(EditorScreen.desk)
             yield OutcomePanel(id="outcome").data_bind(EditorScreen.desk)
@@ -160,16 +163,16 @@ class EditorScreen(ModalScreen[Draft | None]):
         self.watch_asked(self.asked)
 
     def watch_asked(self, asked: Asked | None) -> None:
+        """Said once: what was remarked meanwhile stays until there is more to say of the request."""
         if asked is not None:
-            self._remark(*asked_words(asked, self.view.state if self.view is not None else None))
+            words = asked_words(asked, self.view.state if self.view is not None else None)
+            if words != self._answered:
+                self._answered = words
+                self._remark(*words)
 
     def _remark(self, text: str, role: str = "label") -> None:
-        """Below the title; '' takes it away."""
         if self.is_mounted:
-            lines = wrapped(text, max(20, self.app.size.width - 4), 5)
-            first = " ! " if role == "alarm" else "   "
-            said = [[("   " if at else first, role), (line, role)] for at, line in enumerate(lines)]
-            self.query_one("#editor-remark", Written).write(said)
+            self.query_one(Remark).say(text, role)
 
     @property
     def _taker(self) -> tuple[Taker, str]:
@@ -251,6 +254,7 @@ class EditorScreen(ModalScreen[Draft | None]):
         """What was said of an earlier request is no longer about this draft."""
         self._draft, self._entry, self._problem = draft, None, ""
         self.set_reactive(EditorScreen.asked, None)
+        self._answered = ("", "")
         self._remark("")
         self._show()
 
@@ -281,9 +285,8 @@ class EditorScreen(ModalScreen[Draft | None]):
         desk = self.desk
         if desk is None:
             return
-        if self._launching:
-            self.dismiss(self._draft)
-        elif why := why_not_applied(desk):
+        why = "" if self._launching else why_not_applied(desk)
+        if why:
             self._remark(why, "alarm")
         elif desk.after.locked:
             question = locks_question(desk.plan, desk.after.locked)
@@ -292,7 +295,10 @@ class EditorScreen(ModalScreen[Draft | None]):
             self._apply(override=False)
 
     def _apply(self, override: bool) -> None:
-        self.post_message(ApplyProfile(self.profile_name, self._draft.knobs, override))
+        if self._launching:
+            self.dismiss(self._draft)
+        else:
+            self.post_message(ApplyProfile(self.profile_name, self._draft.knobs, override))
 
     @property
     def profile_name(self) -> str:

@@ -1,14 +1,15 @@
-"""The launch dialog: what to train and how, what would be trained and when it would end, then go."""
+"""The launch dialog: what to train or test and how, what would be done and when it would end, then go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import SubprocessError
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+import msgspec
 from textual import work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -16,12 +17,13 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Label, Select, Static
 
-from engine import catalog, launch
+from engine import catalog, launch, trials
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.forecast import Forecast
+from engine.knob import shown
 from engine.launch import Request
-from tui.format import duration, margin, plural
+from engine.state import new_experiment
+from tui.draft import Draft, draft_of
+from tui.launching import FIELDS, Preset, Task, expectation, number_of, planned, request_from, summary, tasks
 from tui.plain import plain
 
 # Typing is followed by a look at what was typed, not every letter of it.
@@ -29,75 +31,12 @@ SETTLE_SECONDS = 0.4
 FIRST = "quickstart"
 
 
-class Field(NamedTuple):
-    """One line of text in the dialog."""
-
-    name: str
-    label: str
-    hint: str
-
-
-FIELDS = (
-    Field("data", "data", "a BIDS-like tree, or a folder of image/label NIfTI; quickstart makes its own"),
-    Field("folds", "folds", "all; or some, as 0,2"),
-    Field("restarts", "restarts", "as the experiment says"),
-    Field("epochs", "epochs", "as the experiment says"),
-    Field("device", "devices", "auto; cpu, or a GPU's number"),
-    Field("stop_after_runs", "stop after", "all runs; or a number of runs, as 1"),
-    Field("name", "name", "the folder's name, if another than the experiment's"),
-)
-
-
-def request_from(values: Mapping[str, str], logs: Path) -> Request:
-    """The launch that was typed. Raises UsageError naming the field."""
-    folds = None
-    if values.get("folds"):
-        try:
-            folds = tuple(int(word) for word in values["folds"].replace(" ", ",").split(",") if word)
-        except ValueError:
-            raise UsageError(f"folds {values['folds']!r}: write fold numbers with commas, as 0,2") from None
-    return Request(
-        experiment=values["experiment"],
-        logs=logs,
-        profile=values.get("profile") or None,
-        name=values.get("name") or None,
-        data=Path(values["data"]) if values.get("data") else None,
-        folds=folds,
-        restarts=_number(values, "restarts"),
-        epochs=_number(values, "epochs"),
-        device=values.get("device") or None,
-        stop_after_runs=_number(values, "stop_after_runs") or 0,
-    )
-
-
-def _number(values: Mapping[str, str], name: str) -> int | None:
-    text = values.get(name, "")
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"{name.replace('_', ' ')} {text!r}: it is a whole number") from None
-
-
-def summary(plan: Plan) -> str:
-    """What would be trained."""
-    folds, restarts = len({key.fold for key in plan.runs}), len({key.restart for key in plan.runs})
-    stop = f", stopping after {plural(plan.stop_after_runs, 'run')}" if plan.stop_after_runs else ""
+def disturbed(app: App[object]) -> str:
+    """Said where a training goes on that a test would disturb, and be disturbed by."""
+    going = bool(getattr(getattr(app, "situation", None), "going", False))
     return (
-        f"{plural(len(plan.runs), 'run')} ({plural(folds, 'fold')} × {plural(restarts, 'restart')}) of "
-        f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}, device {plan.device}{stop}"
+        "a training is under way here: each would slow the other, and phases that are disturbed repeat" if going else ""
     )
-
-
-def expectation(expected: Forecast | None) -> str:
-    """When it would end, if anything is known."""
-    if expected is None or expected.experiment.seconds is None:
-        return "How long it takes is not known yet: nothing of this kind has run here."
-    run, every = expected.run, expected.experiment
-    spread = margin(every.seconds, every.low, every.high)
-    one = f"a run {duration(run.seconds)}, " if run.seconds is not None else ""
-    return f"{one}all of it {duration(every.seconds)} {spread} · {every.basis}"
 
 
 class LaunchScreen(ModalScreen[Path | None]):
@@ -107,18 +46,27 @@ class LaunchScreen(ModalScreen[Path | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
         Binding("ctrl+s", "go", "launch", priority=True),
+        Binding("ctrl+e", "edit", "edit the profile", priority=True),
     ]
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, preset: Preset | None = None) -> None:
         super().__init__()
         self._logs = logs
+        self._preset = preset
+        self._tasks = tasks()
+        self._settings = dict(preset.settings) if preset is not None else {}
+        self._override = False
+        self._set_for = (preset.experiment, preset.profile) if preset is not None else ("", "")
         self._experiments = catalog.experiments()
         self._profiles = catalog.profiles()
         self._timer: Timer | None = None
         self._starting = False
 
     def compose(self) -> ComposeResult:
-        first = FIRST if FIRST in self._experiments else next(iter(self._experiments), None)
+        preset = self._preset or Preset("")
+        first = preset.experiment if preset.experiment in self._experiments else FIRST
+        if first not in self._experiments:
+            first = next(iter(self._experiments), "")
         with Vertical(classes="dialog wide-dialog"):
             yield Static(Content("Launch an experiment"), classes="dialog-title", markup=False)
             with VerticalScroll(classes="dialog-body"):
@@ -126,24 +74,38 @@ class LaunchScreen(ModalScreen[Path | None]):
                     yield Label("experiment", markup=False)
                     yield Select(
                         [(plain(e.name), e.name) for e in self._experiments.values()],
-                        value=first if first else Select.NULL,
-                        allow_blank=first is None,
+                        value=first or Select.NULL,
+                        allow_blank=not first,
                         id="experiment",
                         compact=True,
                     )
                 yield Static(id="title", markup=False)
                 with Horizontal(classes="field"):
+                    yield Label("do", markup=False)
+                    yield Select(
+                        [(plain(task.title), task.title) for task in self._tasks],
+                        value=preset.task,
+                        allow_blank=False,
+                        id="task",
+                        compact=True,
+                    )
+                with Horizontal(classes="field"):
                     yield Label("profile", markup=False)
                     yield Select(
                         [(plain(f"{e.name}  {e.title}"), e.name) for e in self._profiles.values()],
                         prompt="as the experiment says",
+                        value=preset.profile if preset.profile in self._profiles else Select.NULL,
                         id="profile",
                         compact=True,
                     )
+                with Horizontal(classes="field"):
+                    yield Label("knobs", markup=False)
+                    yield Static(id="settings", markup=False)
                 for field in FIELDS:
+                    value = {"data": preset.data, "device": preset.device}.get(field.name, "")
                     with Horizontal(classes="field"):
                         yield Label(field.label, markup=False)
-                        yield Input(placeholder=field.hint, id=field.name, compact=True)
+                        yield Input(value=value, placeholder=field.hint, id=field.name, compact=True)
             yield Static(id="expected", markup=False)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -160,6 +122,10 @@ class LaunchScreen(ModalScreen[Path | None]):
 
     def _changed(self) -> None:
         name = self._value("experiment")
+        if self._set_for != (name, self._value("profile")):
+            # What was edited was edited on top of another profile.
+            self._settings, self._override = {}, False
+        self._say_settings()
         entry = self._experiments.get(name)
         self.query_one("#title", Static).update(
             plain(entry.problem or entry.title if entry is not None else "no experiment file was found")
@@ -167,6 +133,47 @@ class LaunchScreen(ModalScreen[Path | None]):
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(SETTLE_SECONDS, self._expect)
+
+    def _say_settings(self) -> None:
+        said = ", ".join(f"{name} = {shown(value)}" for name, value in self._settings.items())
+        text = (
+            plain(f"{said} (ctrl+e edits)", "$number")
+            if said
+            else plain("as the profile says (ctrl+e edits)", "$faint")
+        )
+        self.query_one("#settings", Static).update(text)
+
+    def _wanted(self) -> Task:
+        chosen = self._value("task")
+        return next((task for task in self._tasks if task.title == chosen), self._tasks[0])
+
+    def _request(self, values: Mapping[str, str]) -> Request:
+        request = request_from(values, self._logs)
+        return msgspec.structs.replace(request, settings=dict(self._settings), override_locks=self._override)
+
+    def action_edit(self) -> None:
+        """The profile's knobs in the editor, on top of which what is changed becomes a setting."""
+        from tui.monitor import view_of
+        from tui.screens.editor import EditorScreen
+
+        values = self._values()
+        try:
+            plain_plan = launch.plan_for(request_from(values, self._logs))
+            draft = draft_of(plain_plan.profile.name, plain_plan.profile.knobs | self._settings)
+        except UsageError as error:
+            self._write(str(error), "$bad")
+            return
+        view = view_of(new_experiment(str(self._logs / plain_plan.name), plain_plan))
+
+        def edited(found: Draft | None) -> None:
+            if found is not None:
+                held, locks = plain_plan.profile.knobs, plain_plan.experiment.locks
+                self._settings = {name: value for name, value in found.knobs.items() if value != held.get(name)}
+                self._override = any(name in locks for name in self._settings)
+                self._set_for = (values["experiment"], values["profile"])
+                self._changed()
+
+        self.app.push_screen(EditorScreen(plain_plan, self._logs, draft=draft, launching=True, view=view), edited)
 
     def _value(self, name: str) -> str:
         widget = self.query_one(f"#{name}")
@@ -176,20 +183,27 @@ class LaunchScreen(ModalScreen[Path | None]):
         return "" if widget.value is Select.NULL else str(widget.value)
 
     def _values(self) -> dict[str, str]:
-        return {name: self._value(name) for name in ("experiment", "profile", *(field.name for field in FIELDS))}
+        return {
+            name: self._value(name) for name in ("experiment", "task", "profile", *(field.name for field in FIELDS))
+        }
 
     @work(thread=True, exclusive=True, group="expect")
     def _expect(self) -> None:
         """What these values would train, at once; when it would end, as soon as that is known."""
         values = self._values()
         try:
-            request = request_from(values, self._logs)
-            plan = launch.plan_for(request)
-            note = launch.folder_for(request, plan)[1]
+            request, task = self._request(values), self._wanted()
+            plan = planned(request, task, number_of(values, "steps") or 0)
+            note = "" if task.kind else launch.folder_for(request, plan)[1]
         except UsageError as error:
             self.app.call_from_thread(self._say, values, str(error), "$bad")
             return
         head = "\n".join(filter(None, (summary(plan), note)))
+        if task.kind:
+            self.app.call_from_thread(
+                self._say, values, "\n".join(filter(None, (head, disturbed(self.app)))), "$number"
+            )
+            return
         self.app.call_from_thread(self._say, values, f"{head}\nlooking for earlier runs of this kind …", "$label")
         try:
             text = expectation(launch.expect(request, plan))
@@ -227,7 +241,11 @@ class LaunchScreen(ModalScreen[Path | None]):
     @work(thread=True, exclusive=True, group="start")
     def _start(self, values: dict[str, str]) -> None:
         try:
-            folder = launch.start(request_from(values, self._logs))
+            request, task = self._request(values), self._wanted()
+            if task.kind:
+                folder = trials.start(request, planned(request, task, number_of(values, "steps") or 0))
+            else:
+                folder = launch.start(request)
         except launch.Running as running:
             folder = running.folder
         except (UsageError, OSError, SubprocessError) as error:

@@ -7,6 +7,7 @@ from tui.format import DASH, clock, margin, moment, percent, whole
 from tui.messages import View
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
+from tui.widgets.visiting import test_ended, visit_ends
 from tui.words import ENDED, ends_now, runs_stopped_here
 
 LABEL = 17
@@ -21,6 +22,8 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     """Four estimates and what they rest on; once it has ended, when and after how long."""
     if view.state.phase in ENDED:
         return ended_lines(view, width)
+    if view.state.plan.test is not None:
+        return visit_ends(view, width, height)
     state, expected = view.state, view.forecast
     whole_width, width = width, min(width, WIDEST)
     number = (state.current or 0) + 1
@@ -102,6 +105,8 @@ def ended_lines(view: View, width: int) -> list[Line]:
     """What the forecast became."""
     state, width = view.state, min(width, WIDEST)
     at = state.ended.t if state.ended is not None else max((run.ended for run in state.runs), default=0.0)
+    if state.plan.test is not None:
+        return test_ended(state, at, width)
     began = min((run.started for run in state.runs if run.started), default=0.0)
     lines: list[Line] = []
     if at:

@@ -9,7 +9,10 @@ from tui.plain import clipped
 from tui.recording import Recording
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Lines
+from tui.widgets.visiting import phase_words, standing_of
 from tui.words import state_word
+
+KINDS = {"bench": "test of one profile", "phases": "test of profiles", "tune": "tuner"}
 
 # From here on the header has room for the length of a recording and the day it was made.
 ROOMY = 110
@@ -30,8 +33,12 @@ def header_line(
     if marks:
         noted: Line = [(f"{marks}  ", "notice")]
         right = [*noted, *right] if width_of(left) + width_of(noted) + width_of(right) < width else noted
-    if state.current is not None and run is not None:
-        more: list[Line] = [
+    if state.plan.test is not None:
+        at = standing_of(view)
+        more: list[Line] = [[(f" {phase_words(at, 24)} ", "number")]] if at is not None else []
+        more.append([(f" {KINDS[state.plan.test.kind]}", "label")])
+    elif state.current is not None and run is not None:
+        more = [
             [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
             [
                 (" · fold ", "label"),
@@ -48,7 +55,7 @@ def header_line(
     device = device_words(state)
     for text, role, before in (
         (clipped(device, 28), "text", "device " if device == DASH else ""),
-        (clipped(state.plan.profile.name, 24), "text", "profile "),
+        (clipped(state.plan.profile.name, 24) if state.plan.test is None else "", "text", "profile "),
     ):
         part = [(before, "label"), (f"{text}   ", role)]
         if text and width_of(left) + width_of(right) + width_of(part) < width - 2:

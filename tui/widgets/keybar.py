@@ -10,19 +10,26 @@ from tui.actions import COMMANDS, Command, Situation, bar_key, bar_text
 from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
 
+# Commands of this rank and beyond go before a word of the others does.
+SPARE = 9
+
 
 def key_spans(situation: Situation, width: int) -> list[tuple[Command, Line]]:
-    """Commands in their order, as many as fit; the ones that matter most stay."""
+    """Commands in their order, as many as fit; the ones that matter most stay, and what quitting does not do."""
     items: list[tuple[Command, Line]] = []
     for command in COMMANDS:
         text = bar_text(command, situation) if command.possible(situation) else ""
         if text:
             items.append((command, [(f" {bar_key(command, situation)}", "key"), (f" {text} ", "text")]))
     while items and sum(width_of(line) for _, line in items) > width:
+        least = max(items, key=lambda item: item[0].rank)
+        if least[0].rank >= SPARE:
+            items.remove(least)
+            continue
         if any(command.action == "quit" and line[1][0] != " quit " for command, line in items):
             items = [(c, [line[0], (" quit ", "text")]) if c.action == "quit" else (c, line) for c, line in items]
             continue
-        items.remove(max(items, key=lambda item: item[0].rank))
+        items.remove(least)
     return items
 
 

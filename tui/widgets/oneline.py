@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual.reactive import reactive
 
+from tui.plain import wrapped
 from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
 
@@ -35,6 +36,21 @@ class Written(Lines):
 
     def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  it is cut
         return [list(line) for line in self.said]
+
+
+class Remark(Written):
+    """What became of what was asked for, below the title; not there while there is nothing to say."""
+
+    LINES = 5
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(vanishes=True, id=id)
+
+    def say(self, text: str, role: str = "label") -> None:
+        """'' takes it away."""
+        first = " ! " if role == "alarm" else "   "
+        lines = wrapped(text, max(20, self.app.size.width - 4), self.LINES)
+        self.write([[("   " if at else first, role), (line, role)] for at, line in enumerate(lines)])
 
 
 def keys_line(keys: Sequence[Key], width: int) -> Line:

@@ -8,6 +8,7 @@ from tui.messages import View
 from tui.widgets.details import run_details
 from tui.widgets.line import Line, bar, width_of
 from tui.widgets.panel import Panel
+from tui.widgets.visiting import expected_line, visit_rows
 from tui.words import ENDED, doing
 
 SPEED_WIDTH = 16
@@ -56,6 +57,8 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
         ("epoch", count(epoch), count(epochs), fraction_of_run(run)),
         ("runs", count(state.runs_finished), count(len(state.runs)), fraction_of_experiment(state)),
     ]
+    if state.plan.test is not None:
+        rows = visit_rows(view)
     # As wide as it will ever be: a number that grows moves nothing.
     after = max(len(r[2]) for r in rows)
     before = max(after, *(len(r[1]) for r in rows))
@@ -75,9 +78,9 @@ def progress_lines(view: View, width: int, height: int, calm: bool = False) -> l
                 (f" {unit}", "label"),
             ]
         )
-    lines.append(_now(view, width, fast[3], calm, height <= 4))
+    lines.append(_now(view, width, fast[3], calm, height <= 4 and state.plan.test is None))
     if height > 4:
-        lines.append(_learned(view, width))
+        lines.append(_learned(view, width) if state.plan.test is None else expected_line(state))
     if height >= ROOMY:
         lines += [[], *run_details(view)]
     return lines

@@ -1,0 +1,144 @@
+"""What the launch dialog knows: its fields, what can be done with an experiment, and how that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from engine import catalog, launch, plans, trials
+from engine.errors import UsageError
+from engine.experiment import Plan, Test
+from engine.forecast import Forecast
+from engine.knob import Value
+from engine.launch import Request
+from tui.format import duration, margin, plural
+
+# What can be done with an experiment: its name in the list, the kind of test ('' trains), and the plan of phases.
+TRAIN = "train it"
+
+
+class Task(NamedTuple):
+    """One line of the list of what to do."""
+
+    title: str
+    kind: Literal["", "bench", "phases", "tune"] = ""
+    plan: str = ""
+
+
+class Preset(NamedTuple):
+    """What the dialog begins with. `settings`: knobs on top of the profile; `task`: the title of a Task."""
+
+    experiment: str
+    profile: str = ""
+    data: str = ""
+    device: str = ""
+    task: str = TRAIN
+    settings: Mapping[str, Value] = {}
+
+
+class Field(NamedTuple):
+    """One line of text in the dialog."""
+
+    name: str
+    label: str
+    hint: str
+
+
+FIELDS = (
+    Field("data", "data", "a BIDS-like tree, or a folder of image/label NIfTI; quickstart makes its own"),
+    Field("folds", "folds", "all; or some, as 0,2"),
+    Field("restarts", "restarts", "as the experiment says"),
+    Field("epochs", "epochs", "as the experiment says"),
+    Field("device", "devices", "auto; cpu, or a GPU's number"),
+    Field("stop_after_runs", "stop after", "all runs; or a number of runs, as 1"),
+    Field("steps", "steps", "of a test, for each phase: as many as the precision needs"),
+    Field("name", "name", "the folder's name, if another than the experiment's"),
+)
+
+
+def request_from(values: Mapping[str, str], logs: Path) -> Request:
+    """The launch that was typed. Raises UsageError naming the field."""
+    folds = None
+    if values.get("folds"):
+        try:
+            folds = tuple(int(word) for word in values["folds"].replace(" ", ",").split(",") if word)
+        except ValueError:
+            raise UsageError(f"folds {values['folds']!r}: write fold numbers with commas, as 0,2") from None
+    return Request(
+        experiment=values["experiment"],
+        logs=logs,
+        profile=values.get("profile") or None,
+        name=values.get("name") or None,
+        data=Path(values["data"]) if values.get("data") else None,
+        folds=folds,
+        restarts=number_of(values, "restarts"),
+        epochs=number_of(values, "epochs"),
+        device=values.get("device") or None,
+        stop_after_runs=number_of(values, "stop_after_runs") or 0,
+    )
+
+
+def tasks() -> tuple[Task, ...]:
+    """Train, the kinds of tests, and a test for every plan of phases there is."""
+    named = (Task(f"test plan {name}", "phases", name) for name in catalog.files(plans.FOLDER))
+    return (
+        Task(TRAIN),
+        Task("test all profiles, in turns", "phases"),
+        *named,
+        Task("measure one profile, in parts", "bench"),
+        Task("look for the fastest profile", "tune"),
+    )
+
+
+def planned(request: Request, task: Task, steps: int) -> Plan:
+    """What the dialog would start. Raises UsageError."""
+    if not task.kind:
+        return launch.plan_for(request)
+    wanted = plans.named(task.plan)[1] if task.plan else ()
+    if task.kind == "phases" and not task.plan:
+        wanted = plans.of_profiles(request.profile or trials.first_profile(request))
+    return trials.plan_for(request, task.kind, wanted, steps=steps)
+
+
+def number_of(values: Mapping[str, str], name: str) -> int | None:
+    text = values.get(name, "")
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{name.replace('_', ' ')} {text!r}: it is a whole number") from None
+
+
+def summary(plan: Plan) -> str:
+    """What would be trained."""
+    if plan.test is not None:
+        return test_summary(plan, plan.test)
+    folds, restarts = len({key.fold for key in plan.runs}), len({key.restart for key in plan.runs})
+    stop = f", stopping after {plural(plan.stop_after_runs, 'run')}" if plan.stop_after_runs else ""
+    return (
+        f"{plural(len(plan.runs), 'run')} ({plural(folds, 'fold')} × {plural(restarts, 'restart')}) of "
+        f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}, device {plan.device}{stop}"
+    )
+
+
+def test_summary(plan: Plan, test: Test) -> str:
+    """What would be measured."""
+    steps = plural(test.steps, "step") if test.steps else "20 to 100 steps"
+    if test.kind == "bench":
+        return f"profile {test.phases[0].name}, then computing alone and loading alone, device {plan.device}"
+    if test.kind == "tune":
+        return f"from {test.phases[0].name} on, workers and prefetching within the limits, device {plan.device}"
+    names = ", ".join(phase.name for phase in test.phases)
+    return f"{plural(len(test.phases), 'phase')} of {steps} each, in turns: {names}"
+
+
+def expectation(expected: Forecast | None) -> str:
+    """When it would end, if anything is known."""
+    if expected is None or expected.experiment.seconds is None:
+        return "How long it takes is not known yet: nothing of this kind has run here."
+    run, every = expected.run, expected.experiment
+    spread = margin(every.seconds, every.low, every.high)
+    one = f"a run {duration(run.seconds)}, " if run.seconds is not None else ""
+    return f"{one}all of it {duration(every.seconds)} {spread} · {every.basis}"

@@ -283,7 +283,7 @@ _counted = {"visits": 0, "contaminated": 0}
 def quiet_report() -> str:
     """How quiet the machine was: what the figures above are worth."""
     visits, contaminated = _counted["visits"], _counted["contaminated"]
-    return f"{contaminated} of {visits} visits met other processes on more than {FOREIGN_CORES} of {CORES} cores; those were repeated where it says so"
+    return f"{contaminated} of {visits} visits met other processes on more than {FOREIGN_CORES} of {CORES} cores"
 
 
 def save(path: Path | None, figures: object) -> None:

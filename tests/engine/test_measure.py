@@ -34,7 +34,7 @@ def test_a_steady_test_is_its_mean_with_an_interval_around_it() -> None:
     steady = of(noisy(60))
     assert steady.stable
     assert steady.samples_per_second == pytest.approx(2.0, rel=0.02)
-    assert steady.samples_low < steady.samples_per_second < steady.samples_high < 1.05 * steady.samples_low
+    assert steady.samples_low < steady.samples_per_second < steady.samples_high < 1.07 * steady.samples_low
     assert steady.steps == 59 and steady.warmup_steps == 1
     assert steady.samples == 118 and steady.samples_per_step == 2
     assert mean(steady.blocks) == pytest.approx(steady.step_seconds / 2)
@@ -45,7 +45,7 @@ def test_waves_of_four_workers_are_judged_by_whole_waves() -> None:
     wave = of(seconds, 4)
     assert wave.block == 4 and wave.steps % 4 == 0
     assert wave.step_seconds == pytest.approx((67 + 3 * 22) / 4 / 1000, rel=0.02)
-    assert wave.samples_high < 1.04 * wave.samples_low  # step by step the CV is 0.6, wave by wave 0.02
+    assert wave.samples_high < 1.06 * wave.samples_low  # step by step the CV is 0.6, wave by wave 0.02
     assert wave.quick_seconds == pytest.approx(0.022, rel=0.1)
 
 

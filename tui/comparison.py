@@ -20,6 +20,21 @@ from tui.widgets.visiting import phase_words, standing_of
 from tui.words import state_word
 
 GATE_STEPS = 20
+HELP = (
+    ("↑ ↓  j k", "Choose a phase", "The panels below tell about it."),
+    (
+        "n",
+        "Next phase",
+        "A training under way takes up the next profile; asks where the last one is not measured well.",
+    ),
+    ("o", "Other plan", "Where the next profiles come from: all of them, or a plan of phases."),
+    ("a", "Accept", "The chosen profile: a training keeps or takes it; of a test it is launched."),
+    ("b", "Back", "The training goes back to the profile before the present one."),
+    ("m", "Measure again", "The chosen phase is taken up once more; a test is started again as it was."),
+    ("w", "Save", "The chosen phase's knobs as a profile in ./profiles."),
+    ("p", "Edit", "The profile editor."),
+    ("esc", "Back", "To the dashboard."),
+)
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,32 @@ from tui.words import ENDED, state_word
 # Who could take a profile up: a training under way; one that is being launched; nobody.
 Taker: TypeAlias = Literal["training", "launch", "nobody"]
 AS_IT_RUNS, AS_LAUNCHED = "as it runs", "as it would be launched"
+KEYS = (
+    ("↑↓", "knob"),
+    ("←→", "change"),
+    ("a", "apply"),
+    ("u", "undo"),
+    ("w", "save"),
+    ("d", "compare"),
+    ("o", "load it"),
+    ("r", "reset"),
+    ("U", "redo"),
+    ("?", "help"),
+    ("esc", "back"),
+)
+HELP = (
+    ("↑ ↓  j k", "Choose a knob", "home and end: the first and the last."),
+    ("← →  - +", "Change it", "A choice goes round; space does as well."),
+    ("0 … 9", "Type a value", "enter begins with nothing and takes it, escape does not. cores/2 follows the machine."),
+    ("a", "Apply", "To the training under way, between two of its steps; a locked knob is asked about first."),
+    ("u  ctrl+z", "Undo", "Every change since the editor was opened."),
+    ("U  ctrl+y", "Redo", "What was undone."),
+    ("r", "Reset", "All knobs as the training has them; undo brings the edited ones back."),
+    ("d", "Compare with another profile", "The next one. ← marks what differs, with its value there."),
+    ("o", "Load the compared profile", "Into the editor; undo brings back what was there."),
+    ("w", "Save", "As a file in ./profiles; an existing one only when asked, its comments kept."),
+    ("esc", "Back", "What was edited is there again when the editor is opened again."),
+)
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +194,16 @@ def asked_words(asked: Asked, state: ExperimentState | None) -> tuple[str, str]:
     return f"profile {asked.name} is accepted: the trainer takes it up between two steps …", "label"
 
 
-# ---------------------------------------------------------------- the title
+# ---------------------------------------------------------------- title and keys
+
+
+def keys(desk: Desk, compared: bool) -> tuple[tuple[str, str], ...]:
+    """Those that do something now. `compared`: with another profile than its own."""
+    if desk.entry is not None:
+        return (("enter", "take it"), ("esc", "leave it as it was"))
+    missing = {"U": not desk.draft.future, "u": not desk.draft.past, "o": not compared, "a": desk.taker == "nobody"}
+    names = {"a": "use it"} if desk.taker == "launch" else {}
+    return tuple((key, names.get(key, text)) for key, text in KEYS if not missing.get(key))
 
 
 def title_line(desk: Desk, width: int) -> Line:

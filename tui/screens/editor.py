@@ -23,10 +23,12 @@ from tui import draft as drafts
 from tui.desk import (
     AS_IT_RUNS,
     AS_LAUNCHED,
+    HELP,
     Desk,
     Reference,
     Taker,
     asked_words,
+    keys,
     taker_of,
     title_line,
     why_not_applied,
@@ -43,33 +45,6 @@ from tui.widgets.knobs import GROUPED, KnobList
 from tui.widgets.oneline import Remark, Written, keys_line
 from tui.widgets.outcome import OutcomePanel
 from tui.widgets.panel import Panel
-
-KEYS = (
-    ("↑↓", "knob"),
-    ("←→", "change"),
-    ("a", "apply"),
-    ("u", "undo"),
-    ("w", "save"),
-    ("d", "compare"),
-    ("o", "load it"),
-    ("r", "reset"),
-    ("U", "redo"),
-    ("?", "help"),
-    ("esc", "back"),
-)
-HELP = (
-    ("↑ ↓  j k", "Choose a knob", "home and end: the first and the last."),
-    ("← →  - +", "Change it", "A choice goes round; space does as well."),
-    ("0 … 9", "Type a value", "enter begins with nothing and takes it, escape does not. cores/2 follows the machine."),
-    ("a", "Apply", "To the training under way, between two of its steps; a locked knob is asked about first."),
-    ("u  ctrl+z", "Undo", "Every change since the editor was opened."),
-    ("U  ctrl+y", "Redo", "What was undone."),
-    ("r", "Reset", "All knobs as the training has them; undo brings the edited ones back."),
-    ("d", "Compare with another profile", "The next one. ← marks what differs, with its value there."),
-    ("o", "Load the compared profile", "Into the editor; undo brings back what was there."),
-    ("w", "Save", "As a file in ./profiles; an existing one only when asked, its comments kept."),
-    ("esc", "Back", "What was edited is there again when the editor is opened again."),
-)
 
 
 class EditorScreen(ModalScreen[Draft | None]):
@@ -203,15 +178,7 @@ class EditorScreen(ModalScreen[Draft | None]):
         )
         width = self.app.size.width
         self.query_one("#editor-title", Written).write([title_line(self.desk, width)])
-        self.query_one("#editor-keys", Written).write([keys_line(self._keys(taker), width)])
-
-    def _keys(self, taker: Taker) -> tuple[tuple[str, str], ...]:
-        if self._entry is not None:
-            return (("enter", "take it"), ("esc", "leave it as it was"))
-        missing = {"U": not self._draft.future, "u": not self._draft.past, "o": not self._compared}
-        missing["a"] = taker == "nobody"
-        names = {"a": "use it"} if taker == "launch" else {}
-        return tuple((key, names.get(key, text)) for key, text in KEYS if not missing.get(key))
+        self.query_one("#editor-keys", Written).write([keys_line(keys(self.desk, self._compared > 0), width)])
 
     # ------------------------------------------------------------ editing
 

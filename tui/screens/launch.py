@@ -43,6 +43,7 @@ class LaunchScreen(ModalScreen[Path | None]):
     """Dismissed with the folder of what was launched, or None."""
 
     AUTO_FOCUS = "#experiment"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-medium")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel"),
         Binding("ctrl+s", "go", "launch", priority=True),
@@ -68,7 +69,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         if first not in self._experiments:
             first = next(iter(self._experiments), "")
         with Vertical(classes="dialog wide-dialog"):
-            yield Static(Content("Launch an experiment"), classes="dialog-title", markup=False)
+            yield Static(Content("Launch or test an experiment"), classes="dialog-title", markup=False)
             with VerticalScroll(classes="dialog-body"):
                 with Horizontal(classes="field"):
                     yield Label("experiment", markup=False)

@@ -22,7 +22,7 @@ from engine.phases import PhaseResult
 from engine.plans import Wanted
 from engine.profile import KNOBS
 from engine.state import ExperimentState
-from tui.comparison import Comparison, change_words, found_of, gate, keys, marks_of, title_line
+from tui.comparison import HELP, Comparison, change_words, found_of, gate, keys, marks_of, title_line
 from tui.desk import Taker, asked_words, taker_of
 from tui.draft import draft_of
 from tui.messages import ApplyProfile, Asked, View
@@ -36,21 +36,6 @@ from tui.widgets.phasedetail import FiguresPanel, MeaningPanel
 from tui.widgets.phasetable import PhaseTable, height_of
 
 PROFILES = "all profiles"
-HELP = (
-    ("↑ ↓  j k", "Choose a phase", "The panels below tell about it."),
-    (
-        "n",
-        "Next phase",
-        "A training under way takes up the next profile; asks where the last one is not measured well.",
-    ),
-    ("o", "Other plan", "Where the next profiles come from: all of them, or a plan of phases."),
-    ("a", "Accept", "The chosen profile: a training keeps or takes it; of a test it is launched."),
-    ("b", "Back", "The training goes back to the profile before the present one."),
-    ("m", "Measure again", "The chosen phase is taken up once more; a test is started again as it was."),
-    ("w", "Save", "The chosen phase's knobs as a profile in ./profiles."),
-    ("p", "Edit", "The profile editor."),
-    ("esc", "Back", "To the dashboard."),
-)
 
 
 class PhasesScreen(Screen[None]):

@@ -19,7 +19,7 @@ from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
 from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED
-from tests.tui.test_screens import AppOver, asked, folder, screen_text, settle, shown  # noqa: F401
+from tests.tui.test_screens import AppOver, asked, folder, screen_text, settle, shown, still  # noqa: F401
 from tui.app import SteptopApp
 from tui.messages import StateChanged
 from tui.screens.confirm import Confirm
@@ -177,6 +177,7 @@ async def test_apply_leaves_the_request_and_shows_both_answers(app_over: AppOver
         assert request.name == "edited" and request.knobs["num_workers"] == 3
         control.answer(ExperimentPaths(Path(folder.folder)), request, True, "acknowledged")
         await settle(pilot, lambda: "is accepted" in screen_text(app))
+        still(app)
         app.post_message(StateChanged(view(taken(folder, request))))
         await settle(pilot, lambda: "the training goes on with edited since step" in screen_text(app))
 

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from engine.state import ExperimentState, Sentence
 from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED
-from tests.tui.test_screens import AppOver, screen_text, settle, shown
+from tests.tui.test_screens import AppOver, screen_text, settle, shown, still
 from tui.actions import COMMANDS
 from tui.app import SteptopApp
 from tui.messages import StateChanged
@@ -121,6 +121,7 @@ async def test_what_is_read_stays_where_it_is_while_new_events_come(app_over: Ap
         await pilot.press("8", "pageup")
         await pilot.pause()
         read = list(panel._drawn)
+        still(app)
         for number in range(1, 4):
             fresh = Sentence(arc.now + number, f"something new {number}")
             arc = msgspec.structs.replace(arc, sentences=(*arc.sentences, fresh))

@@ -51,12 +51,18 @@ async def shown(pilot: Pilot[None]) -> SteptopApp:
     return app
 
 
+def still(app: SteptopApp) -> None:
+    """No more looks at the source: what the test posts from here on is the last that the screen hears."""
+    assert app._monitor is not None
+    app._monitor.stop()
+
+
 def asked(state: ExperimentState) -> list[Request]:
     return control.pending(ExperimentPaths(Path(state.folder)))
 
 
 async def settle(pilot: Pilot[None], until: Callable[[], object]) -> None:
-    for _ in range(300):
+    for _ in range(1500):
         if until():
             return
         await pilot.pause(0.01)

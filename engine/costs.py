@@ -162,15 +162,21 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     before = _elsewhere(state, run, history)
     if run is None or not run.pace.steps:
         return before
-    pace = run.pace
+    pace, changed = run.pace, run.tested[-1].step if run.tested else 0
+    if changed:
+        before = None  # another profile's pace says nothing of this one's
     here = [segment for segment in pace.segments if segment.attempt == pace.attempt and segment.steps]
-    earlier = [segment for segment in pace.segments if segment.attempt < pace.attempt and segment.steps]
+    earlier = [
+        segment
+        for segment in pace.segments
+        if segment.attempt < pace.attempt and segment.steps and (not changed or segment.first > changed)
+    ]
     if earlier:
         last = earlier[-1]
         error = hypot(_error(last), AFTER_RESUME * last.mean)
         before = Cost(last.mean, error, _noise(last), basis=f"from before the resume, {last.steps:,} steps")
     if not here:
-        return before or _warming(pace)
+        return before or _warming(pace, changed)
     now = here[-1]
     own = Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), basis=f"measured here, {now.steps:,} steps")
     if before is not None:
@@ -206,13 +212,17 @@ def _restless(segments: Sequence[Segment]) -> float:
     return 0.7 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
 
 
-def _warming(pace: Pace) -> Cost:
-    """Before the pace is known: the quicker of the steps so far, and next to nothing sure."""
+def _warming(pace: Pace, changed: int = 0) -> Cost:
+    """Before the pace is known: the quicker of the steps so far, and next to nothing sure. `changed`: the step after
+    which another profile was taken up."""
     whole = pace.seconds / pace.steps
-    lately = [bucket.seconds / bucket.steps for bucket in pace.buckets[len(pace.buckets) // 2 :]]
+    known = [bucket for bucket in pace.buckets if bucket.last > changed]
+    count = sum(bucket.steps for bucket in known)
+    lately = [bucket.seconds / bucket.steps for bucket in known[len(known) // 2 :]]
     guess = sorted(lately)[len(lately) // 2] if lately else whole
-    steps = "1 step" if pace.steps == 1 else f"{pace.steps:,} steps"
-    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps} so far")
+    steps = "1 step" if count == 1 else f"{count:,} steps"
+    with_it = " with this profile" if changed else ""
+    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps}{with_it} so far")
 
 
 def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:

@@ -160,12 +160,14 @@ def rewound(pace: Pace, step: int) -> Pace:
     segments = tuple(segment for segment in pace.segments if segment.first <= step) or pace.segments[-1:]
     if pace.segments and segments[-1] is not pace.segments[-1]:
         segments = (*segments[-(MAX_SEGMENTS - 1) :], pace.segments[-1])
+    steps, seconds = sum(b.steps for b in buckets), sum(b.seconds for b in buckets)
     return Pace(
         buckets=tuple(buckets),
-        steps=sum(b.steps for b in buckets),
-        seconds=sum(b.seconds for b in buckets),
+        steps=steps,
+        seconds=seconds,
         segments=segments,
         attempt=pace.attempt + 1,
+        begun=Mark(step + 1, steps, seconds),
         bucket_records=pace.bucket_records,
         bucket_filled=pace.bucket_records,
     )

@@ -1,0 +1,71 @@
+"""After another profile was taken up: the forecast is that of the new pace, and what was measured is beside what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine import living, pace, tested
+from engine.consequences import consequences, sweep
+from engine.control import Request
+from engine.experiment import Lock
+from engine.forecast import forecast
+from engine.pace import Pace
+from engine.state import ExperimentState
+from tests.recordings import state_of, write_recording
+from tests.tested import line, write_changed
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> ExperimentState:
+    """One worker, 18 s a step."""
+    write_recording(tmp_path / "before" / "arc-meshnet26")
+    return state_of(tmp_path / "before" / "arc-meshnet26")
+
+
+@pytest.mark.parametrize("steps", [5, 10, 40, 300])
+def test_the_forecast_is_of_the_new_pace(before: ExperimentState, tmp_path: Path, steps: int) -> None:
+    after = write_changed(tmp_path / "arc-meshnet26", steps=steps)
+    was, found = forecast(before).run.seconds, forecast(after).run
+    assert was is not None and found.seconds is not None and found.low is not None and found.high is not None
+    assert 0.4 < found.seconds / was < 0.6, "twice the workers, half the time"
+    assert found.low < was / 2 < found.high or steps >= 300
+    assert "resume" not in found.basis
+
+
+def test_until_a_step_was_made_nothing_is_sure(tmp_path: Path) -> None:
+    found = forecast(write_changed(tmp_path / "arc-meshnet26", steps=0))
+    assert found.warming and "0 steps with this profile" in found.run.basis
+
+
+def test_a_resumed_attempt_counts_its_own_steps() -> None:
+    first = pace.add(Pace(), [line(step, 10.0) for step in range(1, 101)])
+    again = pace.add(pace.rewound(first, 100), [line(step, 5.0) for step in range(101, 161)])
+    assert again.segments[-1].steps == 60 and again.segments[-1].mean == pytest.approx(5.0)
+
+
+def test_what_was_expected_is_beside_what_was_measured(tmp_path: Path) -> None:
+    one, other = tested.tested(write_changed(tmp_path / "arc-meshnet26"))
+    assert one.low is None and other.low is not None and other.high is not None and other.measured is not None
+    assert other.low < other.measured.samples_per_second < other.high
+    assert other.seconds["epoch"] == pytest.approx(one.seconds["epoch"] / 2, rel=0.05)
+
+
+def test_a_training_that_never_changed_has_nothing_to_compare(before: ExperimentState) -> None:
+    assert tested.tested(before) == ()
+
+
+def test_more_workers_than_computing_needs_bring_nothing_more(before: ExperimentState) -> None:
+    found = sweep(before, {}, "num_workers", (1, 2, 4, 8, 16))
+    assert found[2] == pytest.approx(2 * found[1], rel=0.1) and found[16] == pytest.approx(found[8], rel=0.1)
+
+
+def test_back_to_the_locked_value_is_no_override(before: ExperimentState) -> None:
+    locks = {"num_workers": Lock(value=2, reason="the disk is shared")}
+    plan = msgspec.structs.replace(before.plan, experiment=msgspec.structs.replace(before.plan.experiment, locks=locks))
+    state = msgspec.structs.replace(before, plan=plan)
+    assert "the disk is shared" in living.refusal(plan, Request(id="1", verb="profile", knobs={"num_workers": 4}))
+    assert living.refusal(plan, Request(id="1", verb="profile", knobs={"num_workers": 2})) == ""
+    assert consequences(state, {"num_workers": 4}).locked and not consequences(state, {"num_workers": 2}).locked

@@ -140,7 +140,16 @@ class Attempt:
                     at=time.time(),
                 ),
             )
-        return Ended(outcome, verdict, time.monotonic() - self.info.started_monotonic, code, swept, survivors)
+        return Ended(outcome, verdict, self.seconds(), code, swept, survivors)
+
+    def seconds(self) -> float:
+        """From its start to its end; to the last line of its journal where nobody was there to see it end."""
+        if self.child is None and self.files.run is not None:
+            records = journal.read_ends(self.files.run.segment(self.number))[0]
+            if records:
+                same = self.who.boot_id == boot_id()
+                return max(0.0, records[-1].m - (self.info.started_monotonic if same else records[0].m))
+        return max(0.0, time.monotonic() - self.info.started_monotonic)
 
 
 def run_files(run: RunPaths) -> Files:

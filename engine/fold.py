@@ -301,7 +301,8 @@ def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
     by = f" by {record.by}" if record.by else ""
     if record.phase == "cancelled":
         phase = "running" if state.phase == "stopping" else state.phase
-        return new(state, stop=None, phase=phase, sentences=_tell(state, record.t, f"{words} cancelled{by}"))
+        told = _tell(state, record.t, f"{words} cancelled{by}")
+        return new(state, stop=None, stop_after_runs=0, phase=phase, sentences=told)
     stop = StopState(id=record.id, mode=record.mode, phase=record.phase, since=record.t)
     ended = state.phase in ("finished", "stopped", "failed")
     said = f"{words} asked for{by}" if record.phase == "acknowledged" else f"{words} done"

@@ -81,10 +81,16 @@ def plan_for(request: Request) -> Plan:
     name = request.profile or experiment.profile
     profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
     data = request.data.expanduser().resolve() if request.data else None
+    if data is not None and experiment.data.source == "phantom" and not experiment.command:
+        raise UsageError(
+            f"--data {request.data}: {stem} trains on phantoms that it makes itself; take an experiment for volumes of "
+            "yours (`steptop experiments`), or a copy of its file with another [data] source"
+        )
     if experiment.data.source != "phantom" and not experiment.command:
         if data is None:
             raise UsageError(
-                f"{stem} trains on your volumes: say where they are with --data DIR (`steptop check` explains)"
+                f"{stem} trains on your volumes: say where they are with --data DIR, a BIDS-like tree "
+                "(sub-*/ses-*/anat and derivatives/lesion_masks) or a folder with images/ and labels/ of equal names"
             )
         if not data.is_dir():
             raise DataError(f"--data {data}: there is no such folder")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.experiment import Plan
+from engine.experiment import Plan, Prepared
+from engine.paths import ExperimentPaths, read_json, write_json
 
 PACKAGES = ("steptop", "torch", "numpy", "scipy", "nibabel", "msgspec", "textual", "psutil", "nvidia-ml-py")
 
@@ -67,3 +68,10 @@ def git_commit(folder: Path | None = None) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") if head.returncode == 0 else ""
+
+
+def with_data_hash(paths: ExperimentPaths) -> None:
+    """Complete the manifest with what is known once the volumes are prepared."""
+    prepared, known = read_json(paths.data, Prepared), read_json(paths.manifest, dict)
+    if prepared is not None and known is not None:
+        write_json(paths.manifest, known | {"data_hash": prepared.data_hash})

@@ -9,6 +9,7 @@ from engine.events import Gpu, Verdict
 from engine.footprint import trend_of
 from engine.forecast import Estimate, Forecast, forecast
 from engine.state import ExperimentPhase, ExperimentState, RunState
+from engine.text import clean
 
 VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.
@@ -131,7 +132,7 @@ def status(state: ExperimentState) -> Status:
         folder=state.folder,
         state=state.phase,
         profile=state.plan.profile.name,
-        device=(run.begin.device if run and run.begin else state.plan.device),
+        device=clean(run.begin.device if run and run.begin else state.plan.device),
         run=run_status(state, run) if run is not None else None,
         runs_finished=state.runs_finished,
         step_seconds=limit.step_seconds,

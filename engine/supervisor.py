@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from engine import control, journal as journals, living, logout, room
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.completion import completed
@@ -40,6 +42,7 @@ from engine.experiment import Plan, Prepared, RunKey
 from engine.journal import Writer
 from engine.knob import Value
 from engine.lock import take_lock
+from engine.manifest import with_data_hash
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import boot_id, ident
 from engine.records import Completion, ProfileRequest, SupervisorInfo
@@ -145,7 +148,7 @@ class Supervisor:
         ended = self._follow(attempt)
         ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
         if ok:
-            self._complete_manifest()
+            with_data_hash(self.paths)
         self.journal.write(PrepareEnded(seconds=ended.seconds, ok=ok, verdict=None if ok else ended.verdict), sync=True)
         if not ok:
             self.survivors = ended.survivors
@@ -154,11 +157,6 @@ class Supervisor:
             else:
                 self._say_end("failed", ended.verdict.text, ended.verdict)
         return ok
-
-    def _complete_manifest(self) -> None:
-        prepared, manifest = read_json(self.paths.data, Prepared), read_json(self.paths.manifest, dict)
-        if prepared is not None and manifest is not None:
-            write_json(self.paths.manifest, manifest | {"data_hash": prepared.data_hash})
 
     def _train(self, key: RunKey) -> Outcome:
         """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
@@ -285,20 +283,24 @@ class Supervisor:
         self.journal.write(StopChanged(id=name, mode=mode, phase="acknowledged", by=by), sync=True)
 
     def _cancel(self, asked: control.Request) -> None:
-        if self.stop is None:
+        promised = self.plan.stop_after_runs > 0
+        if self.stop is None and not promised:
             control.answer(self.paths, asked, True, "nothing was pending")
         elif self.stop == "force":
             control.answer(self.paths, asked, False, "already ended by force; `steptop resume` goes on with it")
         else:
-            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="cancelled", by=asked.by), sync=True)
+            if promised:  # at launch, with --stop-after-run: it is taken back with the rest
+                self.plan = msgspec.structs.replace(self.plan, stop_after_runs=0)
+                write_json(self.paths.plan, self.plan)
+            mode = self.stop or "after_run"
+            self.journal.write(StopChanged(id=self.stop_id, mode=mode, phase="cancelled", by=asked.by), sync=True)
             self.cancelled = self.stop == "now"
             self.stop = None
             control.answer(self.paths, asked, True, "cancelled")
 
     def _stop_due(self) -> bool:
         self._obey()
-        enough = 0 < self.plan.stop_after_runs <= self.finished_here
-        return self.stop is not None or enough
+        return self.stop is not None or 0 < self.plan.stop_after_runs <= self.finished_here
 
     def _keep_sampling(self) -> None:
         """A sampler that died is started again, but not more often than every ten seconds."""

@@ -117,7 +117,7 @@ class Watch:
 
     def _lost(self, state: ExperimentState, process: ProcessInfo | None) -> ExperimentState:
         """Supervisor and trainer are gone and no last line was written; loader workers may live on for a while."""
-        run, current, saved = state.run, state.current, False
+        run, current, saved, finished = state.run, state.current, False, False
         survivors = SURVIVORS.of(self.paths.folder)
         if run is not None and current is not None:
             folder = self.paths.run(run.key.fold, run.key.restart)
@@ -126,13 +126,17 @@ class Watch:
             if run.phase == "running":
                 result = read_json(folder.result, ResultInfo)
                 outcome = result.outcome if result is not None and result.attempt == run.attempt else "lost"
+                finished = outcome == "finished"
                 seen = msgspec.structs.replace(seen, phase=outcome, activity="")
             state = with_run(state, current, seen)
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
         first = "ends what is left and " if survivors else ""
         advice = f"resume {first}{onward(saved)} (r, or `steptop resume`)"
-        verdict = Verdict(kind="lost", text=why, advice=advice, sure=rebooted)
+        if finished and not rebooted:
+            why = f"run {(current or 0) + 1} finished, but its supervisor was gone: nobody wrote it down or went on"
+            advice = "resume writes it down and goes on with what is left (r, or `steptop resume`)"
+        verdict = Verdict(kind="lost", text=why, advice=advice, sure=rebooted or finished)
         return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None, survivors=survivors)
 
 

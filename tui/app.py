@@ -34,6 +34,7 @@ from tui.profiling import BY, Profiling
 from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
+from tui.tending import Tending
 from tui.terminal import LeanDriver
 from tui.theme import THEMES, variables_for
 from tui.widgets.keybar import KeyBar
@@ -160,7 +161,8 @@ class SteptopApp(Profiling):
         self.folder, self._source = folder, None
         self._recording = self.options.recording if source is not None else None
         make: Callable[[], Source] = (lambda: source) if source is not None else (lambda: Watch(folder))
-        self._monitor = Monitor(make, self._post_from(folder), self.interval)
+        tend = Tending() if source is None and not self.options.readonly else None
+        self._monitor = Monitor(make, self._post_from(folder), self.interval, tend)
         self._monitor.start()
         board = Dashboard(self.options.readonly, self.options.low_bandwidth, self._recording)
         self._base(board.data_bind(SteptopApp.view, SteptopApp.problem))

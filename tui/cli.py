@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     )
     change.add_argument("--override-locks", action="store_true", help="also knobs the experiment locks; recorded")
     resume = verb("resume", "go on with a stopped, failed or lost experiment", True)
-    resume.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N more runs")
+    resume.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N more runs")
     resume.add_argument("--wait", action="store_true", help="follow it to its end")
     results = verb("results", "test figures of every run, pooled, beside the target", True)
     results.add_argument("--json", action="store_true")
@@ -137,6 +137,13 @@ def parser() -> argparse.ArgumentParser:
     profiles.add_argument("profile", nargs="?", help="a name, or a .toml file: every knob with its value there")
     profiles.add_argument("--json", action="store_true")
     return top
+
+
+def counted(text: str) -> int:
+    """A whole number, 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: it is a whole number, 1 or more")
+    return int(text)
 
 
 def _choice_arguments(sub: argparse.ArgumentParser) -> None:
@@ -177,7 +184,7 @@ def _test_arguments(sub: argparse.ArgumentParser, steps: int, steps_matter: bool
 def _launch_arguments(sub: argparse.ArgumentParser) -> None:
     _choice_arguments(sub)
     sub.add_argument("--name", help="the folder's name under --logs (default the experiment's)")
-    sub.add_argument("--stop-after-run", type=int, default=0, metavar="N", help="end after N runs")
+    sub.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N runs")
     how = sub.add_mutually_exclusive_group()
     how.add_argument("--wait", action="store_true", help="follow it to its end with progress lines")
     how.add_argument("--open", action="store_true", help="open the dashboard on it (without a terminal: as --wait)")
@@ -209,6 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return opening.open_screen(options)
         from tui import verbs
 
+        if options.readonly and options.verb in verbs.WRITING:
+            raise UsageError(f"--readonly: `{options.verb}` starts, stops or changes something; leave one of them out")
         return verbs.VERBS[options.verb](options)
     except UsageError as error:
         for line in str(error).splitlines():

@@ -54,10 +54,18 @@ class Adviser:
 class Monitor(threading.Thread):
     """Posts a StateChanged every `interval` seconds, a SourceFailed when it cannot look."""
 
-    def __init__(self, make: Callable[[], Source], post: Post, interval: float = 1.0) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Source],
+        post: Post,
+        interval: float = 1.0,
+        tend: Callable[[ExperimentState], None] | None = None,
+    ) -> None:
+        """`tend` is called with every state that was read whole."""
         super().__init__(name="monitor", daemon=True)
         self.interval = interval
         self._make = make
+        self._tend = tend
         self._post = post
         self._wake = threading.Event()
         self._stopped = False
@@ -74,7 +82,10 @@ class Monitor(threading.Thread):
                     self._wake.wait(DRAW_SECONDS)
                     continue
                 self._wake.clear()
-                self._tell(source.poll())
+                state = source.poll()
+                self._tell(state)
+                if self._tend is not None and not self._stopped:
+                    self._tend(state)
             except (OSError, UsageError) as error:
                 self._say(str(error))
             except Exception as error:

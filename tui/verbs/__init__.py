@@ -23,3 +23,6 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "experiments": showing.experiments,
     "profiles": profiles.profiles,
 }
+
+# Those that start, stop or change something.
+WRITING = frozenset(("run", "bench", "phases", "tune", "change", "stop", "resume"))

@@ -1,0 +1,105 @@
+"""A training that lost its supervisor, a stop that was promised, and words that must not start anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine import control, launch
+from engine.errors import UsageError
+from engine.process import alive
+from engine.state import ExperimentState
+from engine.watch import Watch
+from tests.conftest import Laboratory, fake_plan, wait_until
+from tui.cli import main, parsed
+from tui.tending import Tending
+
+
+def orphaned(lab: Laboratory, **more: object) -> Path:
+    """An experiment whose trainer goes on without a supervisor."""
+    paths = lab.launch(fake_plan(folds=1, restarts=2, **more))
+    lab.trainer(paths)
+    supervisor = lab.supervisor(paths)
+    os.kill(supervisor.who.pid, signal.SIGKILL)
+    wait_until(lambda: not alive(supervisor.who), what="the supervisor's end")
+    return paths.folder
+
+
+def test_the_dashboard_gives_a_training_a_new_supervisor_and_its_second_run_starts(lab: Laboratory) -> None:
+    folder = orphaned(lab)
+    tending = Tending()
+    state = Watch(folder).poll()
+    assert (state.supervisor_alive, state.trainer_alive) == (False, True)
+    tending(state)
+    wait_until(lambda: Watch(folder).poll().runs_finished == 2, 60, "both runs")
+
+
+def test_a_supervisor_that_cannot_be_started_is_not_tried_every_second(lab: Laboratory) -> None:
+    asked: list[Path] = []
+
+    def refuses(folder: Path) -> bool:
+        asked.append(folder)
+        raise UsageError("no room")
+
+    clock = [0.0]
+    tending = Tending(refuses, lambda: clock[0])
+    folder = orphaned(lab)
+    state: ExperimentState = Watch(folder).poll()
+    for second in range(25):
+        clock[0] = 100.0 + second
+        tending(state)
+    assert len(asked) == 3
+
+
+def test_a_run_that_finished_alone_is_called_finished_and_its_seconds_are_its_own(lab: Laboratory) -> None:
+    folder = orphaned(lab)
+    wait_until(lambda: Watch(folder).poll().phase == "lost", 60, "the run's end")
+    state = Watch(folder).poll()
+    assert state.runs[0].phase == "finished"
+    assert state.verdict is not None
+    assert "run 1 finished" in state.verdict.text
+    time.sleep(3)
+    launch.resume(folder)
+    wait_until(lambda: Watch(folder).poll().runs_finished == 2, 60, "both runs")
+    first, second = Watch(folder).poll().runs
+    assert first.elapsed < second.elapsed + 2.5, "the three seconds that nobody trained are not counted"
+
+
+def test_a_stop_promised_at_launch_can_be_taken_back(lab: Laboratory) -> None:
+    plan = fake_plan(folds=1, restarts=3)
+    paths = lab.launch(msgspec.structs.replace(plan, stop_after_runs=1))
+    lab.trainer(paths)
+    name = control.request(paths, "stop_cancel")
+    wait_until(lambda: control.answer_to(paths, name), what="the answer")
+    answer = control.answer_to(paths, name)
+    assert answer is not None
+    assert answer.text == "cancelled"
+    assert Watch(paths.folder).poll().stop_after_runs == 0
+    wait_until(lambda: Watch(paths.folder).poll().runs_finished == 3, 60, "all three runs")
+
+
+@pytest.mark.parametrize("words", [["run", "quickstart"], ["stop"], ["resume"], ["bench", "quickstart"], ["change", "--set", "num_workers=1"]])
+def test_readonly_starts_stops_and_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["--readonly", "--logs", str(tmp_path / "logs"), *words]) == 2
+    assert "--readonly" in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "one"])
+def test_a_stop_after_no_run_is_refused(number: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(["run", "quickstart", "--stop-after-run", number])
+    assert ended.value.code == 2
+
+
+def test_phantoms_are_not_trained_in_place_of_your_volumes(tmp_path: Path) -> None:
+    request = launch.Request(experiment="quickstart", logs=tmp_path, data=tmp_path)
+    with pytest.raises(UsageError, match="phantoms that it makes itself"):
+        launch.plan_for(request)

@@ -103,3 +103,14 @@ def test_phantoms_are_not_trained_in_place_of_your_volumes(tmp_path: Path) -> No
     request = launch.Request(experiment="quickstart", logs=tmp_path, data=tmp_path)
     with pytest.raises(UsageError, match="phantoms that it makes itself"):
         launch.plan_for(request)
+
+
+def test_results_of_a_trainer_of_ones_own_come_from_its_journals(
+    lab: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = lab.launch(fake_plan(folds=1, restarts=2))
+    wait_until(lambda: Watch(paths.folder).quick().ended, 60, "the end")
+    assert main(["--logs", str(lab.logs), "results"]) == 0
+    said = capsys.readouterr().out
+    assert "fold 0 restart 0" in said
+    assert "fold 0 restart 1" in said

@@ -82,7 +82,7 @@ def stop(options: argparse.Namespace) -> int:
     while time.monotonic() < deadline:
         answer = control.answer_to(paths, name)
         if answer is not None:
-            said = _sentence(options.how, answer.text, onward)
+            said = _sentence(options.how, answer.text, onward, state.run is None)
             say(f"{folder.name}: {said}" if answer.accepted else f"refused: {answer.text}")
             return 0 if answer.accepted else 1
         time.sleep(0.05)
@@ -97,9 +97,11 @@ def _onward(paths: ExperimentPaths, run: RunState | None) -> str:
     return verdict.onward(saved(paths.run(run.key.fold, run.key.restart)))
 
 
-def _sentence(verb: str, text: str, onward: str) -> str:
+def _sentence(verb: str, text: str, onward: str, preparing: bool) -> str:
     if text != "acknowledged":
         return text
+    if preparing and verb != "stop_cancel":
+        return "ends before a run starts; what is prepared is kept"
     return {
         "stop_after_run": "stops after the present run; `steptop stop --cancel` takes it back",
         "stop_now": "finishes its step, writes a checkpoint and ends; `steptop resume` goes on from there",

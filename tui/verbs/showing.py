@@ -151,7 +151,7 @@ def results(options: argparse.Namespace) -> int:
     """experiment_results.json as a table."""
     folder = find(options.logs, options.experiment)
     path = ExperimentPaths(folder).results
-    found = read_json(path, dict[str, Any])
+    found = read_json(path, dict[str, Any]) or told_by_runs(folder)
     if found is None:
         raise UsageError(f"{folder.name} has no finished run yet ({path} is not there)")
     if options.json:
@@ -160,6 +160,20 @@ def results(options: argparse.Namespace) -> int:
     for line in result_lines(found, folder):
         say(line)
     return 0
+
+
+def told_by_runs(folder: Path) -> dict[str, Any] | None:
+    """The same from the runs' own journals, for trainers that write no experiment_results.json; None without any."""
+    runs = [run for run in Watch(folder).poll().runs if run.phase == "finished"]
+    if not runs:
+        return None
+    told = []
+    for run in runs:
+        figures = {f"test_{name}": value for name, value in (run.test.values if run.test else {}).items()}
+        told.append(
+            {"outer_fold": run.key.fold, "restart": run.key.restart, "duration_seconds": run.elapsed} | figures
+        )
+    return {"folds": [{"runs": told}], "summary": {}}
 
 
 def result_lines(found: dict[str, Any], folder: Path) -> list[str]:

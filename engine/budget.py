@@ -10,10 +10,10 @@ from engine.footprint import Footprint, in_flight
 from engine.knob import Value
 from engine.vram_budget import Part, Verdict, said, vram_parts
 
-# A loader process without a dataset to speak of, torch 2.13 on Linux: what it does not share with the trainer. Least,
-# usual, most. A spawned one imports torch anew.
-FORKED = (16 << 20, 60 << 20, 120 << 20)
-SPAWNED = (150 << 20, 200 << 20, 550 << 20)
+# A loader process without a dataset to speak of, torch 2.13 on Linux: what it does not share with the trainer, files
+# left out. Least, usual, most. A spawned one imports torch anew.
+FORKED = (6 << 20, 20 << 20, 120 << 20)
+SPAWNED = (150 << 20, 170 << 20, 550 << 20)
 # The trainer without its samples: Python and torch; with CUDA its libraries and context as well.
 TRAINER = {"cpu": (300 << 20, 500 << 20, 1 << 30), "cuda": (2 << 30, 3 << 30, 5 << 30)}
 # A worker holds the samples it collects and the batch it makes of them.
@@ -137,7 +137,7 @@ def _worker(knobs: Mapping[str, Value], known: Footprint) -> Part:
     note = f", each keeping all {known.samples} volumes in the end" if kept else ""
     if loader is not None and loader.workers and (loader.context == "fork") == forked and loader.cached <= bool(kept):
         more = COPIES * (int(knobs["batch_size"]) - loader.batch) * known.sample_bytes
-        size = max(loader.uss + more, (FORKED if forked else SPAWNED)[0])
+        size = max(loader.uss + more, loader.uss / 4)
         error = (AGAIN if workers == loader.workers else OTHERWISE) * size
         if not kept:
             return Part("worker", note, size - error, size, size + error, "measured here")

@@ -102,7 +102,7 @@ def test_forked_workers_share_the_dataset_and_spawned_ones_copy_it() -> None:
 def test_volumes_kept_in_every_worker_are_counted_in_every_worker() -> None:
     known = Footprint(sample_bytes=84 << 20, samples=148, ram_free=40 * GIB)
     made = budget(knobs(num_workers=4, cache="ram"), known)
-    assert "4 workers × 12.4 GiB, each keeping all 148 volumes in the end" in made.ram.sentence
+    assert "4 workers × 12.3 GiB, each keeping all 148 volumes in the end" in made.ram.sentence
     assert made.ram.bytes > 48 * GIB and made.ram.verdict == "tight"
     assert "cache = disk keeps no volumes in the workers" in made.advice
     assert budget(knobs(num_workers=0, cache="ram"), known).ram.bytes == pytest.approx(12.6 * GIB, rel=0.02)

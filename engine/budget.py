@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 import msgspec
 
@@ -108,7 +109,7 @@ def _ram(knobs: Mapping[str, Value], known: Footprint) -> tuple[Part, ...]:
         part = _worker({**knobs, "cache": "disk"}, known).times(validating, "validation worker")
         parts.append(msgspec.structs.replace(part, name="validation", bytes=part.bytes + more, high=part.high + more))
     if known.growth and known.hours and knobs["cache"] != "ram":
-        grown = known.growth * known.hours
+        grown = min(known.growth * known.hours, known.growth_at_most or inf)
         text = f"growing {said(known.growth)}/h for {known.hours:.3g} h more"
         parts.append(Part("growth", text, 0.5 * grown, grown, 1.5 * grown, "measured here"))
     return tuple(parts)
@@ -133,8 +134,10 @@ def _worker(knobs: Mapping[str, Value], known: Footprint) -> Part:
     loader, workers = known.loader, int(knobs["num_workers"])
     forked = knobs["multiprocessing_context"] == "fork"
     held = COPIES * int(knobs["batch_size"]) * known.sample_bytes
-    kept = known.samples * known.sample_bytes if knobs["cache"] == "ram" else 0
-    note = f", each keeping all {known.samples} volumes in the end" if kept else ""
+    # Workers that begin anew keep what they are dealt in one epoch, the others in the end everything.
+    volumes = known.samples if knobs["persistent_workers"] else -(-known.samples // max(1, workers))
+    kept = volumes * known.sample_bytes if knobs["cache"] == "ram" else 0
+    note = f", each keeping {'all ' if knobs['persistent_workers'] else ''}{volumes} volumes in the end" if kept else ""
     if loader is not None and loader.workers and (loader.context == "fork") == forked and loader.cached <= bool(kept):
         more = COPIES * (int(knobs["batch_size"]) - loader.batch) * known.sample_bytes
         size = max(loader.uss + more, loader.uss / 4)
@@ -153,7 +156,7 @@ def _worker(knobs: Mapping[str, Value], known: Footprint) -> Part:
         else:
             # What was shared, the dataset among it, would be copied: as much as the trainer holds, at most.
             low, usual, high = max(low, own), usual + own, usual + own + loader.trainer
-    share = kept / max(1, workers)
+    share = kept / max(1, workers) if knobs["persistent_workers"] else kept
     return Part("worker", note, low + held + share, usual + held + kept, high + held + kept, "modelled")
 
 

@@ -67,7 +67,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """What is known; None where nothing is. Bytes.
 
     `ram_free`, `shm_free`: what would be free without this training. `samples`: volumes of one fold to learn from.
-    `growth`: bytes per hour the training's memory grows by, for `hours` more.
+    `growth`: bytes per hour the training's memory grows by, for `hours` more or until `growth_at_most` bytes are there.
     """
 
     sample_bytes: int = 0
@@ -76,6 +76,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int = 0
     loader: Loader | None = None
     growth: float | None = None
+    growth_at_most: float | None = None
     hours: float | None = None
     ram_free: int | None = None
     shm_free: int | None = None
@@ -110,6 +111,7 @@ def footprint(
     item = sample_bytes(plan)
     waiting = min(in_flight(knobs, item), newest.shm_used) if newest and newest.workers else 0
     total, others = _device(newest)
+    trend = trend_of(state)
     split = next((s for s in state.prepared.splits if run and s.fold == run.key.fold), None) if state.prepared else None
     return Footprint(
         sample_bytes=item,
@@ -117,7 +119,8 @@ def footprint(
         device="cuda" if run and run.begin and run.begin.device.startswith("cuda") else "cpu",
         parameters=run.begin.parameters if run and run.begin else 0,
         loader=_loader(state.samples, knobs) or _of_phases(phases),
-        growth=trend_of(state).bytes_per_hour,
+        growth=trend.bytes_per_hour,
+        growth_at_most=trend.at_most,
         hours=hours,
         ram_free=newest.ram_available + own if newest and newest.ram_total else None,
         shm_free=newest.shm_total - newest.shm_used + waiting if newest and newest.shm_total else None,

@@ -105,6 +105,8 @@ def test_volumes_kept_in_every_worker_are_counted_in_every_worker() -> None:
     assert "4 workers × 12.3 GiB, each keeping all 148 volumes in the end" in made.ram.sentence
     assert made.ram.bytes > 48 * GIB and made.ram.verdict == "tight"
     assert "cache = disk keeps no volumes in the workers" in made.advice
+    anew = budget(knobs(num_workers=4, cache="ram", persistent_workers=False), known)
+    assert "4 workers × 3.2 GiB, each keeping 37 volumes in the end" in anew.ram.sentence
     assert budget(knobs(num_workers=0, cache="ram"), known).ram.bytes == pytest.approx(12.6 * GIB, rel=0.02)
 
 
@@ -112,6 +114,11 @@ def test_growth_that_was_measured_is_added_for_the_time_that_is_left() -> None:
     made = budget(knobs(num_workers=1, multiprocessing_context="spawn"), document(growth=0.4 * GIB, hours=37.0))
     assert "growing 410 MiB/h for 37 h more" in made.ram.sentence
     assert made.ram.bytes == pytest.approx((4.1 + 7.0 + 14.8) * GIB, rel=0.02)
+
+
+def test_growth_that_has_an_end_is_added_up_to_it() -> None:
+    made = budget(knobs(num_workers=1, multiprocessing_context="spawn"), document(growth=0.4 * GIB, growth_at_most=2.0 * GIB, hours=37.0))
+    assert made.ram.bytes == pytest.approx((4.1 + 7.0 + 2.0) * GIB, rel=0.02)
 
 
 def test_on_a_cpu_the_step_itself_is_host_memory() -> None:
@@ -148,7 +155,7 @@ KNOWN = st.builds(
 CHOICES = st.fixed_dictionaries(
     {
         "num_workers": st.integers(0, 16), "prefetch_factor": st.integers(1, 8), "batch_size": st.integers(1, 32),
-        "val_num_workers": st.integers(0, 4), "cache": st.sampled_from(["disk", "ram", "none"]),
+        "val_num_workers": st.integers(0, 4), "cache": st.sampled_from(["disk", "ram", "none"]), "persistent_workers": st.booleans(),
         "multiprocessing_context": st.sampled_from(["fork", "spawn", "forkserver"]), "pin_memory": st.booleans(),
     }
 )
@@ -174,8 +181,8 @@ def test_every_budget_adds_up_and_is_ordered(chosen: Mapping[str, Value], known:
 @settings(max_examples=300, deadline=None)
 @given(CHOICES, KNOWN, st.sampled_from(["num_workers", "prefetch_factor", "batch_size", "val_num_workers"]))
 def test_more_of_anything_never_takes_less(chosen: Mapping[str, int], known: Footprint, name: str) -> None:
-    if name == "num_workers" and chosen["num_workers"] == 0 and chosen["cache"] == "ram":
-        return  # the trainer's own copies become the workers'
+    if name == "num_workers" and chosen["cache"] == "ram" and not (chosen["num_workers"] and chosen["persistent_workers"]):
+        return  # the trainer's own copies become the workers', or each of them keeps fewer
     less, more = budget(knobs(**chosen), known), budget(knobs(**{**chosen, name: chosen[name] + 1}), known)
     for before, after in zip(whole(less), whole(more), strict=True):
         assert after >= before * 0.999 - 1

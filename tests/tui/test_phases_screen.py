@@ -13,11 +13,14 @@ from engine import control
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
 from tests.tested import write_changed, write_test
+from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, asked, screen_text, settle, shown
 from tui.app import SteptopApp
 from tui.comparison import gate
+from tui.messages import Listed
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
+from tui.screens.experiments import entry
 from tui.screens.launch import LaunchScreen
 from tui.screens.phases import PhasesScreen
 from tui.screens.saveas import SaveAs
@@ -252,3 +255,19 @@ async def test_names_of_phases_are_shown_and_obeyed_by_nothing(app_over: AppOver
         app = await compared(pilot)
         strips = "".join(strip.text for strip in app.screen._compositor.render_strips())
         assert "[red]x[/red]" in strips and "\x1b" not in strips and "\x07" not in strips
+
+
+async def test_a_test_in_a_small_terminal_and_in_the_list(app_over: AppOver, tmp_path: Path) -> None:
+    half = write_test(tmp_path / "logs" / "arc-phases", over=False)
+    async with app_over(half).run_test(size=(30, 8)) as pilot:
+        said = screen_text(await shown(pilot))
+        assert "● measuring 41 %" in said and "ends " in said
+    listed = str(entry(Listed(Path(half.folder), view(half)), 120))
+    assert "phase 3/4" in listed and "ends " in listed and "epoch" not in listed
+    over = write_test(tmp_path / "logs" / "over")
+    assert "phases" in str(entry(Listed(Path(over.folder), view(over)), 120))
+
+
+async def test_the_end_of_a_test_points_to_the_comparison(app_over: AppOver, test: ExperimentState) -> None:
+    async with app_over(test).run_test(size=(80, 24)) as pilot:
+        assert "c compare   l logs" in screen_text(await shown(pilot))

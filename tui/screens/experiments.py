@@ -23,6 +23,7 @@ from tui.glyphs import RUN_SYMBOLS
 from tui.messages import Listed, OpenExperiment
 from tui.monitor import view_of
 from tui.plain import fit, plain
+from tui.widgets.visiting import test_end, test_words
 from tui.words import ENDED, state_word
 
 # Many folders are looked at less often: this share of a core at most.
@@ -64,12 +65,14 @@ def entry(listed: Listed, width: int) -> Content:
         if state.current is not None
         else plural(len(state.runs), "run")
     )
-    epoch = f"epoch {run.epoch}/{run.epochs}" if run is not None and run.epochs else ""
+    if state.plan.test is not None:
+        where = test_words(listed.view)
+    epoch = f"epoch {run.epoch}/{run.epochs}" if run is not None and run.epochs and state.plan.test is None else ""
     if state.phase in ENDED:
         at = state.ended.t if state.ended is not None else 0.0
         when = f"ended {moment(at, state.now)}" if at else ""
     else:
-        ends = listed.view.forecast.experiment.at
+        ends = test_end(listed.view) if state.plan.test is not None else listed.view.forecast.experiment.at
         when = f"ends {clock(ends, state.now)}" if ends else "end not known yet"
     role = {"good": "$good", "warn": "$warn", "bad": "$bad", "accent": "$accent"}.get(word.role, "$label")
     names, words, wheres, whens = WIDE if width >= 100 else NARROW
@@ -80,7 +83,7 @@ def entry(listed: Listed, width: int) -> Content:
         (f" {fit(where, wheres)}", "$foreground"),
         (f" {fit(when, whens)}", "$foreground"),
         (f" {fit(epoch, 14)}", "$label"),
-        (" " + "".join(RUN_SYMBOLS[run.phase] for run in state.runs[:30]), "$label"),
+        (" " + "".join(RUN_SYMBOLS[run.phase] for run in state.runs[:30] if state.plan.test is None), "$label"),
     ]
     room, shown = width - 6, []
     for text, style in parts:

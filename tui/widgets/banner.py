@@ -112,6 +112,8 @@ def _onward(state: ExperimentState, said: str, readonly: bool) -> Line:
     elif not (state.supervisor_alive or state.trainer_alive or CLEAN in said):
         line += [(CLEAN, "label")]
     keys: list[tuple[str, str]] = [("l", "logs")]
+    if state.plan.test is not None:
+        keys.insert(0, ("c", "compare"))
     if state.phase != "finished" and not readonly and not state.supervisor_alive:
         keys.insert(0, ("r", "resume"))
     for key, text in keys:

@@ -7,6 +7,7 @@ from tui.messages import View
 from tui.widgets.line import Line
 from tui.widgets.panel import Lines
 from tui.widgets.progress import fraction_of_experiment
+from tui.widgets.visiting import share_of, standing_of, test_end
 from tui.words import ENDED, pending_stop, state_word
 
 WIDTH, HEIGHT = 60, 15
@@ -15,13 +16,16 @@ WIDTH, HEIGHT = 60, 15
 def small_lines(view: View) -> list[Line]:
     state = view.state
     word = state_word(state)
+    test = state.plan.test is not None
+    done = share_of(view, standing_of(view)) if test else fraction_of_experiment(state)
+    ends = test_end(view) if test else view.forecast.experiment.at
     lines: list[Line] = [
-        [(f"{word.symbol} {word.text} ", word.role), (percent(fraction_of_experiment(state)), "number")]
+        [(f"{word.symbol} {word.text} ", word.role), (percent(done), "number")]
     ]
     if pending_stop(view):
         lines.append([(pending_stop(view), "notice")])
     elif state.phase not in ENDED:
-        lines.append([("ends ", "label"), (clock(view.forecast.experiment.at, state.now), "number")])
+        lines.append([("ends ", "label"), (clock(ends, state.now), "number")])
     lines.append([(state.plan.name, "text")])
     lines.append([(f"needs {WIDTH}×{HEIGHT} cells", "label")])
     return lines

@@ -26,6 +26,20 @@ def phase_words(at: Standing, width: int = 40) -> str:
     return f"phase {at.phase + 1}{of} {clipped(at.name, width)}{turn}"
 
 
+def test_words(view: View) -> str:
+    """`phase 2/3` of a test under way; what kind of test it was."""
+    at, test = standing_of(view), view.state.plan.test
+    if at is not None:
+        return f"phase {at.phase + 1}{f'/{at.phases}' if at.phases else ''}"
+    return {"bench": "bench", "tune": "tuner"}.get(test.kind if test is not None else "", "phases")
+
+
+def test_end(view: View) -> float | None:
+    """The clock time at which the test ends, if that can be said."""
+    at = standing_of(view)
+    return view.state.now + at.left if at is not None and at.left is not None else None
+
+
 def visit_rows(view: View) -> list[tuple[str, str, str, float]]:
     """Label, done, total and fraction, as the progress of a training has them."""
     state, at = view.state, standing_of(view)
@@ -40,11 +54,11 @@ def visit_rows(view: View) -> list[tuple[str, str, str, float]]:
         if at is not None
         else ("step", DASH, DASH, 1.0 if over else 0.0)
     )
-    share = 1.0 if over else _share(view, at)
+    share = 1.0 if over else share_of(view, at)
     return [step, phase, ("test %", f"{100 * share:.0f}" if share else DASH, "100", share)]
 
 
-def _share(view: View, at: Standing | None) -> float:
+def share_of(view: View, at: Standing | None) -> float:
     """Of the time that the whole test takes."""
     state = view.state
     if at is None or at.left is None or not state.visits:

@@ -122,6 +122,7 @@ class Attempt:
                 tail=log_tail(self.files.log, self.info.log_offset),
                 rebooted=self.who.boot_id != boot_id(),
                 saved=self.files.run is None or saved(self.files.run),
+                preparing=self.files.run is None,
                 disk_full=is_full(self.files.result.parent),
             )
         )

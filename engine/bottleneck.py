@@ -190,8 +190,8 @@ def proposed(change: Proposal) -> str:
 def _no_change(state: ExperimentState, run: RunState) -> str:
     workers = run.begin.num_workers if run.begin is not None else 0
     cores = state.samples[-1].cores if state.samples else None
-    if cores is None:
-        return ""
+    if cores is None or (state.plan.experiment.command and not workers):
+        return ""  # a trainer of one's own that names no workers may have no loader that could have some
     if workers >= cores:
         return "More workers will not help: there are no more cores than workers."
     both = "the CPU computes and loads" if _device(run) == "CPU" else "the rest is computing"

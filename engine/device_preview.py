@@ -16,13 +16,13 @@ def missing_device(wanted: str) -> str:
     if not wanted.isdigit():
         return ""
     if not _built_for_cuda():
-        return f"--devices {wanted}: this torch is built without CUDA; install a CUDA build, or use --devices cpu"
+        return f"CUDA device {wanted}: this torch is built without CUDA; install a CUDA build, or use --devices cpu"
     gpus = Gpus()
     count = len(gpus.names())
     if int(wanted) < count:
         return ""
     there = f"there are {count} CUDA devices, 0 to {count - 1}" if count else gpus.reason
-    return f"--devices {wanted}: there is no such CUDA device ({there}); auto and cpu work everywhere"
+    return f"CUDA device {wanted}: there is no such device ({there}); auto and cpu work everywhere"
 
 
 def _gpus(wanted: str) -> tuple[Gpu, ...]:

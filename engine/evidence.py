@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engine import phases
+from engine.counts import plural
 from engine.mean_step import MeanStep
 from engine.state import ExperimentState, RunState
 from engine.validation import mismatch
@@ -69,26 +70,27 @@ def _contradiction(step: MeanStep, busy: float | None) -> str:
     """Waiting for data while workers idle: something between them and the trainer, or a machine with too few cores."""
     if busy is None or step.spans["data"] < 0.5 * step.seconds or busy >= IDLE_WORKERS:
         return ""
-    return f"it waits for data although its workers load only {busy:.0%} of the time"
+    return f"it waits for data although its workers load only {100 * busy:.0f} % of the time"
 
 
 def _lines(state: ExperimentState, step: MeanStep, workers: int, found: Evidence, read: float) -> Iterator[str]:
-    yield f"waiting for data: {step.spans['data'] / step.seconds:.0%} of a step"
+    yield f"waiting for data: {100 * (step.spans['data'] / step.seconds):.0f} % of a step"
     if step.load is not None:
-        who = f"; {workers} worker{'s' if workers != 1 else ''} busy {found.busy:.0%}" if found.busy is not None else ""
+        busy = f" busy {100 * found.busy:.0f} %" if found.busy is not None else ""
+        who = f"; {plural(workers, 'worker')}{busy}" if busy else ""
         yield f"a sample takes {_seconds(step.load)} to load{who}"
     if step.load_cv is not None:
-        yield f"loading times vary by {step.load_cv:.0%}"
+        yield f"loading times vary by {100 * step.load_cv:.0f} %"
     if step.load_computing is not None:
         waits = "the rest waits for the disk" if found.reading else "the rest waits"
         more = f", {waits} ({read / 1e6:.0f} MB/s read)" if step.load_computing < CPU_SHARE else ""
-        yield f"of loading, {step.load_computing:.0%} is computing{more}"
+        yield f"of loading, {100 * step.load_computing:.0f} % is computing{more}"
     if found.gpu_util is not None:
         yield f"the GPU is busy {found.gpu_util:.0f} % (NVML)"
     if found.crowded:
         yield f"other processes use {found.foreign:.1f} of {state.samples[-1].cores} cores"
     if found.validating:
-        yield f"validation and reconstruction: {found.validating:.0%} of the time"
+        yield f"validation and reconstruction: {100 * found.validating:.0f} % of the time"
     if wrong := mismatch(state):
         yield wrong
     if found.contradiction:

@@ -297,7 +297,8 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
 
 def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
     new = msgspec.structs.replace
-    words = {"after_run": "stop after this run", "now": "stop now", "force": "forced stop"}[record.mode]
+    after = "stop after this run" if state.plan.test is None else "stop after this visit"
+    words = {"after_run": after, "now": "stop now", "force": "forced stop"}[record.mode]
     by = f" by {record.by}" if record.by else ""
     if record.phase == "cancelled":
         phase = "running" if state.phase == "stopping" else state.phase

@@ -128,13 +128,17 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
         return Forecast(epoch=over, run=over, stop_here=over, experiment=over, text=over.basis)
     if step is None or after is None:
         unknown = Estimate()
+        over = unknown if run in left else over
         return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=NOT_KNOWN)
     costs = _costs(state, run, step, history)
     experiment = _estimate(state, after, costs, step.basis)
+    ends = over
+    if run is not None and run in left and (own := later_runs(state, [run], step.mean, running=False)) is not None:
+        ends = _estimate(state, own, costs, step.basis)
     return Forecast(
-        epoch=over,
-        run=over,
-        stop_here=over,
+        epoch=Estimate() if ends is not over else over,
+        run=ends,
+        stop_here=ends,
         experiment=experiment,
         text=_text(step, costs, after),
         parts=_parts(after, costs),
@@ -185,7 +189,7 @@ def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Se
     gap = sum(state.gaps) / len(state.gaps) if state.gaps else known.get("gap", GAP_SECONDS)
     costs = _with_steps(step) | {
         "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
-        "startup": part_cost(state, "startup", known, Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)),
+        "startup": part_cost(state, "startup", known, _first_startup(state)),
         "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)), "closing": closing_cost(state),
     }
     for name in ("validate", "evaluate"):
@@ -207,6 +211,13 @@ def _with_steps(step: Cost) -> dict[str, Cost]:
         "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
         "cold": Cost(0.0, below=step.below),
     }
+
+
+def _first_startup(state: ExperimentState) -> Cost:
+    """A trainer that names no start has it in what its runs take beside steps and spans (`closing`)."""
+    if any(run.phase == "finished" and run.elapsed and run.pace.seconds for run in state.runs):
+        return Cost(0.0, basis="measured here")
+    return Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)
 
 
 def _first_checkpoint(run: RunState | None) -> Cost:

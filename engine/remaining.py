@@ -235,8 +235,9 @@ def whole_run(rhythm: Rhythm, step_seconds: float, done: int = 0) -> Amounts:
 
 
 def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
-    """Runs that will be started after the present one, in order."""
-    first = 0 if state.current is None else state.current + 1
+    """Runs that will be started after the present one, in order; after a resume the one that was stopped comes too."""
+    resumed = not running and not state.runs_ended_here
+    first = 0 if state.current is None or resumed else state.current + 1
     left = [run for run in state.runs[first:] if run.phase != "finished"]
     if state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done":
         return []

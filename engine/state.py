@@ -164,6 +164,7 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     runs_ended_here: int = 0
     supervisor_alive: bool = False
     trainer_alive: bool = False
+    disk_full: bool = False
     stalled_seconds: float = 0.0
     survivors: tuple[int, ...] = ()
     samples: tuple[Sample, ...] = ()

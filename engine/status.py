@@ -119,6 +119,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     supervisor_alive: bool
     trainer_alive: bool
     survivors: tuple[int, ...]
+    disk_full: bool
     verdict: Verdict | None
 
 
@@ -150,6 +151,7 @@ def status(state: ExperimentState) -> Status:
         supervisor_alive=state.supervisor_alive,
         trainer_alive=state.trainer_alive,
         survivors=state.survivors,
+        disk_full=state.disk_full,
         verdict=state.verdict,
     )
 

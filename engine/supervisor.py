@@ -152,10 +152,8 @@ class Supervisor:
         self.journal.write(PrepareEnded(seconds=ended.seconds, ok=ok, verdict=None if ok else ended.verdict), sync=True)
         if not ok:
             self.survivors = ended.survivors
-            if ended.outcome == "stopped":
-                self._say_end("stopped", "stopped while volumes were being prepared; what is prepared is kept", None)
-            else:
-                self._say_end("failed", ended.verdict.text, ended.verdict)
+            outcome: Outcome = "stopped" if ended.outcome == "stopped" else "failed"
+            self._say_end(outcome, ended.verdict.text, None if outcome == "stopped" else ended.verdict)
         return ok
 
     def _train(self, key: RunKey) -> Outcome:

@@ -19,12 +19,14 @@ from engine.records import ResultInfo
 from engine.text import clean
 
 EVIDENCE_LINES = 3
+# What resuming does where no run had begun.
+PREPARED = "goes on with what is prepared"
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about an ended process. `rc` None: it was nobody's child here. `tail`: the end of its log.
     `oom_kills` and `cgroup_kills`: the kernel's while it ran, on the machine and in this control group.
-    `saved`: there is a checkpoint to go on from."""
+    `saved`: there is a checkpoint to go on from. `preparing`: it was no run, it prepared volumes."""
 
     result: ResultInfo | None = None
     rc: int | None = None
@@ -36,7 +38,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     tail: str = ""
     rebooted: bool = False
     saved: bool = True
+    preparing: bool = False
     disk_full: bool = False
+
+    @property
+    def onward(self) -> str:
+        return f"`steptop resume` {PREPARED if self.preparing else onward(self.saved)}"
 
 
 class Pattern(NamedTuple):
@@ -146,7 +153,7 @@ def classify(evidence: Evidence) -> tuple[Outcome, Verdict]:
         kind="lost",
         text="it is gone and nobody wrote down how it ended"
         + (": the machine was restarted" if evidence.rebooted else ""),
-        advice=f"`steptop resume` {onward(evidence.saved)}",
+        advice=evidence.onward,
         sure=evidence.rebooted,
     )
 
@@ -160,6 +167,10 @@ def _finished(e: Evidence) -> tuple[Outcome, Verdict] | None:
 def _user_stop(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.result is None or e.result.outcome != "stopped":
         return None
+    if e.preparing:
+        asked = "as asked" if e.stop is not None else "by SIGTERM from outside"
+        text = f"stopped {asked} while volumes were being prepared; what is prepared is kept"
+        return "stopped", Verdict(kind="external_stop" if e.stop is None else "user_stop", text=text, advice=e.onward)
     if e.stop is None:
         text = f"asked to end (SIGTERM) from outside; saved after step {e.result.step:,}"
         return "stopped", Verdict(kind="external_stop", text=text, advice="`steptop resume` goes on from there")
@@ -170,10 +181,11 @@ def _user_stop(e: Evidence) -> tuple[Outcome, Verdict] | None:
 def _forced(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.stop == "force" or (e.escalated and e.signal == signal.SIGKILL):
         why = "it did not end in time after being asked to" if e.escalated else "as asked"
+        lost = f"; {'steps since the last checkpoint' if e.saved else 'all its steps'} are lost"
         return "stopped", Verdict(
             kind="forced",
-            text=f"ended by force, {why}; {'steps since the last checkpoint' if e.saved else 'all its steps'} are lost",
-            advice=f"`steptop resume` {onward(e.saved)}",
+            text=f"ended by force, {why}{' while volumes were being prepared' if e.preparing else lost}",
+            advice=e.onward,
         )
     return None
 
@@ -235,7 +247,7 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
             text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer",
             sure=False,
             evidence=("signal 9", "no out-of-memory kill was counted meanwhile"),
-            advice=f"`steptop resume` {onward(e.saved)}",
+            advice=e.onward,
         )
     found = _pattern(e.tail)
     if found is not None:
@@ -244,7 +256,7 @@ def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
         kind="external_kill" if e.signal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) else "crash",
         text=f"ended by {name}",
         evidence=(f"signal {e.signal}", *_last_lines(e.tail)),
-        advice=f"the log (l) may say more; `steptop resume` {onward(e.saved)}",
+        advice=f"the log (l) may say more; {e.onward}",
     )
 
 

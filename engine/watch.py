@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import control
+from engine import control, room
 from engine.errors import UsageError
 from engine.events import AnyRecord, Verdict
 from engine.experiment import Plan, Prepared
@@ -90,6 +90,7 @@ class Watch:
             now=now,
             now_monotonic=mono,
             stop=self._asked() or state.stop,
+            disk_full=(supervised or training) and room.is_full(self.paths.folder),
         )
         state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
         if state.ended is not None:

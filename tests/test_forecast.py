@@ -301,7 +301,26 @@ def test_after_a_resume_the_old_pace_tells_the_end_from_the_first_minute() -> No
     assert (said.run.at or 0) == pytest.approx(again[-1].t, abs=0.1 * (again[-1].t - state.now))
 
 
+def test_before_a_stopped_run_is_taken_up_again_its_rest_is_what_is_left() -> None:
+    run = replace(fold_run(new_run(TWO[0]), until_step(calm_records(), 60)), phase="stopped", ended=STARTED + 200)
+    state = replace(experiment_state(CALM, []), plan=plan_of(CALM, TWO), runs=(run, new_run(TWO[1])), current=0)
+    said, whole = forecast(state), calm_records()[-1].t - STARTED
+    assert 0.45 * whole < seconds(said.run) < 0.65 * whole
+    assert seconds(said.experiment) == pytest.approx(whole + seconds(said.run), rel=0.1)
+
+
 # ---------------------------------------------------------------- trainers of one's own
+
+
+def test_a_trainer_that_names_no_start_is_foretold_none() -> None:
+    """A run of ten seconds does not become eighteen by a guessed start."""
+    recipe = dataclasses.replace(CALM, epochs=10, startup_seconds=0.0, validate_every=0, evaluate_items=0, checkpoint_seconds=0.0)
+    quick = calm_records(recipe, seconds=0.05)
+    run = fold_run(new_run(TWO[0]), [r for r in quick if not isinstance(r, SpanEnded)])
+    run = replace(run, phase="finished", ended=quick[-1].t, elapsed=run.pace.seconds + 0.1)
+    state = replace(experiment_state(recipe, []), runs=(run, new_run(TWO[1])), current=0, runs_ended_here=1)
+    state = replace(state, plan=plan_of(recipe, TWO), gaps=(0.1,))
+    assert seconds(forecast(state).experiment) == pytest.approx(10.3, abs=0.5)
 
 
 def test_a_trainer_of_ones_own_validates_as_often_as_it_has() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
 from engine import __version__, knob_table
-from engine.errors import UsageError
+from engine.errors import UsageError, unknown
 from engine.text import clean
 
 EPILOG = """\
@@ -36,6 +38,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
+        if said := re.match(r"argument VERB: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+            message = str(unknown("verb", said[1], re.findall(r"'(\w+)'", said[2])))
         print(f"steptop: {clean(message)}", file=sys.stderr)
         raise SystemExit(2)
 
@@ -51,7 +55,11 @@ def parser() -> argparse.ArgumentParser:
     screen.add_argument("--theme", default=absent, help="a theme's name (t in the dashboard goes through them)")
     screen.add_argument("--readonly", action="store_true", default=absent, help="look only: no stops, no launches")
     screen.add_argument(
-        "--interval", type=float, default=absent, metavar="S", help="seconds between refreshes (default 1)"
+        "--interval",
+        type=between(0.25, 10),
+        default=absent,
+        metavar="S",
+        help="seconds between refreshes, 0.25 to 10 (default 1)",
     )
 
     top = Parser(
@@ -68,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str, one: bool = False, *parents: Parser) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text, parents=[common, *parents])
         if one:
-            sub.add_argument("experiment", nargs="?", help="its name or folder; not needed when there is only one")
+            sub.add_argument("experiment", nargs="?", help="its name or folder; not needed for the only one")
         return sub
 
     verb("open", "open the dashboard on one experiment", True, screen)
@@ -122,14 +130,16 @@ def parser() -> argparse.ArgumentParser:
     logs = verb("logs", "the trainer's output, made safe for a terminal", True)
     logs.add_argument("-f", "--follow", action="store_true")
     logs.add_argument(
-        "-n", "--lines", type=int, default=40, metavar="N", help="how many of the last lines (default 40)"
+        "-n", "--lines", type=counted, default=40, metavar="N", help="how many of the last lines (default 40)"
     )
     logs.add_argument("--run", metavar="FOLD,RESTART", help="another run than the present one")
     logs.add_argument("--supervisor", action="store_true", help="the supervisor's output instead")
     replay = verb("replay", "the dashboard over a recorded experiment", False, screen)
     replay.add_argument("folder", type=Path)
-    replay.add_argument("--speed", type=float, default=60.0, metavar="X", help="times as fast as it was (default 60)")
-    replay.add_argument("--at", type=float, default=0.0, metavar="0..1", help="begin after this part of it")
+    replay.add_argument(
+        "--speed", type=between(0.1, 1e6), default=60.0, metavar="X", help="times as fast as it was (default 60)"
+    )
+    replay.add_argument("--at", type=between(0, 1), default=0.0, metavar="0..1", help="begin after this part of it")
     verb("experiments", "what can be trained, and what is in the logs folder").add_argument(
         "--json", action="store_true"
     )
@@ -144,6 +154,21 @@ def counted(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: it is a whole number, 1 or more")
     return int(text)
+
+
+def between(low: float, high: float) -> Callable[[str], float]:
+    """For a number from `low` to `high`; NaN is none."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r}: it is a number from {low:g} to {high:g}")
+        return value
+
+    return number
 
 
 def _choice_arguments(sub: argparse.ArgumentParser) -> None:
@@ -163,8 +188,8 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
         help="one knob; repeatable. A whole number may follow the machine: cores, cores/2, cores-1, 2*gpus",
     )
     sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
-    sub.add_argument("--restarts", type=int, metavar="N")
-    sub.add_argument("--epochs", type=int, metavar="N")
+    sub.add_argument("--restarts", type=counted, metavar="N")
+    sub.add_argument("--epochs", type=counted, metavar="N")
     sub.add_argument("--devices", metavar="D", help="auto, cpu, mps or a CUDA device's number (default auto)")
     sub.add_argument(
         "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"

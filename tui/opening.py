@@ -19,10 +19,6 @@ def open_screen(options: argparse.Namespace) -> int:
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError("the dashboard needs a terminal; `steptop status` says the same as text, `--json` as JSON")
     if options.verb == "replay":
-        if not 0 <= options.at <= 1:
-            raise UsageError(f"--at {options.at}: it lies between 0 and 1")
-        if options.speed <= 0:
-            raise UsageError(f"--speed {options.speed}: it must be more than 0")
         return show(options, options.folder, Replay(options.folder, options.speed, options.at))
     folder = find(options.logs, options.experiment) if options.verb == "open" else None
     return show(options, folder)

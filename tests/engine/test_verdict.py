@@ -113,6 +113,13 @@ TABLE = [
         "failed",
         "disk_full",
     ),
+    (
+        "stopped while volumes were prepared",
+        Evidence(result=said("stopped"), rc=3, stop="now", preparing=True),
+        "stopped",
+        "user_stop",
+    ),
+    ("preparation ended by force", Evidence(signal=9, stop="force", preparing=True), "stopped", "forced"),
     ("no room for a last word", Evidence(rc=1, disk_full=True), "failed", "disk_full"),
     ("a full disk besides", Evidence(result=said("failed", "KeyError", "'dice'"), rc=1, disk_full=True), "failed", "crash"),
     (
@@ -142,6 +149,21 @@ def test_the_truth_table(story: str, evidence: Evidence, outcome: str, kind: str
     assert verdict.text
     if found in ("failed", "lost"):
         assert verdict.advice
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence(result=said("stopped"), stop="now", preparing=True),
+        Evidence(signal=9, stop="force", preparing=True),
+        Evidence(signal=9, preparing=True),
+        Evidence(preparing=True),
+    ],
+)
+def test_preparation_has_neither_steps_nor_checkpoints(evidence: Evidence) -> None:
+    verdict = classify(evidence)[1]
+    assert verdict.advice == "`steptop resume` goes on with what is prepared"
+    assert "step " not in verdict.text and "checkpoint" not in verdict.text
 
 
 @pytest.mark.parametrize("evidence", [Evidence(signal=9), Evidence(signal=9, oom_kills=2), Evidence(rc=0), Evidence()])

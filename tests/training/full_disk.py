@@ -37,6 +37,11 @@ def steptop(folder: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stderr.strip()
 
 
+def told(folder: Path) -> str:
+    command = [sys.executable, "-P", "-m", "tui.cli", "--logs", str(folder / "logs"), "--readonly", "status"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
 def fill(folder: Path) -> Path:
     """Everything that is free, to the last block."""
     path = folder / "fill"
@@ -69,6 +74,7 @@ def story(folder: Path) -> dict[str, Any]:
         seen["run"] = steptop(folder, "run", str(folder / "steps.toml"))
         wait_until(lambda: any(isinstance(r, CheckpointWritten) for s in run.segments() for r in read(s)), 60, "a checkpoint")
         filling = fill(folder)
+        seen["status"] = told(folder)
         seen["stop"] = steptop(folder, "stop")
         try:
             cache.check_room(folder / "logs" / "_cache", 5_000_000)

@@ -106,6 +106,7 @@ def test_a_disk_that_fills_up_under_a_training_costs_steps_but_nothing_else(tmp_
     seen = json.loads(done.stdout)
     assert seen["run"][0] == 0, seen["run"]
     # Full: it goes on, says so, ends in a verdict, and nothing new is begun.
+    assert "the disk is full: training goes on unseen, and unsaved" in seen["status"]
     assert seen["notes"][0].startswith("the disk is full: training goes on unseen")
     assert (seen["phase"], seen["verdicts"]) == ("failed", ["disk_full"])
     assert seen["notes"][-1] == "the disk is full: the rest is not started"

@@ -25,7 +25,7 @@ async def test_a_storm_of_resizes_leaves_a_whole_dashboard(app_over: AppOver, ar
         await pilot.resize_terminal(120, 40)
         await pilot.pause()
         assert "The loader is the limit" in screen_text(app)
-        assert len(app.screen.query_one("#events", Panel)._drawn) == 6
+        assert len(app.screen.query_one("#events", Panel)._drawn) == 5
 
 
 async def test_too_small_a_terminal_says_what_it_needs(app_over: AppOver, arc: ExperimentState) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.bottleneck import Share
 from engine.events import Metrics, Progress, Verdict
 from engine.state import ExperimentState, Sentence, StopState
 from tests.tui.conftest import ended, stopping, view
@@ -160,6 +161,33 @@ def test_small_spans_are_put_together_when_lines_are_few(recorded: Recorded) -> 
     assert any(line.startswith("the rest") for line in few)
     many = texts(where_lines(state, 56, 14))
     assert [line.split()[0] for line in many[:6]] == ["data", "h2d", "forward", "loss", "backward", "optimizer"]
+
+
+def test_where_there_is_room_every_part_keeps_its_row_whatever_it_takes(recorded: Recorded) -> None:
+    state = view(recorded("compute", 0.25))
+    for share in (0.0, 0.01, 0.4):
+        shares = tuple(
+            Share(part.name, share, share) if part.name == "h2d" else part
+            for part in state.bottleneck.shares
+            if part.name != "other"
+        )
+        limit = msgspec.structs.replace(state.bottleneck, shares=shares)
+        names = [line.partition(" ")[0] for line in texts(where_lines(state._replace(bottleneck=limit), 56, 10))]
+        assert names[:6] == ["data", "h2d", "forward", "loss", "backward", "optimizer"]
+
+
+def test_where_there_is_none_the_same_few_are_shown_unless_another_is_much(recorded: Recorded) -> None:
+    state = view(recorded("compute", 0.25))
+    seen = set()
+    for data, loss, shown in ((0.10, 0.02, "data"), (0.02, 0.10, "data"), (0.02, 0.3, "loss")):
+        parts = {"data": data, "h2d": 0.01, "forward": 0.2, "loss": loss, "backward": 0.5, "optimizer": 0.05}
+        limit = msgspec.structs.replace(
+            state.bottleneck, shares=tuple(Share(name, part, part) for name, part in parts.items())
+        )
+        names = [line.split()[0] for line in texts(where_lines(state._replace(bottleneck=limit), 56, 6))]
+        assert shown in names
+        seen.add(tuple(names[:4]))
+    assert len(seen) == 2
 
 
 def test_at_eighty_columns_the_headline_stays(arc: ExperimentState) -> None:

@@ -34,7 +34,9 @@ class Dashboard(Screen[None]):
     """Panels over one view; the layout follows the terminal's size."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (WIDTH, "-narrow"), (100, "-normal"), (160, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (HEIGHT, "-low"), (22, "-short"), (32, "-medium"), (50, "-tall")]
+    VERTICAL_BREAKPOINTS = [
+        (0, "-flat"), (HEIGHT, "-low"), (22, "-short"), (32, "-medium"), (38, "-high"), (50, "-tall"),
+    ]
     ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, KeyBar"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -68,7 +68,8 @@ class HelpScreen(ModalScreen[None]):
         width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
         if self._own:
             return Content("\n").join(part for key in self._own for part in _entry(*key, True, width))
-        entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in COMMANDS]
+        shown = [c for c in COMMANDS if not (c.writes and self._situation.recording)]
+        entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in shown]
         entries += [(*move, True) for move in MOVES]
         return Content("\n").join(part for entry in entries for part in _entry(*entry, width))
 

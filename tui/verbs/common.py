@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from engine import cores, launch, profile
@@ -26,6 +27,8 @@ def find(logs: Path, name: str | None) -> Path:
 
     Raises UsageError that lists what there is.
     """
+    if logs.is_dir() and not os.access(logs, os.R_OK | os.X_OK):
+        raise UsageError(f"{logs} cannot be read (Permission denied): give yourself the right to, or --logs DIR")
     folders = experiments_in(logs) if logs.is_dir() else []
     if name is not None:
         for folder in (logs / name, Path(name)):

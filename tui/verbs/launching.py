@@ -93,7 +93,7 @@ def stop(options: argparse.Namespace) -> int:
 def _onward(paths: ExperimentPaths, run: RunState | None) -> str:
     """What resuming does after a kill now."""
     if run is None:
-        return "goes on with what is prepared"
+        return verdict.PREPARED
     return verdict.onward(saved(paths.run(run.key.fold, run.key.restart)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engine import catalog, launch, status as contract
+from engine import catalog, launch, room, status as contract
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.experiment import Plan
@@ -72,8 +72,9 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  preparing volumes {state.preparing.done}/{state.preparing.total}")
     if run is not None:
         lines.append(
-            f"  run {run.index}/{run.total} (fold {run.fold} restart {run.restart})  epoch {run.epoch}/{run.epochs}  "
-            f"step {run.step}/{run.steps_per_epoch}" + (f"  {run.activity}" if run.activity else "")
+            f"  run {run.index}/{run.total} (fold {run.fold} restart {run.restart})"
+            + (f"  epoch {run.epoch}/{run.epochs}  step {run.step}/{run.steps_per_epoch}" if run.epochs else "")
+            + (f"  {run.activity}" if run.activity else "")
         )
     if seen.step_seconds:
         rate = f"  {seen.samples_per_second:.3g} samples/s" if seen.samples_per_second else ""
@@ -87,11 +88,13 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(_stop_line(seen.stop, state))
     if orphaned(state):
         lines.append(f"  {ORPHANED}")
+    if state.disk_full:
+        lines.append(f"  {room.GOES_ON}")
     if seen.verdict is not None and state.phase in ENDED:
         lines.append(f"  {seen.verdict.text}")
         lines += [f"      {line}" for line in seen.verdict.evidence]
         lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice else []
-    if state.ended is not None:
+    if state.ended is not None and not (seen.verdict is not None and seen.verdict.text == state.ended.text):
         lines.append(f"  {state.ended.text}")
     if state.phase in ENDED and (left := left_over(state)):
         lines.append(f"  {left}")
@@ -261,7 +264,8 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
             low, middle, high = (_said(spread[part]) for part in ("low", "middle", "high"))
             lines.append(f"{label}: {low} to {high}, median {middle}")
     if details.get("strata"):
-        lines.append(f"strata ({' × '.join(details.get('stratified_by') or [])}): held out per fold")
+        by = f" by {' × '.join(details['stratified_by'])}" if details.get("stratified_by") else ", not stratified"
+        lines.append(f"held out per fold{by}")
         lines += [f"    {name}: {' '.join(_said(n) for n in counts)}" for name, counts in details["strata"].items()]
     for fold in details.get("folds") or []:
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.reactive import reactive
 
+from engine.room import GOES_ON
 from engine.state import ExperimentState
 from tui.format import moment
 from tui.glyphs import RUN_SYMBOLS
@@ -34,6 +35,8 @@ def banner_lines(
     state = view.state
     if state.phase in ENDED:
         return _ended(state, width, readonly, room)
+    if state.disk_full:
+        return [[(" ✖ ", "alarm"), (GOES_ON, "alarm")]], "bad"
     coming = pending_stop(view)
     if coming:
         return [_coming(state, coming, readonly, width)], "warn"

@@ -14,7 +14,7 @@ from tui.widgets.line import Line, bar, ends, spark, width_of
 from tui.widgets.panel import Panel
 from tui.words import ENDED
 
-LABEL, SPARK, RATE = 9, 40, 11
+LABEL, SPARK, RATE, RSS = 9, 40, 11, 12
 HOT, NEARLY_FULL, FULL = 83.0, 0.85, 0.95
 # Five readings of the sampler's: without them the last one says how it was, not how it is.
 OLD_SECONDS = 10.0
@@ -61,7 +61,7 @@ def _readings(view: View, width: int, height: int, old: bool) -> list[Line]:
         )
     spare = height - len(lines) - 1
     if spare >= 3 and sample.workers:
-        lines += [[], *process_lines(sample.workers, spare)]
+        lines += [[], *process_lines(sample.workers, spare, width)]
     return lines
 
 
@@ -261,9 +261,11 @@ def _disk(sample: Sample, width: int) -> Line:
     return ends(line, rates, width)
 
 
-def process_lines(workers: tuple[Worker, ...], room: int) -> list[Line]:
-    """The run's processes: USS is what would be freed if it ended, PSS adds its part of what is shared."""
-    head: Line = [("process      pid      CPU         USS         PSS         RSS", "faint")]
+def process_lines(workers: tuple[Worker, ...], room: int, width: int) -> list[Line]:
+    """The run's processes: USS is what would be freed if it ended, PSS adds its part of what is shared, RSS
+    (where there is room) all of it."""
+    head = "process      pid      CPU         USS         PSS"
+    rss = width >= len(head) + RSS
     rows: list[Line] = [
         [
             (f"{w.role:<8}", "label"),
@@ -271,11 +273,14 @@ def process_lines(workers: tuple[Worker, ...], room: int) -> list[Line]:
             (f"{w.cpu:>9.1f}", "text"),
             (size(w.uss).rjust(12), "text"),
             (size(w.pss).rjust(12), "number"),
-            (size(w.rss).rjust(12), "label"),
+            (size(w.rss).rjust(RSS) if rss else "", "label"),
         ]
         for w in sorted(workers, key=lambda w: (w.role != "trainer", w.role != "worker", w.pid))
     ]
-    return [head, *(rows if len(rows) < room else [*rows[: room - 2], [(f"and {len(rows) - room + 2} more", "label")]])]
+    titles: Line = [(head + "RSS".rjust(RSS) if rss else head, "faint")]
+    if len(rows) >= room:
+        rows = [*rows[: room - 2], [(f"and {len(rows) - room + 2} more", "label")]]
+    return [titles, *rows]
 
 
 class MachinePanel(Panel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.bottleneck import Bottleneck, Share
+from engine.events import SPANS
 from tui.format import duration, percent
 from tui.messages import View
 from tui.plain import wrapped
@@ -15,6 +16,9 @@ from tui.widgets.panel import Panel
 NAME, NUMBERS = 11, 17
 # Limits that can be lifted, and the span that shows each. Computing is what a training is for.
 OTHER = 0.1
+# Shown first where not every span has a row; another that takes this share of a step is shown instead of the least.
+ESSENTIAL = ("data", "backward", "forward", "optimizer", "loss", "h2d", "other")
+MUCH = 0.25
 LIMITS = {"loader": "data", "storage": "data", "memory": "data", "copy": "h2d", "host": "other"}
 ALARMS = (*LIMITS, "validation")
 
@@ -32,7 +36,9 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
     room = height - len(text) - len(advice)
     if room < 3:
         return [_one_line(limit, width), *text, *advice] if room > 0 else [*text, *advice]
-    rows = _rows(limit.shares, room - (1 if loads and room > 3 else 0))
+    # Loading has its line, but not at the price of the last span's.
+    keep = 1 if loads and room > 3 and room != len(SPANS) else 0
+    rows = _rows(limit.shares, room - keep, LIMITS.get(limit.kind))
     lines = [_share(share, limit, width) for share in rows]
     if loads and len(lines) + len(text) + len(advice) < height:
         lines.append(loads)
@@ -69,17 +75,18 @@ def headline_role(limit: Bottleneck) -> str:
     return "alarm" if limit.kind in ALARMS else "label" if limit.kind == "unknown" else "number"
 
 
-def _rows(shares: tuple[Share, ...], room: int) -> list[Share]:
-    """Every span if there is room, else the largest in their order and the others as one."""
-    shown = [share for share in shares if share.seconds > 0]
-    if len(shown) <= room:
-        return shown
-    # `other`, the time in no span, is a line of its own beside `the rest` only where it is much.
-    known = [share for share in shown if share.name != "other" or share.share >= OTHER]
-    kept = sorted(known, key=lambda share: share.seconds, reverse=True)[: max(1, room - 1)]
-    rest = [share for share in shown if share not in kept]
+def _rows(shares: tuple[Share, ...], room: int, guilty: str | None) -> list[Share]:
+    """Every span in its own fixed row. Where room is short, the same few each time, so that no row jumps as shares
+    change; only the span that holds it back, or is much of a step, takes the place of the last of them."""
+    other = [share for share in shares if share.name == "other" and share.share >= OTHER]
+    spans = [share for share in shares if share.name != "other"]
+    if len(spans) + len(other) <= room:
+        return [*spans, *other]
+    order = sorted(shares, key=lambda s: (s.name != guilty, s.share < MUCH, ESSENTIAL.index(s.name)))
+    kept = order[: max(1, room - 1)]
+    rest = order[len(kept) :]
     together = Share("the rest", sum(s.seconds for s in rest), sum(s.share for s in rest))
-    return [*(share for share in shown if share in kept), together]
+    return [*(share for share in shares if share in kept), together]
 
 
 def _share(share: Share, limit: Bottleneck, width: int) -> Line:
@@ -94,9 +101,9 @@ def _share(share: Share, limit: Bottleneck, width: int) -> Line:
 
 
 def _one_line(limit: Bottleneck, width: int) -> Line:
-    """The spans beside one another, the largest first."""
+    """A few spans beside one another, in their order."""
     line: Line = []
-    for share in sorted(limit.shares, key=lambda s: s.seconds, reverse=True)[:4]:
+    for share in _rows(limit.shares, 5, LIMITS.get(limit.kind))[:-1]:
         guilty = LIMITS.get(limit.kind) == share.name
         part: Line = [
             ("   " if line else "", "text"),

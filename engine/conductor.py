@@ -156,7 +156,8 @@ class Conductor:
         use = self.use(trial, visited, began, foreign, own)
         cores = len(os.sched_getaffinity(0))
         before = sum(done.repeated for done in self.done if (done.phase, done.round) == (visit.phase, visit.round))
-        repeated = visited.verdict.kind == "ok" and contention.disturbed(foreign, cores) and before < courses.REPEATS
+        disturbed = contention.disturbed(foreign, cores, use.foreign_gpu)
+        repeated = visited.verdict.kind == "ok" and disturbed and before < courses.REPEATS
         record = PhaseEnded(
             phase=visit.phase,
             round=visit.round,
@@ -217,6 +218,7 @@ class Conductor:
         now = sum(pss for _, pss, _ in sizes) + (trainer[1] if trainer else 0)
         peaks = [sum(worker.pss or worker.rss for worker in sample.workers) for sample in samples] + [now]
         gpus = [gpu for sample in samples for gpu in sample.gpus if gpu.own_memory]
+        beside = [gpu.others_util for gpu in gpus if gpu.others_util is not None]
         utils = [gpu.util for gpu in gpus if gpu.util is not None]
         return Use(
             ram_slope=slope(samples),
@@ -233,6 +235,7 @@ class Conductor:
             foreign_vram=max((others(gpu) for gpu in gpus), default=0) or None,
             own_cores=round(own, 3),
             foreign_cores=round(foreign, 3),
+            foreign_gpu=sum(beside) / len(beside) if beside else None,
         )
 
     def read_cpu(self, trial: Attempt) -> contention.Reading:

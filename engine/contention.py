@@ -12,6 +12,8 @@ import msgspec
 TICKS = os.sysconf("SC_CLK_TCK")
 # Somebody who takes an eighth of a core changes CPU-bound step times by more than 5 %; less is the system's own noise.
 DISTURBED_CORES = 0.12
+# Kernels of two processes take turns on a GPU: what others get is taken from the step. Percent.
+DISTURBED_GPU = 3.0
 USER, NICE, SYSTEM, IRQ, SOFTIRQ, STEAL = 1, 2, 3, 6, 7, 8
 
 
@@ -54,6 +56,14 @@ def own_cores(before: Reading, after: Reading) -> float:
     return sum(used - before.own.get(pid, 0.0) for pid, used in after.own.items()) / seconds if seconds > 0 else 0.0
 
 
-def disturbed(cores: float, machine: int) -> bool:
-    """Whether that much spoils a measurement on a machine of so many cores: where many are idle, more does no harm."""
-    return cores > max(DISTURBED_CORES, 0.02 * machine)
+def disturbed(cores: float, machine: int, gpu: float | None = None) -> bool:
+    """Whether that much spoils a measurement on a machine of so many cores: where many are idle, more does no harm.
+    `gpu`: percent of the time that others computed on the GPU."""
+    return cores > max(DISTURBED_CORES, 0.02 * machine) or (gpu or 0.0) > DISTURBED_GPU
+
+
+def said(cores: float | None, gpu: float | None) -> str:
+    """`other processes used 0.9 cores and 30 % of the GPU`"""
+    used = [f"{cores or 0.0:.1f} cores"] if (cores or 0.0) > DISTURBED_CORES or (gpu or 0.0) <= DISTURBED_GPU else []
+    used += [f"{gpu:.0f} % of the GPU"] if gpu is not None and gpu > DISTURBED_GPU else []
+    return f"other processes used {' and '.join(used)}"

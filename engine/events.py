@@ -251,11 +251,13 @@ class ExperimentEnded(Record, frozen=True, kw_only=True, tag="experiment_ended")
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One device as NVML sees it; None where it does not say. Bytes, percent, °C, watts."""
+    """One device as NVML sees it; None where it does not say. Bytes, percent, °C, watts. `others_util`: of the time,
+    other processes' kernels ran; None too where the own process cannot be told apart (a container's own pids)."""
 
     index: int
     name: str = ""
     util: float | None = None
+    others_util: float | None = None
     memory_used: int | None = None
     memory_total: int | None = None
     own_memory: int | None = None

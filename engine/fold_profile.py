@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine import pace
+from engine import contention, pace
 from engine.events import Level, PhaseEnded, ProfileChanged, Steps
 from engine.state import PROFILES, SENTENCES, TESTED, RunState, Sentence, Tested
 
@@ -65,8 +65,8 @@ def visited(record: PhaseEnded) -> tuple[str, Level]:
     if record.verdict.kind != "ok":
         return f"{name}: {record.verdict.text}", "bad"
     if record.repeated:
-        cores = record.use.foreign_cores or 0.0
-        return f"{name} is repeated: other processes used {cores:.1f} cores meanwhile", "warn"
+        others = contention.said(record.use.foreign_cores, record.use.foreign_gpu)
+        return f"{name} is repeated: {others} meanwhile", "warn"
     seconds, samples = sum(record.seconds), sum(record.samples)
     pace = f": {samples / seconds:.3g} samples/s" if seconds and samples else ""
     return f"{name}, round {record.round + 1}, {len(record.seconds)} steps{pace}", "info"

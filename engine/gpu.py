@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.events import Gpu
@@ -18,6 +18,7 @@ class Gpus:
         self.reason = ""
         self._nvml: Any = None
         self._handles: list[tuple[int, Any]] = []
+        self._seen: dict[int, int] = {}
         try:
             self._nvml = nvml if nvml is not None else importlib.import_module("pynvml")
             self._nvml.nvmlInit()
@@ -57,11 +58,15 @@ class Gpus:
         clock = ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
         processes = ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         mine = [p.usedGpuMemory for p in processes or () if p.pid in own and p.usedGpuMemory is not None]
+        shares = ask(lambda: nvml.nvmlDeviceGetProcessUtilization(handle, self._seen.get(index, 0)))
+        if shares:
+            self._seen[index] = max(share.timeStamp for share in shares)
         lost = memory is None and util is None and bool(failed)
         return Gpu(
             index=index,
             name=name.decode() if isinstance(name, bytes) else str(name or ""),
             util=None if util is None else float(util),
+            others_util=_others(shares, own) if shares and any(p.pid in own for p in processes or ()) else None,
             memory_used=None if memory is None else int(memory.used),
             memory_total=None if memory is None else int(memory.total),
             own_memory=sum(mine) if mine else None,
@@ -76,6 +81,14 @@ class Gpus:
         if self._nvml is not None:
             with contextlib.suppress(Exception):
                 self._nvml.nvmlShutdown()
+
+
+def _others(shares: Iterable[Any], own: set[int]) -> float:
+    """Percent of the time that kernels of other processes ran, the mean of NVML's samples since the last look."""
+    by_time: dict[int, float] = {}
+    for share in shares:
+        by_time[share.timeStamp] = by_time.get(share.timeStamp, 0.0) + (share.smUtil if share.pid not in own else 0.0)
+    return min(100.0, sum(by_time.values()) / len(by_time)) if by_time else 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -79,6 +79,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     own_cores: float | None = None
     foreign_cores: float | None = None
     foreign_vram: int | None = None
+    foreign_gpu: float | None = None
 
 
 class PhaseEnded(Record, frozen=True, kw_only=True, tag="phase_ended"):

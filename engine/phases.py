@@ -223,7 +223,7 @@ def _use(uses: Sequence[Use]) -> Use:
     merged_use: dict[str, float | int | None] = {}
     for field in msgspec.structs.fields(Use):
         values = [value for use in uses if (value := getattr(use, field.name)) is not None]
-        whole = field.name in ("gpu_util", "own_cores", "foreign_cores", "ram_slope")
+        whole = field.name in ("gpu_util", "own_cores", "foreign_cores", "foreign_gpu", "ram_slope")
         merged_use[field.name] = (sum(values) / len(values) if whole else max(values)) if values else None
     return msgspec.convert(merged_use, Use)
 

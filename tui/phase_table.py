@@ -112,7 +112,9 @@ def _disturbed(found: Sequence[PhaseResult]) -> list[str]:
     if worst > DISTURBED_CORES:
         said.append(f"other processes used up to {worst:.1f} cores in what counts: on a quiet machine it may differ")
     if held := max((one.use.foreign_vram or 0 for one in found), default=0):
-        said.append(f"other processes held {fmt.size(held)} of the GPU's memory, and perhaps its time")
+        shares = [one.use.foreign_gpu for one in found if one.use.foreign_gpu is not None]
+        time = f"and computed on it {max(shares):.0f} % of the time" if shares else "and perhaps its time"
+        said.append(f"other processes held {fmt.size(held)} of the GPU's memory, {time}")
     return said
 
 

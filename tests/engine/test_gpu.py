@@ -47,6 +47,12 @@ class StandIn:
                 SimpleNamespace(pid=11, usedGpuMemory=None),
                 SimpleNamespace(pid=99, usedGpuMemory=7 << 30),
             ],
+            "nvmlDeviceGetProcessUtilization": [
+                SimpleNamespace(pid=10, timeStamp=1, smUtil=60),
+                SimpleNamespace(pid=99, timeStamp=1, smUtil=30),
+                SimpleNamespace(pid=10, timeStamp=2, smUtil=90),
+                SimpleNamespace(pid=99, timeStamp=2, smUtil=10),
+            ],
         }
 
         def call(handle: int, *_: object) -> Any:
@@ -70,6 +76,14 @@ def test_every_reading_of_a_device_in_its_unit() -> None:
         1410.0,
     )
     assert (gpu.memory_used, gpu.memory_total, gpu.own_memory) == (67 << 30, 80 << 30, 60 << 30)
+
+
+def test_what_other_processes_compute_is_told_apart_where_the_own_one_is_known() -> None:
+    gpus = Gpus(StandIn())
+    assert gpus.read({10, 11})[0].others_util == 20.0
+    assert gpus.read({99})[0].others_util == 75.0
+    assert gpus.read({4242})[0].others_util is None  # in a container NVML names processes by other numbers
+    assert Gpus(StandIn(broken=("nvmlDeviceGetProcessUtilization",))).read({10})[0].others_util is None
 
 
 def test_what_a_device_does_not_tell_is_none() -> None:

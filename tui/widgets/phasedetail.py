@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine import contention
 from engine.consequences import Range
-from engine.contention import DISTURBED_CORES
+from engine.contention import DISTURBED_CORES, DISTURBED_GPU
 from engine.events import SPANS
 from engine.knob import shown
 from engine.phases import PhaseResult, effect, optimisation
@@ -203,8 +204,9 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
         said.append((f"Its loader was there after {duration(one.swap_seconds)}.", "label"))
     if one.repeated:
         said.append((f"Repeated {one.repeated}×: other processes disturbed it.", "warn"))
-    if (one.use.foreign_cores or 0.0) > DISTURBED_CORES:
-        said.append((f"Other processes used {one.use.foreign_cores:.1f} cores in what counts.", "warn"))
+    if (one.use.foreign_cores or 0.0) > DISTURBED_CORES or (one.use.foreign_gpu or 0.0) > DISTURBED_GPU:
+        others = contention.said(one.use.foreign_cores, one.use.foreign_gpu)
+        said.append((f"{others[0].upper()}{others[1:]} in what counts.", "warn"))
     return said
 
 

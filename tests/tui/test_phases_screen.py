@@ -16,7 +16,7 @@ from tests.tested import write_changed, write_test
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, asked, screen_text, settle, shown
 from tui.app import SteptopApp
-from tui.comparison import gate
+from tui.comparison import found_of, gate
 from tui.messages import Listed
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
@@ -24,6 +24,8 @@ from tui.screens.experiments import entry
 from tui.screens.launch import LaunchScreen
 from tui.screens.phases import PhasesScreen
 from tui.screens.saveas import SaveAs
+from tui.widgets.blockplot import block_lines
+from tui.widgets.line import text_of
 from tui.widgets.panel import Panel
 
 PLAN = """title = "one change at a time"
@@ -271,3 +273,13 @@ async def test_a_test_in_a_small_terminal_and_in_the_list(app_over: AppOver, tmp
 async def test_the_end_of_a_test_points_to_the_comparison(app_over: AppOver, test: ExperimentState) -> None:
     async with app_over(test).run_test(size=(80, 24)) as pilot:
         assert "c compare   l logs" in screen_text(await shown(pilot))
+
+
+def test_with_room_every_phase_shows_how_steady_it_was(test: ExperimentState) -> None:
+    found = found_of(test)
+    lines = [text_of(line) for line in block_lines(found, 96, 30)]
+    named = [line.split("  ")[0] for line in lines[1:] if line[:1].isdigit()]
+    assert named == [f"{one.number + 1}. {one.name}" for one in found if one.measured is not None]
+    assert all(len(line) <= 96 for line in lines) and len(lines) == 1 + 5 * len(named)
+    assert block_lines(found, 96, 2 * len(named)) == [], "two lines each and a title, or none"
+    assert block_lines((), 96, 30) == []

@@ -15,6 +15,7 @@ from tui.comparison import Comparison
 from tui.format import DASH, duration, percent, significant, size
 from tui.glyphs import BLOCK
 from tui.plain import fit, wrapped
+from tui.widgets.blockplot import block_lines
 from tui.widgets.comparing import ComparisonPanel
 from tui.widgets.interval import interval, scale_of
 from tui.widgets.line import Line, block
@@ -254,7 +255,8 @@ class FiguresPanel(ComparisonPanel):
     NUMBER = 2
     HELP = (
         "The chosen phase beside the first: samples per second, seconds per step, the range that was expected before "
-        "and the one measured on one scale, the parts of a step, and what it used of the machine."
+        "and the one measured on one scale, the parts of a step, and what it used of the machine.\n"
+        "With room: what a sample takes in every phase, and how steady each was, block by block on one scale."
     )
 
     def show(self, comparison: Comparison, width: int, height: int) -> list[Line]:
@@ -264,7 +266,10 @@ class FiguresPanel(ComparisonPanel):
             return []
         lines = figure_lines(one, comparison.first, width)
         split = split_lines(comparison.found, width)
-        return [*lines, [], *split] if len(lines) + len(split) < height else lines
+        for more in (split, block_lines(comparison.found, width, height - len(lines) - len(split) - 2)):
+            if more and len(lines) + len(more) < height:
+                lines += [[], *more]
+        return lines
 
 
 class MeaningPanel(ComparisonPanel):

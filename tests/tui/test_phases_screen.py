@@ -278,8 +278,8 @@ async def test_the_end_of_a_test_points_to_the_comparison(app_over: AppOver, tes
 def test_with_room_every_phase_shows_how_steady_it_was(test: ExperimentState) -> None:
     found = found_of(test)
     lines = [text_of(line) for line in block_lines(found, 96, 30)]
-    named = [line.split("  ")[0] for line in lines[1:] if line[:1].isdigit()]
-    assert named == [f"{one.number + 1}. {one.name}" for one in found if one.measured is not None]
+    named = [line[:12].rstrip() for line in lines[1:] if line[:1].isdigit()]
+    assert named == [f"{one.number + 1}. {one.name}"[:12].rstrip() for one in found if one.measured is not None]
     assert all(len(line) <= 96 for line in lines) and len(lines) == 1 + 5 * len(named)
     assert block_lines(found, 96, 2 * len(named)) == [], "two lines each and a title, or none"
     assert block_lines((), 96, 30) == []

@@ -95,6 +95,14 @@ class Laboratory:
                             process.signal_safely(who, 9)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ended_supervisors() -> Iterator[None]:
+    """Looked after once, or the interpreter takes them for running when it ends."""
+    yield
+    for child in launch._started:
+        child.poll()
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Laboratory]:
     laboratory = Laboratory(tmp_path / "logs")

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import hypot, sqrt
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from engine import phases
 from engine.events import PhaseEnded
-from engine.experiment import Experiment, Plan
+from engine.experiment import Plan
 from engine.pace import Pace, Segment
 from engine.profile import Profile
 from engine.state import ExperimentState, Part, RunState
+from engine.timing import (
+    BETWEEN_RUNS as BETWEEN_RUNS,
+    KeyTiming as KeyTiming,
+    benchmark_key as benchmark_key,
+    training_key as training_key,
+)
 
-# Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
-BETWEEN_RUNS = 0.046
 # The same training after a resume: another node, a cache gone cold.
 AFTER_RESUME = 0.08
 # However many steps: a machine's pace wanders by about this much.
@@ -30,64 +35,36 @@ USUAL_STEPS = 40
 # Batch means of heavy-tailed, autocorrelated steps are too sure of themselves. With this factor on the standard error
 # 90 % ranges hold nine simulated runs in ten (tests/benchmarks/forecast.py).
 TOO_SURE = 1.15
+# Creeping is not believed to go on until a step takes more than so many times as long again.
+CREEP_AT_MOST = 1.0
 # A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
 COLD_EPOCH = 0.75
 # Whole volumes through the network may cost several times the forward pass of a step, or a fraction of it.
 MODELLED = 2.0
 GAP_SECONDS = 3.0
+# What somebody says about a step without having measured it here.
+QUOTED = 0.1
+EARLIER = "from earlier experiments"
 STARTUP_SECONDS = 8.0
 CLOSING_SECONDS = 1.0
 
 
+# Where a figure comes from. quoted: somebody says so, and nothing here has shown it.
+Kind: TypeAlias = Literal["measured", "earlier", "modelled", "quoted"]
+
+
 class Cost(msgspec.Struct, frozen=True):
     """One unit, in seconds: `spread` is the standard error of `mean`, shared by all units; `noise` the standard
-    deviation of a single one; `below` how much less it may be for a reason that cannot be seen yet."""
+    deviation of a single one; `below` and `above` how much less or more it may be for a reason that cannot be measured
+    yet."""
 
     mean: float
     spread: float = 0.0
     noise: float = 0.0
     below: float = 0.0
-    basis: str = ""
-
-
-class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
-    """Measured unit costs of an earlier experiment under its benchmark key. None where it had none."""
-
-    key: str
-    device_name: str
-    experiment: str
-    steps: int
-    step_seconds: float
-    between_runs: float = BETWEEN_RUNS
-    startup: float | None = None
-    validate_item: float | None = None
-    evaluate_item: float | None = None
-    checkpoint: float | None = None
-    gap: float | None = None
-
-
-def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:
-    """What is computed in a step, on what data, and on what: model, shape, batch, precision, device, and where samples
-    come from unless that is the prepared volumes. How many processes load them is left out."""
-    model = experiment.model
-    what = " ".join(experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
-    shape = "×".join(str(side) for side in experiment.prepare.shape)
-    return "|".join(
-        (
-            what,
-            shape,
-            f"batch {profile['batch_size']}×{profile['accumulate_steps']}",
-            str(profile["precision"]),
-            "compiled" if profile["compile"] else "eager",
-            device_name,
-            *([] if profile["cache"] == "disk" else [f"cache {profile['cache']}"]),
-        )
-    )
-
-
-def benchmark_key(plan: Plan, device_name: str) -> str:
-    """What a step's time depends on: model, shape, batch, precision, device, workers. Equal keys can be compared."""
-    return f"{training_key(plan.experiment, plan.profile, device_name)}|workers {plan.profile['num_workers']}"
+    basis: str = "usual"
+    kind: Kind = "modelled"
+    above: float = 0.0
 
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:
@@ -174,11 +151,12 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     if earlier:
         last = earlier[-1]
         error = hypot(_error(last), AFTER_RESUME * last.mean)
-        before = Cost(last.mean, error, _noise(last), basis=f"from before the resume, {last.steps:,} steps")
+        before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
     if not here:
         return before or _warming(pace, changed)
     now = here[-1]
-    own = Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), basis=f"measured here, {now.steps:,} steps")
+    basis = f"measured here, {now.steps:,} steps"
+    own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
     if before is not None:
         return _weighed(own, before)
     if run.step < run.steps_per_epoch:
@@ -189,6 +167,27 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
             basis=f"warming: {pace.steps:,} steps so far",
         )
     return own
+
+
+def _creeping(cost: Cost, run: RunState) -> Cost:
+    """Of steps that get slower and slower: half of what they will have become by the run's end is counted on the mean,
+    the range goes from as slow as they are to as slow as that."""
+    creep = run.pace.creep
+    if creep is None or not creep.active or not run.steps_total:
+        return cost
+    half = min(creep.per_step * max(0, run.steps_total - run.step) / 4, CREEP_AT_MOST * creep.level)
+    basis = f"{cost.basis}, getting slower"
+    return msgspec.structs.replace(cost, mean=creep.level + half, above=half, basis=basis)
+
+
+def anew_cost(run: RunState | None, step: Cost) -> Cost:
+    """What a step of another run takes beside one from here on: its own pace is not known, and what made this run's
+    steps slower and slower begins anew with a new process."""
+    creep = run.pace.creep if run is not None else None
+    away = 0.0
+    if run is not None and creep is not None and creep.active and run.steps_total:
+        away = creep.start + min(creep.per_step * run.steps_total / 4, CREEP_AT_MOST * creep.level) - step.mean
+    return Cost(away, BETWEEN_RUNS * step.mean, basis=step.basis, kind=step.kind)
 
 
 def _error(segment: Segment) -> float:
@@ -222,7 +221,7 @@ def _warming(pace: Pace, changed: int = 0) -> Cost:
     guess = sorted(lately)[len(lately) // 2] if lately else whole
     steps = "1 step" if count == 1 else f"{count:,} steps"
     with_it = " with this profile" if changed else ""
-    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps}{with_it} so far")
+    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps}{with_it} so far", "measured")
 
 
 def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
@@ -233,7 +232,8 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
         mean, apart = sum(means) / len(means), between(means)
         error = apart * sqrt(1 + 1 / len(means)) * mean
         noise = _noise(others[-1].pace.segments[-1])
-        return Cost(mean, error, noise, basis=f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}")
+        basis = f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}"
+        return Cost(mean, error, noise, 0.0, basis, "earlier")
     timing = like(state.plan, run, history)
     return from_timing(timing) if timing is not None else None
 
@@ -265,12 +265,10 @@ def like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyT
 
 def from_timing(timing: KeyTiming) -> Cost:
     mean = timing.step_seconds
-    return Cost(
-        mean,
-        hypot(timing.between_runs, BETWEEN_RUNS) * mean,
-        0.5 * mean,
-        basis=f"from {timing.experiment}, {timing.steps:,} steps",
-    )
+    error, noise = hypot(timing.between_runs, BETWEEN_RUNS) * mean, 0.5 * mean
+    if timing.quoted:
+        return Cost(mean, hypot(error, QUOTED * mean), noise, 0.0, f"quoted: {timing.quoted}", "quoted")
+    return Cost(mean, error, noise, 0.0, f"from {timing.experiment}, {timing.steps:,} steps", "earlier")
 
 
 def _weighed(own: Cost, before: Cost) -> Cost:
@@ -278,7 +276,9 @@ def _weighed(own: Cost, before: Cost) -> Cost:
     a, b = (1 / max(cost.spread, 1e-9 * cost.mean, 1e-12) ** 2 for cost in (own, before))
     share = a / (a + b)
     basis = own.basis if share > 0.9 else before.basis if share < 0.1 else f"{own.basis}, and {before.basis}"
-    return Cost(share * own.mean + (1 - share) * before.mean, 1 / sqrt(a + b), own.noise or before.noise, basis=basis)
+    kind = own.kind if share >= 0.1 else before.kind
+    mean, spread = share * own.mean + (1 - share) * before.mean, 1 / sqrt(a + b)
+    return Cost(mean, spread, own.noise or before.noise, basis=basis, kind=kind, above=own.above)
 
 
 # ---------------------------------------------------------------- everything else
@@ -289,9 +289,9 @@ def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], f
     part = pooled(state, name)
     if part.count:
         error = hypot(0.1 / sqrt(part.count), 0.02) * part.mean
-        return Cost(part.mean, error, 0.15 * part.mean, basis="measured here")
+        return Cost(part.mean, error, 0.15 * part.mean, basis="measured here", kind="measured")
     if name in history:
-        return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis="from earlier experiments")
+        return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis=EARLIER, kind="earlier")
     return fallback
 
 
@@ -304,27 +304,32 @@ def closing_cost(state: ExperimentState) -> Cost:
     if not left:
         return Cost(CLOSING_SECONDS, CLOSING_SECONDS)
     mean = sum(left) / len(left)
-    return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here")
+    return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here", kind="measured")
 
 
 def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:
     """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled as
     loading a sample and one forward pass. None when there is nothing to go by."""
     other = "validate" if name == "evaluate" else "evaluate"
-    for source, error, basis in ((name, 0.04, "measured here"), (other, 0.12, f"modelled from {other}")):
+    sources: tuple[tuple[str, float, str, Kind], ...] = (
+        (name, 0.04, "measured here", "measured"), (other, 0.12, f"modelled from {other}", "modelled"),
+    )
+    for source, error, basis, kind in sources:
         part = pooled(state, source)
         if run is not None and run.activity == source and run.activity_done:
             part = Part(
                 part.count + 1,
-                part.seconds + max(0.0, state.now - run.activity_since),
+                part.seconds + run.busy_seconds(state.now_monotonic),
                 0.0,
                 part.items + run.activity_done,
             )
         if part.items:
             each = part.seconds / part.items
-            return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, basis=basis)
+            return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, 0.0, basis, kind)
         if source in history:
-            return Cost(history[source], hypot(error, 0.1) * history[source], 0.2 * history[source], basis=basis)
+            each, known = history[source], source == name
+            basis, kind = (EARLIER, "earlier") if known else (f"{basis}, {EARLIER}", kind)
+            return Cost(each, hypot(error, 0.1) * each, 0.2 * each, 0.0, basis, kind)
     known = [r for r in (run, *state.runs) if r is not None and r.recent]
     if not known:
         return None

@@ -52,15 +52,27 @@ def fold_run(run: RunState, records: Iterable[AnyRecord]) -> RunState:
             run = _fold_steps(run, list(group))  # type: ignore[arg-type]
         else:
             for record in group:
-                run = _fold_one(run, record)
+                run = _stamped(run, _fold_one(run, record), record)
     return run
+
+
+def _stamped(before: RunState, after: RunState, record: AnyRecord) -> RunState:
+    """`after` with its new sentence placed by the monotonic clock."""
+    if after.sentences is before.sentences:
+        return after
+    boot = after.begin.boot_id if after.begin is not None else ""
+    last = msgspec.structs.replace(after.sentences[-1], m=record.m, boot=boot)
+    return msgspec.structs.replace(after, sentences=(*after.sentences[:-1], last))
 
 
 def _fold_steps(run: RunState, steps: list[Steps]) -> RunState:
     last = steps[-1]
     known = next((s.loss for s in reversed(steps) if s.loss is not None), run.loss)
     changed = pace.add(run.pace, steps)
-    sentences = run.sentences + tuple(Sentence(t, text, level) for t, text, level in pace.changes(run.pace, changed))
+    boot = run.begin.boot_id if run.begin is not None else ""
+    said = pace.changes(run.pace, changed)
+    at = {step.t: step.m for step in steps} if said else {}
+    sentences = run.sentences + tuple(Sentence(t, text, level, at.get(t, last.m), boot) for t, text, level in said)
     return msgspec.structs.replace(
         run,
         step=last.step,
@@ -91,6 +103,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 step=resumed,
                 activity="startup",
                 activity_since=record.t,
+                activity_monotonic=record.m,
                 epoch=_epoch_of(resumed, record.steps_per_epoch),
                 pace=pace.rewound(run.pace, resumed),
                 curves={name: tuple(p for p in points if p[0] <= resumed) for name, points in run.curves.items()},
@@ -103,9 +116,14 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 sentences=say(run, record.t, f"resumed after step {resumed:,}" if resumed else ""),
             )
         case Progress():
-            begun = record.t if run.activity != record.name else run.activity_since
+            fresh = run.activity != record.name
             return new(
-                run, activity=record.name, activity_done=record.done, activity_total=record.total, activity_since=begun
+                run,
+                activity=record.name,
+                activity_done=record.done,
+                activity_total=record.total,
+                activity_since=record.t if fresh else run.activity_since,
+                activity_monotonic=record.m if fresh else run.activity_monotonic,
             )
         case SpanEnded():
             part = run.parts.get(record.name, Part())
@@ -172,7 +190,11 @@ def _epoch_of(step: int, steps_per_epoch: int) -> int:
 def fold_supervisor(state: ExperimentState, records: Iterable[AnyRecord]) -> ExperimentState:
     """`state` with the supervisor's records folded in."""
     for record in records:
+        before = state.sentences
         state = _fold_supervisor_one(state, record)
+        if state.sentences is not before:
+            last = msgspec.structs.replace(state.sentences[-1], m=record.m, boot=state.boot_id)
+            state = msgspec.structs.replace(state, sentences=(*state.sentences[:-1], last))
     return state
 
 
@@ -191,6 +213,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 stop=None,
                 stop_after_runs=record.stop_after_runs,
                 runs_ended_here=state.runs_ended_here if record.adopted else 0,
+                boot_id=record.boot_id,
                 sentences=_tell(state, record.t, again or f"supervisor started, {to_do}"),
             )
         case PrepareStarted():
@@ -211,8 +234,10 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             index = _index(state, record.fold, record.restart)
             if index is None:
                 return state
-            since = max((run.ended for run in state.runs), default=0.0)
-            gaps = (*state.gaps, record.t - since)[-50:] if since and state.runs_ended_here else state.gaps
+            # By the monotonic clock: a machine that slept between two runs, or a clock that was set, is no gap.
+            since = max((run.ended_monotonic for run in state.runs), default=0.0)
+            known = state.runs_ended_here and 0 < since <= record.m
+            gaps = (*state.gaps, record.m - since)[-50:] if known else state.gaps
             run = new(
                 state.runs[index],
                 phase="running",
@@ -221,6 +246,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 verdict=None,
                 activity="startup",
                 activity_since=record.t,
+                activity_monotonic=record.m,
             )
             text = f"run {index + 1} started: {run.key.name}"
             text += f", attempt {record.attempt}" if record.attempt > 1 else ""
@@ -241,6 +267,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 phase=record.outcome,
                 verdict=record.verdict,
                 ended=record.t,
+                ended_monotonic=record.m,
                 activity="",
                 elapsed=record.seconds,
                 survivors=record.survivors,

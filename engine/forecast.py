@@ -7,17 +7,19 @@ evaluation + the gaps between runs. Costs are in engine.costs, what is left in e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp, log, sqrt
 
 import msgspec
 
+from engine.calibration import Calibration, Rung as RungKind, stage_of
+from engine.changes import Change, changes_of
 from engine.costs import (
-    BETWEEN_RUNS,
     CLOSING_SECONDS,
+    EARLIER,
     GAP_SECONDS,
     STARTUP_SECONDS,
     Cost,
     KeyTiming,
+    anew_cost,
     benchmark_key,
     closing_cost,
     from_timing,
@@ -28,31 +30,26 @@ from engine.costs import (
     step_cost,
     timing_of,
 )
+from engine.drift import Creep
 from engine.experiment import Plan
+from engine.interval import NOT_KNOWN, Estimate, ending, interval, nested
+from engine.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
 from engine.remaining import Amounts, added, later_runs, of_run, planned, runs_left, whole_run
 from engine.state import ExperimentState, RunState
+from engine.timing import unlike
 
 __all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_of"]
 
-Z90 = 1.645
-NOT_KNOWN = "not known yet"
 ENDED = ("finished", "stopped", "failed", "lost")
-WORDS = {"step": "train", "gap": "between runs", "volume": "reconstruct"}
 FIRST_CHECKPOINT = 0.5
 
 
-class Estimate(msgspec.Struct, frozen=True):
-    """Remaining seconds with a 90 % range, the wall clock of the end, and what it rests on."""
-
-    seconds: float | None = None
-    low: float | None = None
-    high: float | None = None
-    at: float | None = None
-    basis: str = NOT_KNOWN
-
-
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """`stop_here`: when it ends if this run is the last. `parts`: seconds left of the experiment by what takes them."""
+    """`stop_here`: when it ends if this run is the last. `parts`: seconds left of the experiment by what takes them.
+
+    `ladder`: the rungs from a step to the experiment, each with what it consists of. `changes`: of the present run's
+    pace, oldest first. `intervals`: what the ranges rest on.
+    """
 
     epoch: Estimate = Estimate()
     run: Estimate = Estimate()
@@ -61,10 +58,16 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     warming: bool = False
     text: str = NOT_KNOWN
     parts: dict[str, float] = {}
+    ladder: tuple[Rung, ...] = ()
+    changes: tuple[Change, ...] = ()
+    creep: Creep | None = None
+    intervals: str = ""
 
 
 def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forecast:
-    """When epoch, run and experiment end, from what the journals say; `history`: earlier experiments, newest first."""
+    """When epoch, run and experiment end, from what the journals say; `history`: earlier experiments, newest first,
+    by default those the state knows of."""
+    history = history or state.earlier.timings
     if state.phase in ENDED:
         return _over(state)
     run = state.run
@@ -72,40 +75,69 @@ def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forec
         return _between_runs(state, run, history)
     step = step_cost(state, run, history)
     if step is None:
-        return Forecast(warming=run.begin is not None, text="not known yet: no step has ended")
+        return Forecast(warming=run.begin is not None, text=_nothing_known(state, run, history))
     costs = _costs(state, run, step, history)
     if state.stop is not None and state.stop.mode != "after_run" and state.stop.phase != "done":
-        soon = _estimate(state, {"step": 1.0, "checkpoint": 1.0}, costs, "stopping now")
+        soon = _ends(state, {"step": 1.0, "checkpoint": 1.0}, costs, "stopping now")
         return Forecast(epoch=soon, run=soon, stop_here=soon, experiment=soon, text="stopping now")
     amounts = of_run(state, run, costs)
     if amounts is None:
         return Forecast(text="not known yet: how many steps an epoch has is known once the volumes are prepared")
+    return _under_way(state, run, costs, amounts)
+
+
+def _under_way(
+    state: ExperimentState, run: RunState, costs: Mapping[str, Cost], amounts: tuple[Amounts, Amounts]
+) -> Forecast:
+    """While a run trains: `amounts` are what is left of its epoch and of itself."""
     epoch_left, run_left = amounts
-    others = runs_left(state, running=True)
-    after = later_runs(state, others, step.mean, running=True)
-    epoch = _estimate(state, epoch_left, costs, step.basis)
-    ends = _estimate(state, run_left, costs, step.basis, epoch)
+    step, others = costs["step"], runs_left(state, running=True)
     warming = run.pace.warming or step.basis.startswith("warming")
-    if after is None:
-        return Forecast(
-            epoch=epoch,
-            run=ends,
-            stop_here=ends,
-            warming=warming,
-            text=_text(step, costs, run_left),
-            parts=_parts(run_left, costs),
-        )
-    whole = added(run_left, after)
-    experiment = _estimate(state, whole, costs, step.basis, ends) if others else ends
-    return Forecast(
+    done = run.step / run.steps_total if run.steps_total else 0.0
+    calibration = state.earlier.calibration or Calibration()
+
+    def estimate(kind: RungKind, left: Amounts, inner: Estimate | None = None) -> Estimate:
+        found = interval(left, costs, step.basis, calibration.factor(kind, stage_of(done, warming)))
+        return ending(found if inner is None else nested(found, inner), state.now)
+
+    epoch = estimate("epoch", epoch_left)
+    ends = estimate("run", run_left, epoch)
+    rungs = [
+        step_rung(state, run, costs),
+        rung("epoch", f"epoch {run.epoch}", epoch, epoch_left, costs),
+        rung("run", f"run {(state.current or 0) + 1}", ends, run_left, costs, 1),
+        rung("stop_here", "stop after it", ends, run_left, costs, 1),
+    ]
+    said = Forecast(
         epoch=epoch,
         run=ends,
         stop_here=ends,
-        experiment=experiment,
         warming=warming,
-        text=_text(step, costs, whole),
-        parts=_parts(whole, costs),
+        changes=changes_of(run),
+        creep=run.pace.creep if run.pace.creep is not None and run.pace.creep.active else None,
+        intervals=calibration.basis,
     )
+    after = later_runs(state, others, step.mean, running=True)
+    if after is None:
+        parts = rungs[2].parts
+        return msgspec.structs.replace(said, text=_text(costs, run_left), parts=_sums(parts), ladder=tuple(rungs))
+    fold, count = ends, last_of_fold(run, others)
+    if 0 < count < len(others):
+        within = added(run_left, later_runs(state, others[:count], step.mean, running=True) or {})
+        fold = estimate("experiment", within, ends)
+        rungs.append(rung("fold", f"fold {run.key.fold}", fold, within, costs, 1 + count))
+    whole = added(run_left, after)
+    experiment = estimate("experiment", whole, fold) if others else ends
+    rungs.append(rung("experiment", "experiment", experiment, whole, costs, 1 + len(others)))
+    return msgspec.structs.replace(
+        said, experiment=experiment, text=_text(costs, whole), parts=_sums(rungs[-1].parts), ladder=tuple(rungs)
+    )
+
+
+def _nothing_known(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> str:
+    device = run.begin.device_name if run is not None and run.begin is not None else None
+    why = unlike(state.plan, device, history) or "no step has ended"
+    return f"not known yet: {why}"
 
 
 def _over(state: ExperimentState) -> Forecast:
@@ -129,19 +161,26 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
     if step is None or after is None:
         unknown = Estimate()
         over = unknown if run in left else over
-        return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=NOT_KNOWN)
+        text = _nothing_known(state, run, history) if step is None and history else NOT_KNOWN
+        return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=text)
     costs = _costs(state, run, step, history)
-    experiment = _estimate(state, after, costs, step.basis)
+    experiment = _ends(state, after, costs, step.basis)
     ends = over
     if run is not None and run in left and (own := later_runs(state, [run], step.mean, running=False)) is not None:
-        ends = _estimate(state, own, costs, step.basis)
+        ends = _ends(state, own, costs, step.basis)
+    rungs = [rung("experiment", "experiment", experiment, after, costs, len(left))]
+    if left and (one := later_runs(state, left[:1], step.mean, running=False)) is not None:
+        each = _ends(state, one, costs, step.basis)
+        rungs.insert(0, rung("run", "the next run", each, one, costs, 1))
     return Forecast(
         epoch=Estimate() if ends is not over else over,
         run=ends,
         stop_here=ends,
         experiment=experiment,
-        text=_text(step, costs, after),
-        parts=_parts(after, costs),
+        text=_text(costs, after),
+        parts=_sums(parts_of(after, costs)),
+        ladder=tuple(rungs),
+        intervals=(state.earlier.calibration or Calibration()).basis,
     )
 
 
@@ -154,16 +193,18 @@ def before_launch(
     """
     timing = next((t for t in timings if t.key == benchmark_key(plan, t.device_name)), None)
     if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
-        return Forecast(text="not known yet: nothing of this kind has run here")
+        why = unlike(plan, None, timings) or "nothing of this kind has run here"
+        return Forecast(text=f"not known yet: {why}")
     step, known = from_timing(timing), _remembered(timing)
-    costs = _with_steps(step) | {
+    costs = _with_steps(None, step) | {
         "startup": _known(known, "startup", STARTUP_SECONDS),
         "gap": _known(known, "gap", GAP_SECONDS),
         "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT), "closing": Cost(CLOSING_SECONDS, CLOSING_SECONDS),
     }
     for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
         guess = _known(known, other, 0.5 * step.mean)
-        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean)
+        basis = f"modelled from {other}" if other in known else "modelled from a step"
+        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean, basis=basis)
     costs["volume"] = costs["evaluate"]
     runs = plan.runs[: plan.stop_after_runs or None]
     each = [
@@ -173,10 +214,23 @@ def before_launch(
     for left in each:
         total = added(total, left)
     total["gap"] = float(len(runs) - 1)
-    run = _interval(each[0], costs, step.basis)
-    experiment = _nested(_interval(total, costs, step.basis), run)
+    first = {"step": float(steps_per_epoch[runs[0].fold])}
+    epoch, run = interval(first, costs, step.basis), interval(each[0], costs, step.basis)
+    experiment = nested(interval(total, costs, step.basis), run)
+    rungs = (
+        rung("step", "step", interval({"step": 1.0}, costs, step.basis), {"step": 1.0}, costs),
+        rung("epoch", "epoch", epoch, first, costs),
+        rung("run", "run", run, each[0], costs, 1),
+        rung("experiment", "experiment", experiment, total, costs, len(runs)),
+    )
     return Forecast(
-        run=run, stop_here=run, experiment=experiment, text=f"{step.basis} · 90 % range", parts=_parts(total, costs)
+        run=run,
+        stop_here=run,
+        experiment=experiment,
+        text=f"{step.basis} · 90 % range",
+        parts=_sums(rungs[-1].parts),
+        ladder=rungs,
+        intervals=Calibration().basis,
     )
 
 
@@ -186,9 +240,8 @@ def before_launch(
 def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]) -> dict[str, Cost]:
     timing = like(state.plan, run, history)
     known = _remembered(timing) if timing is not None else {}
-    gap = sum(state.gaps) / len(state.gaps) if state.gaps else known.get("gap", GAP_SECONDS)
-    costs = _with_steps(step) | {
-        "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
+    costs = _with_steps(run, step) | {
+        "gap": _gap(state, known),
         "startup": part_cost(state, "startup", known, _first_startup(state)),
         "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)), "closing": closing_cost(state),
     }
@@ -198,19 +251,28 @@ def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Se
         if pooled(state, name).count:
             costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
     seen = pooled(state, "reconstruct")
-    costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here") if seen.items else costs["evaluate"]
+    costs["volume"] = costs["evaluate"]
+    if seen.items:
+        costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")
     for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
         costs[name] = part_cost(state, name, {}, Cost(0.0))
     return costs
 
 
-def _with_steps(step: Cost) -> dict[str, Cost]:
+def _with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
     """A step; what steps of other runs may differ in; what steps after the present epoch may be quicker."""
     return {
-        "step": msgspec.structs.replace(step, below=0.0),
-        "drift": Cost(0.0, BETWEEN_RUNS * step.mean),
+        "step": msgspec.structs.replace(step, below=step.above),
+        "drift": anew_cost(run, step),
         "cold": Cost(0.0, below=step.below),
     }
+
+
+def _gap(state: ExperimentState, known: Mapping[str, float]) -> Cost:
+    if state.gaps:
+        gap = sum(state.gaps) / len(state.gaps)
+        return Cost(gap, 0.5 * gap, 0.5 * gap, basis="measured here", kind="measured")
+    return _known(known, "gap", GAP_SECONDS)
 
 
 def _first_startup(state: ExperimentState) -> Cost:
@@ -221,8 +283,9 @@ def _first_startup(state: ExperimentState) -> Cost:
 
 
 def _first_checkpoint(run: RunState | None) -> Cost:
-    seconds = run.checkpoint.seconds if run is not None and run.checkpoint is not None else FIRST_CHECKPOINT
-    return Cost(seconds, 0.5 * seconds)
+    if run is None or run.checkpoint is None:
+        return Cost(FIRST_CHECKPOINT, 0.5 * FIRST_CHECKPOINT)
+    return Cost(run.checkpoint.seconds, 0.5 * run.checkpoint.seconds, basis="measured here", kind="measured")
 
 
 def _remembered(timing: KeyTiming) -> dict[str, float]:
@@ -237,54 +300,23 @@ def _remembered(timing: KeyTiming) -> dict[str, float]:
 
 
 def _known(known: Mapping[str, float], name: str, fallback: float) -> Cost:
-    return Cost(known[name], 0.2 * known[name]) if name in known else Cost(fallback, 0.5 * fallback)
+    if name in known:
+        return Cost(known[name], 0.2 * known[name], basis=EARLIER, kind="earlier")
+    return Cost(fallback, 0.5 * fallback)
 
 
-def _interval(amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estimate:
-    """Seconds of all amounts. Standard errors of a cost add up over its units, the noise of single ones does not."""
-    seconds = variance = below = 0.0
-    for name, count in amounts.items():
-        cost = costs[name]
-        seconds += count * cost.mean
-        variance += (count * cost.spread) ** 2 + count * cost.noise**2
-        below += count * cost.below
-    if seconds < 1e-9:  # a square of less would underflow
-        return Estimate(0.0, 0.0, 0.0, None, basis)
-    # Log-normal: never below nothing, and late rather than early.
-    sigma = sqrt(log(1 + variance / seconds**2))
-    low, high = seconds * exp(-Z90 * sigma), seconds * exp(Z90 * sigma)
-    return Estimate(seconds, max(0.0, min(low, seconds - below)), high, None, basis)
+def _ends(state: ExperimentState, amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estimate:
+    return ending(interval(amounts, costs, basis), state.now)
 
 
-def _estimate(
-    state: ExperimentState, amounts: Amounts, costs: Mapping[str, Cost], basis: str, inner: Estimate | None = None
-) -> Estimate:
-    estimate = _interval(amounts, costs, basis)
-    if inner is not None:
-        estimate = _nested(estimate, inner)
-    return msgspec.structs.replace(estimate, at=state.now + (estimate.seconds or 0.0))
+def _sums(parts: Sequence[Part]) -> dict[str, float]:
+    return {part.name: part.seconds for part in parts}
 
 
-def _nested(outer: Estimate, inner: Estimate) -> Estimate:
-    """What contains the inner one cannot end before it, nor in its range."""
-    return msgspec.structs.replace(
-        outer, low=max(outer.low or 0.0, inner.low or 0.0), high=max(outer.high or 0.0, inner.high or 0.0)
-    )
-
-
-def _parts(amounts: Amounts, costs: Mapping[str, Cost]) -> dict[str, float]:
-    parts: dict[str, float] = {}
-    for name, count in amounts.items():
-        if seconds := count * costs[name].mean:
-            word = WORDS.get(name, name.removesuffix(" (whole)"))
-            parts[word] = parts.get(word, 0.0) + seconds
-    return parts
-
-
-def _text(step: Cost, costs: Mapping[str, Cost], amounts: Amounts) -> str:
+def _text(costs: Mapping[str, Cost], amounts: Amounts) -> str:
     """What it rests on, and what of it has not been seen yet."""
-    warming = step.basis.startswith("warming")
-    said = [step.basis, "the first epoch may be slower than the rest" if warming else "90 % range"]
+    basis = costs["step"].basis
+    said = [basis, "the first epoch may be slower than the rest" if basis.startswith("warming") else "90 % range"]
     for name in ("validate", "evaluate"):
         if amounts.get(name) and costs[name].basis.startswith("modelled"):
             said.append(f"{name} not seen yet: {costs[name].basis}")

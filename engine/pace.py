@@ -10,12 +10,19 @@ import time
 from collections.abc import Sequence
 from itertools import accumulate
 from math import nan
-from typing import NamedTuple
 
 import msgspec
 
-from engine import changepoint
+from engine import changepoint, drift
+from engine.drift import Creep
 from engine.events import Level, Steps
+from engine.segments import (
+    Block as Block,
+    Bucket as Bucket,
+    Columns as Columns,
+    Mark as Mark,
+    Segment as Segment,
+)
 
 MAX_BUCKETS = 512
 MAX_SEGMENTS = 64
@@ -28,74 +35,10 @@ FINE = 1024
 # A new pace must have lasted this long: 1 % of the attempt, at least 5 s and at most 5 minutes.
 SHORTEST_SECONDS = 5.0
 LONGEST_SECONDS = 300.0
+# Buckets are searched for creeping whenever so many more of them are full.
+LOOK_EVERY = 8
 IMPOSSIBLE = 1e9
 BATCHES = 12
-
-
-class Bucket(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive steps: `last` is the last one's number; seconds are summed; loss is the mean (NaN if unknown)."""
-
-    last: int
-    steps: int
-    seconds: float
-    low: float
-    high: float
-    loss: float
-    t: float
-
-
-class Segment(msgspec.Struct, frozen=True, gc=False):
-    """Steps of one pace. `first` is its first step; `since` the wall clock at its beginning.
-
-    `variance` (s²) is the long-run one of a step: a mean over n steps has the variance `variance / n`, stalls, bursts
-    and autocorrelation included. `noticed` is when the change was seen, `ratio` its pace over the one before then (0:
-    not a change but a beginning). `attempt` counts the resumes before it.
-    """
-
-    first: int
-    steps: int
-    seconds: float
-    variance: float
-    since: float
-    noticed: float = 0.0
-    ratio: float = 0.0
-    attempt: int = 0
-
-    @property
-    def mean(self) -> float:
-        return self.seconds / self.steps if self.steps else 0.0
-
-
-class Mark(msgspec.Struct, frozen=True, gc=False):
-    """A place between two records: the number of the step after it, and steps and seconds of the run before it."""
-
-    first: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    since: float = 0.0
-
-
-class Block(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive records; `value` is their mean seconds per step."""
-
-    start: Mark
-    value: float
-
-
-class Columns(NamedTuple):
-    """n records, and the running sums of their steps and seconds over the run (n + 1 of each)."""
-
-    records: Sequence[Steps]
-    steps: list[int]
-    seconds: list[float]
-
-    def mark(self, index: int) -> Mark:
-        """The place before record `index`."""
-        if index == len(self.records):
-            last = self.records[-1]
-            return Mark(last.step + 1, self.steps[-1], self.seconds[-1], last.t)
-        record = self.records[index]
-        return Mark(record.step - record.steps + 1, self.steps[index], self.seconds[index], record.t - record.seconds)
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +57,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Segment, ...] = ()
     attempt: int = 0
     warm_over: float = 0.0
+    creep: Creep | None = None
 
     bucket_records: int = 1
     bucket_filled: int = 0
@@ -125,6 +69,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     opened: Mark = Mark()
     begun: Mark = Mark()
     levels: tuple[tuple[Block, ...], ...] = ()
+    begun_at: int = 0
 
 
 def add(pace: Pace, records: Sequence[Steps]) -> Pace:
@@ -167,6 +112,7 @@ def rewound(pace: Pace, step: int) -> Pace:
         seconds=seconds,
         segments=segments,
         attempt=pace.attempt + 1,
+        begun_at=step,
         begun=Mark(step + 1, steps, seconds),
         bucket_records=pace.bucket_records,
         bucket_filled=pace.bucket_records,
@@ -180,15 +126,38 @@ def changes(before: Pace, after: Pace) -> list[tuple[float, str, Level]]:
         steps = "1 step" if after.warm_steps == 1 else f"{after.warm_steps:,} steps"
         text = f"warm-up over after {steps}" if after.warm_steps else "no warm-up: steady from the first step"
         said.append((after.warm_over, text, "info"))
-    known = max((segment.noticed for segment in before.segments), default=0.0)
-    for segment in after.segments:
-        if segment.ratio and segment.noticed > known and segment.attempt == after.attempt:
-            percent = abs(segment.ratio - 1) * 100
-            word = "slower" if segment.ratio > 1 else "faster"
-            level: Level = "warn" if segment.ratio > 1 else "info"
-            clock = time.strftime("%H:%M:%S", time.localtime(segment.since))
-            said.append((segment.noticed, f"step time {percent:.0f} % {word} since {clock}", level))
+    for segment in changed(before, after):
+        level: Level = "warn" if segment.ratio > 1 else "info"
+        said.append((segment.noticed, f"step time {change_words(segment, seconds=True)}", level))
+    if after.creep is not None and (before.creep is None or before.attempt != after.attempt):
+        said.append((after.creep.noticed, f"steps take longer and longer {creep_words(after.creep)}", "warn"))
     return said
+
+
+def changed(before: Pace, after: Pace) -> list[Segment]:
+    """Changes of pace that `after` knows and `before` did not. By steps: the wall clock may have been set back."""
+    same = before.attempt == after.attempt
+    known = max((segment.first for segment in before.segments if segment.attempt == after.attempt), default=0)
+    own = [segment for segment in after.segments if segment.ratio and segment.attempt == after.attempt]
+    return [segment for segment in own if not same or segment.first > known]
+
+
+def change_words(segment: Segment, seconds: bool = False) -> str:
+    """`13 % slower since 14:02`."""
+    percent = abs(segment.ratio - 1) * 100
+    word = "slower" if segment.ratio > 1 else "faster"
+    return f"{percent:.0f} % {word} since {_clock(segment.since, seconds)}"
+
+
+def creep_words(creep: Creep, seconds: bool = True) -> str:
+    """`since 14:02:11: 8 % so far, 3 % more every 1,000 steps`."""
+    more = 100 * 1000 * creep.per_step / creep.start if creep.start > 0 else 0.0
+    since = _clock(creep.since, seconds)
+    return f"since {since}: {100 * creep.grown:.0f} % so far, {more:.2g} % more every 1,000 steps"
+
+
+def _clock(t: float, seconds: bool) -> str:
+    return time.strftime("%H:%M:%S" if seconds else "%H:%M", time.localtime(t))
 
 
 # ---------------------------------------------------------------- buckets, for curves
@@ -199,9 +168,11 @@ def _bucketed(pace: Pace, columns: Columns, seconds: list[float]) -> Pace:
     single = columns.steps[-1] - columns.steps[0] == len(records)
     lows, highs = (seconds, seconds) if single else ([r.low for r in records], [r.high for r in records])
     buckets, size, filled, known = list(pace.buckets), pace.bucket_records, pace.bucket_filled, pace.bucket_losses
-    start, loss, at = pace.bucket_seconds, pace.bucket_loss, 0
+    start, loss, at, creep = pace.bucket_seconds, pace.bucket_loss, 0, pace.creep
     while at < len(records):
         if filled >= size or not buckets:
+            if buckets and len(buckets) % LOOK_EVERY == 0:
+                creep = _crept(creep, buckets, pace.begun_at)
             if len(buckets) >= MAX_BUCKETS:
                 buckets = [_joined(a, b) for a, b in zip(buckets[::2], buckets[1::2], strict=True)]
                 size *= 2
@@ -221,8 +192,27 @@ def _bucketed(pace: Pace, columns: Columns, seconds: list[float]) -> Pace:
         at = end
     return msgspec.structs.replace(
         pace, buckets=tuple(buckets), bucket_records=size, bucket_filled=filled, bucket_losses=known,
-        bucket_seconds=start, bucket_loss=loss,
+        bucket_seconds=start, bucket_loss=loss, creep=creep,
     )
+
+
+def _crept(known: Creep | None, buckets: list[Bucket], begun: int) -> Creep | None:
+    """What is known of creeping after one more look at the attempt's full buckets."""
+    own = [bucket for bucket in buckets if bucket.last - bucket.steps >= begun]
+    each = max(1, len(own) // drift.BINS)
+    own = own[len(own) % each :]
+    bins = [own[i : i + each] for i in range(0, len(own), each)]
+    means = [sum(b.seconds for b in inside) / sum(b.steps for b in inside) for inside in bins]
+    found = drift.creep(means)
+    if found is None:
+        return msgspec.structs.replace(known, active=False) if known is not None and known.active else known
+    steps = sum(b.steps for b in own) / len(bins)
+    at = bins[found.onset][0]
+    first, since, now = at.last - at.steps + 1, at.t - at.seconds, buckets[-1].t
+    if known is not None:  # the moment it began and was noticed has been said
+        first, since, now = known.first, known.since, known.noticed
+    level = found.start + found.slope * (len(bins) - 1 - found.onset)
+    return Creep(first, since, found.start, level, found.slope / steps, now)
 
 
 def _joined(a: Bucket, b: Bucket) -> Bucket:

@@ -208,7 +208,7 @@ def _under_way(state: ExperimentState, run: RunState, here: Amounts, costs: Mapp
     if run.activity_done and run.activity_total:
         left = max(0.0, 1 - run.activity_done / run.activity_total)
     else:
-        left = max(0.0, 1 - (state.now - run.activity_since) / cost.mean) if cost.mean else 0.0
+        left = max(0.0, 1 - run.busy_seconds(state.now_monotonic) / cost.mean) if cost.mean else 0.0
     unit = name if name in costs else f"{name} (whole)"
     if unit not in costs:
         return here

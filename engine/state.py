@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine.clocks import merged
+from engine.earlier import Earlier
 from engine.events import (
     Begin,
     CheckpointWritten,
@@ -39,11 +41,14 @@ ExperimentPhase: TypeAlias = Literal[
 
 
 class Sentence(msgspec.Struct, frozen=True):
-    """One line of the list of events; `text` may hold untrusted words."""
+    """One line of the list of events; `text` may hold untrusted words. `m`: monotonic clock since `boot`, which orders
+    sentences although the wall clock `t` was set."""
 
     t: float
     text: str
     level: Level = "info"
+    m: float = 0.0
+    boot: str = ""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -77,7 +82,8 @@ class Tested(msgspec.Struct, frozen=True, kw_only=True):
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """One training so far. `step` counts over the whole run; `activity` is the span under way, '' while stepping.
 
-    `taken`: the newest profile it was asked for and answered, taken up or not.
+    `taken`: the newest profile it was asked for and answered, taken up or not. `causes`: why the pace changed, by the
+    first step of the new one.
     """
 
     key: RunKey
@@ -92,6 +98,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     activity_done: int = 0
     activity_total: int = 0
     activity_since: float = 0.0
+    activity_monotonic: float = 0.0
     pace: Pace = Pace()
     recent: tuple[Steps, ...] = ()
     tested: tuple[Tested, ...] = ()
@@ -109,11 +116,17 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     started_monotonic: float = 0.0
     ended: float = 0.0
+    ended_monotonic: float = 0.0
     last_monotonic: float = 0.0
     elapsed: float = 0.0
     verdict: Verdict | None = None
     survivors: tuple[int, ...] = ()
     sentences: tuple[Sentence, ...] = ()
+    causes: dict[int, str] = {}
+
+    def busy_seconds(self, now_monotonic: float) -> float:
+        """How long the span under way has taken; a suspended machine's sleep is no part of it."""
+        return max(0.0, now_monotonic - self.activity_monotonic) if self.activity else 0.0
 
     @property
     def epochs(self) -> int:
@@ -147,7 +160,8 @@ class StopState(msgspec.Struct, frozen=True, kw_only=True):
 class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a screen or a status line says, but for the forecast (a function of this).
 
-    `survivors`: pids of an ended or lost experiment's tree that live on.
+    `survivors`: pids of an ended or lost experiment's tree that live on. `earlier`: what earlier experiments tell.
+    `boot_id`: the supervisor's.
     """
 
     folder: str
@@ -173,6 +187,8 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     ended: ExperimentEnded | None = None
     gaps: tuple[float, ...] = ()
+    earlier: Earlier = Earlier()
+    boot_id: str = ""
     damaged: int = 0
     partial: bool = False
     now: float = 0.0
@@ -203,4 +219,4 @@ def all_sentences(state: ExperimentState) -> list[Sentence]:
     said = state.run.sentences if state.run else ()
     if state.plan.test is not None:  # its pace changes all the time, by intention
         said = tuple(sentence for sentence in said if sentence.level == "bad")
-    return sorted((*state.sentences, *said), key=lambda s: s.t)
+    return merged(state.sentences, said)

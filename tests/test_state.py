@@ -161,11 +161,11 @@ def experiment() -> ExperimentState:
 def life() -> list[AnyRecord]:
     finished = Verdict(kind="finished", text="trained to its last epoch and evaluated")
     return [
-        SupervisorStarted(pid=1, host="h", boot_id="b", runs=((0, 0), (0, 1)), t=1.0),
-        RunStarted(fold=0, restart=0, attempt=1, pid=2, t=2.0),
-        RunEnded(fold=0, restart=0, attempt=1, outcome="finished", verdict=finished, seconds=98.0, t=100.0),
-        RunStarted(fold=0, restart=1, attempt=1, pid=3, t=103.5),
-        StopChanged(id="1", mode="after_run", phase="acknowledged", by="cli", t=110.0),
+        SupervisorStarted(pid=1, host="h", boot_id="b", runs=((0, 0), (0, 1)), t=1.0, m=1001.0),
+        RunStarted(fold=0, restart=0, attempt=1, pid=2, t=2.0, m=1002.0),
+        RunEnded(fold=0, restart=0, attempt=1, outcome="finished", verdict=finished, seconds=98.0, t=100.0, m=1100.0),
+        RunStarted(fold=0, restart=1, attempt=1, pid=3, t=103.5, m=1103.5),
+        StopChanged(id="1", mode="after_run", phase="acknowledged", by="cli", t=110.0, m=1110.0),
     ]
 
 

@@ -18,7 +18,7 @@ WORDS = {"step": "train", "drift": "train", "gap": "between runs", "volume": "re
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What of the time left goes into one thing: seconds in all, how many times, seconds each, and how that is known."""
+    """What of the time left goes into one thing: seconds in all, how many times, seconds each, how that is known."""
 
     name: str
     seconds: float

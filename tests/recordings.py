@@ -51,7 +51,7 @@ from engine.journal import write_all
 from engine.paths import ExperimentPaths, write_json
 from engine.replay import Replay
 from engine.state import ExperimentState
-from tests.traces import Recipe, run_records
+from tests.traces import STARTED as BOOTED, Recipe, run_records
 
 GIB = 1 << 30
 # Friday 20 November 2026, 19:42 UTC
@@ -263,7 +263,7 @@ def kind_of(scene: Scene) -> str:
 
 
 def _at(record: AnyRecord, t: float) -> AnyRecord:
-    return msgspec.structs.replace(record, t=t, m=t - STARTED + 1000.0)
+    return msgspec.structs.replace(record, t=t, m=t - BOOTED + 1000.0)
 
 
 def _step_seconds(scene: Scene, recipe: Recipe, rng: random.Random) -> list[float]:
@@ -319,7 +319,7 @@ def _sample(scene: Scene, t: float, elapsed: float, rng: random.Random) -> Sampl
         ))
     used = machine.ram_used + sum(worker.pss or 0 for worker in workers)
     return Sample(
-        t=t, m=t - STARTED + 1000.0, cores=machine.cores, cpu=round(machine.cpu * rng.uniform(0.94, 1.06), 2),
+        t=t, m=t - BOOTED + 1000.0, cores=machine.cores, cpu=round(machine.cpu * rng.uniform(0.94, 1.06), 2),
         own_cpu=round(machine.cpu * 0.95, 2), ram_total=machine.ram,
         ram_available=machine.ram - used - rng.randrange(GIB // 50), shm_total=machine.ram // 2,
         shm_used=round(machine.ram * 0.005), disk_total=machine.disk, disk_free=machine.disk_free - round(elapsed * 20),

@@ -85,7 +85,7 @@ def randomly(record: Recorded) -> Chosen:
 
 def climbing(record: Recorded) -> Chosen:
     """From the profile in use to its best neighbour, 50 steps each, until none is better."""
-    at, used = CURRENT, 50
+    at, used = next(knobs for knobs in record.grid if _apart(knobs, CURRENT) == 0), 50
     here = record.rate(at, 50)
     while True:
         near = [knobs for knobs in record.grid if _apart(knobs, at) == 1]

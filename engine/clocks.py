@@ -53,3 +53,12 @@ def jump(before: tuple[float, float], after: tuple[float, float]) -> float:
         return 0.0
     moved = (t1 - t0) - (m1 - m0)
     return moved if abs(moved) > JUMP_SECONDS else 0.0
+
+
+def jump_words(seconds: float) -> str:
+    """What the wall clock did and the training did not."""
+    size = abs(seconds)
+    much = f"{size / 3600:.1f} h" if size >= 5400 else f"{size / 60:.0f} min" if size >= 120 else f"{size:.0f} s"
+    if seconds > 0:
+        return f"the clock went on {much} while nothing ran: the machine slept, or its clock was set"
+    return f"the clock was set back by {much}"

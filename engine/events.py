@@ -1,7 +1,7 @@
 """What may be written to a journal: typed records, one line of JSON each.
 
-Three files, one writer each: the trainer's `steps-NNN.jsonl`, the supervisor's `events.jsonl`, the sampler's
-`machine.jsonl`. A trainer not written here can write the first: docs/journal.md.
+One writer each: the trainer's `steps-NNN.jsonl`, the supervisor's `events.jsonl`, the sampler's `machine.jsonl`, and
+`finish.jsonl` of what is done after the end. A trainer not written here can write the first: docs/journal.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine.limit_events import (
+    LimitReached as LimitReached,
+    LimitSet as LimitSet,
+    NotifyFailed as NotifyFailed,
+    OnFinishRan as OnFinishRan,
+)
 from engine.phase_events import (
     PhaseBegun as PhaseBegun,
     PhaseEnded as PhaseEnded,
@@ -252,7 +258,8 @@ class ExperimentEnded(Record, frozen=True, kw_only=True, tag="experiment_ended")
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One device as NVML sees it; None where it does not say. Bytes, percent, °C, watts. `others_util`: of the time,
-    other processes' kernels ran; None too where the own process cannot be told apart (a container's own pids)."""
+    other processes' kernels ran; None too where the own process cannot be told apart (a container's own pids). MHz.
+    `held_back`: what keeps the clock down, in words."""
 
     index: int
     name: str = ""
@@ -265,6 +272,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     power: float | None = None
     power_limit: float | None = None
     clock: float | None = None
+    held_back: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -326,6 +334,10 @@ SupervisorRecord: TypeAlias = (
     | ProfileAsked
     | PhaseBegun
     | PhaseEnded
+    | LimitSet
+    | LimitReached
+    | OnFinishRan
+    | NotifyFailed
     | ExperimentEnded
     | Note
     | Gap

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import msgspec
 
-from engine import pace
+from engine import clocks, pace
 from engine.counts import plural
 from engine.events import (
     AnyRecord,
@@ -18,9 +18,13 @@ from engine.events import (
     ExperimentEnded,
     Gap,
     Level,
+    LimitReached,
+    LimitSet,
     Memory,
     Metrics,
     Note,
+    NotifyFailed,
+    OnFinishRan,
     PhaseBegun,
     PhaseEnded,
     PrecisionActive,
@@ -39,6 +43,7 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
+from engine.fold_limit import finished_words, limit_words, reached_words
 from engine.fold_profile import changed_profile, say, visited, with_lines
 from engine.state import RECENT, SAMPLES, SENTENCES, ExperimentState, Part, RunState, Sentence, StopState
 
@@ -208,6 +213,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 state,
                 phase="running" if record.adopted else "queued",
                 ended=None,
+                reached=state.reached if record.adopted else None,
                 survivors=(),
                 verdict=None,
                 stop=None,
@@ -301,6 +307,12 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, text))
         case PhaseEnded():
             return new(state, visits=(*state.visits, record), sentences=_tell(state, record.t, *visited(record)))
+        case LimitSet():
+            return new(state, limit=record, sentences=_tell(state, record.t, *limit_words(record, state.limit)))
+        case LimitReached():
+            return new(state, reached=record, sentences=_tell(state, record.t, *reached_words(record)))
+        case OnFinishRan() | NotifyFailed():
+            return new(state, sentences=_tell(state, record.t, *finished_words(record)))
         case ExperimentEnded():
             level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]
             stop = new(state.stop, phase="done") if state.stop else None
@@ -366,7 +378,12 @@ def fold_samples(state: ExperimentState, records: Sequence[AnyRecord]) -> Experi
     samples = tuple(record for record in records if isinstance(record, Sample))
     if not samples:
         return state
-    return msgspec.structs.replace(state, samples=(*state.samples, *samples)[-SAMPLES:])
+    sentences = state.sentences
+    for before, after in pairwise((*state.samples[-1:], *samples)):
+        if moved := clocks.jump((before.t, before.m), (after.t, after.m)):
+            said = Sentence(after.t, clocks.jump_words(moved), "info", after.m, state.boot_id)
+            sentences = (*sentences, said)[-SENTENCES:]
+    return msgspec.structs.replace(state, samples=(*state.samples, *samples)[-SAMPLES:], sentences=sentences)
 
 
 def fold_prepare(state: ExperimentState, records: Sequence[AnyRecord]) -> ExperimentState:

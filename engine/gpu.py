@@ -10,6 +10,11 @@ from typing import Any
 
 from engine.events import Gpu
 
+# Of nvml.h, nvmlClocksEventReason…: those that are no choice of the user's.
+HELD_BACK = (
+    (0x04, "power cap"), (0x08, "hardware slowdown"), (0x20, "too hot"), (0x40, "too hot"), (0x80, "power brake"),
+)
+
 
 class Gpus:
     """Holds NVML open. `nvml` is the module (`pynvml`, of the distribution nvidia-ml-py); a stand-in may be passed."""
@@ -74,6 +79,7 @@ class Gpus:
             power=None if watts is None else watts / 1000,
             power_limit=None if limit is None else limit / 1000,
             clock=None if clock is None else float(clock),
+            held_back=_held_back(nvml, handle),
             error=_reason(failed[0]) if lost else "",
         )
 
@@ -89,6 +95,17 @@ def _others(shares: Iterable[Any], own: set[int]) -> float:
     for share in shares:
         by_time[share.timeStamp] = by_time.get(share.timeStamp, 0.0) + (share.smUtil if share.pid not in own else 0.0)
     return min(100.0, sum(by_time.values()) / len(by_time)) if by_time else 0.0
+
+
+def _held_back(nvml: Any, handle: Any) -> tuple[str, ...]:
+    """Why the clock is lower than it could be; nothing where the driver does not say (its call has had two names)."""
+    for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        try:
+            bits = int(getattr(nvml, name)(handle))
+        except Exception:  # noqa: S112  as everywhere here: a missing reading is none
+            continue
+        return tuple(dict.fromkeys(word for bit, word in HELD_BACK if bits & bit))
+    return ()
 
 
 def _reason(error: Exception) -> str:

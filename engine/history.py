@@ -8,8 +8,10 @@ from typing import Protocol
 
 import msgspec
 
+from engine.causes import cause
 from engine.events import AnyRecord
 from engine.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
+from engine.pace import change_words, changed
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState, RunState
 
@@ -39,6 +41,7 @@ class History:
         self._events = follow(paths.events, 0)
         self._prepare = follow(paths.prepare, 0)
         self._machine = follow(paths.machine, samples_from)
+        self._finish = follow(paths.finish, 0)
         self._runs: dict[Path, Source] = {}
 
     def fold(self, state: ExperimentState) -> ExperimentState:
@@ -46,6 +49,8 @@ class History:
         for records in self._prepare.read_all():
             state = fold_prepare(state, records)
         for records in self._events.read_all():
+            state = fold_supervisor(state, records)
+        for records in self._finish.read_all():
             state = fold_supervisor(state, records)
         for records in self._machine.read_all():
             state = fold_samples(state, records)
@@ -64,14 +69,29 @@ class History:
             if source is None:
                 source = self._runs[path] = self._follow(path, 0)
             for records in source.read_all():
-                folded = fold_run(folded, records)
+                folded = self._explained(folded, fold_run(folded, records))
         return state if folded is run else with_run(state, index, as_supervised(folded, run))
+
+    def _explained(self, before: RunState, after: RunState) -> RunState:
+        """`after` with the likely causes of its new changes of pace, in the sentences about them too."""
+        if after.pace is before.pace:
+            return after
+        for segment in changed(before.pace, after.pace):
+            why = cause(after, segment, self._paths.machine)
+            text = f"step time {change_words(segment, seconds=True)}"
+            sentences = tuple(
+                msgspec.structs.replace(one, text=f"{text}: {why}") if one.text == text else one
+                for one in after.sentences
+            )
+            after = msgspec.structs.replace(after, causes=after.causes | {segment.first: why}, sentences=sentences)
+        return after
 
 
 def glance(state: ExperimentState, paths: ExperimentPaths, ends: Ends) -> ExperimentState:
     """A new `state` with the ends of the journals alone folded in, however long they are; curves are partial."""
     state = fold_prepare(state, ends(paths.prepare, 1 << 14, 1 << 16))
     state = fold_supervisor(state, ends(paths.events, 1 << 16, 1 << 16))
+    state = fold_supervisor(state, ends(paths.finish, 1 << 14, 1 << 14))
     state = fold_samples(state, ends(paths.machine, 0, 1 << 15))
     run = state.run
     if run is not None and state.current is not None:

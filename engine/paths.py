@@ -80,6 +80,11 @@ class ExperimentPaths:
         self.prepare_exit = folder / "prepare-exit.json"
         self.results = folder / "experiment_results.json"
         self.tuning = folder / "tuning.json"
+        self.notify = folder / "notify.json"
+        self.finish = folder / "finish.jsonl"
+        self.finish_lock = folder / "finish.lock"
+        self.on_finish_log = folder / "on-finish.log"
+        self.decision = folder / "decision.json"
         self.control = folder / "control"
         self.acknowledged = folder / "control" / "ack"
 
@@ -101,6 +106,11 @@ def phantom_folder(logs: Path) -> Path:
 def tuned_file(logs: Path) -> Path:
     """What `steptop tune` found for each kind of training."""
     return logs / "tuned.toml"
+
+
+def timings_file(logs: Path) -> Path:
+    """What ended experiments tell later ones: step times by kind, and how well their forecasts held."""
+    return logs / "timings.json"
 
 
 def experiments_in(logs: Path) -> list[Path]:

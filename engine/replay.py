@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import timings
 from engine.errors import UsageError
 from engine.events import AnyRecord
 from engine.experiment import Plan, Prepared
@@ -84,11 +85,19 @@ class Replay:
         self.begins, self.ends = min(first for first, _ in spans), max(last for _, last in spans)
         begin = self.begins + at * (self.ends - self.begins)
         before = max(0, offset_after(self._paths.machine, begin) - SAMPLES_TAIL)
+        self._created = plan.created
         self._head = Playhead()
         self._history = History(self._paths, lambda path, offset: Stream(path, offset, self._head), before)
         self._speed = speed
         self._clock = clock
         self._started = clock() - (begin - self.begins) / speed
+
+    def recall(self) -> None:
+        """What experiments launched before this one tell, as a dashboard would have known it then."""
+        folder = self._paths.folder
+        timings.refresh(folder.parent)
+        known = timings.earlier(folder.parent, folder.name, before=self._created)
+        self._state = msgspec.structs.replace(self._state, earlier=known)
 
     @property
     def over(self) -> bool:

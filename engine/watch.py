@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import control, room
+from engine import control, room, timings
 from engine.errors import UsageError
 from engine.events import AnyRecord, Verdict
 from engine.experiment import Plan, Prepared
@@ -38,6 +38,12 @@ class Watch:
         self._plan_stamp = 0
         self._data_stamp = 0
         self._state = new_experiment(str(folder), self._read_plan())
+        self._earlier = timings.earlier(folder.parent, folder.name)
+
+    def recall(self) -> None:
+        """Read what other experiments have left since somebody last looked: their journals, where they have ended."""
+        timings.refresh(self.paths.folder.parent)
+        self._earlier = timings.earlier(self.paths.folder.parent, self.paths.folder.name)
 
     def _read_plan(self) -> Plan:
         plan = read_json(self.paths.plan, Plan)
@@ -90,6 +96,7 @@ class Watch:
             now=now,
             now_monotonic=mono,
             stop=self._asked() or state.stop,
+            earlier=self._earlier,
             disk_full=(supervised or training) and room.is_full(self.paths.folder),
         )
         state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
@@ -181,7 +188,7 @@ def _stamp(path: Path) -> int:
 def records_of(folder: Path) -> dict[str, list[AnyRecord]]:
     """All journals of an experiment, whole: file name relative to the folder -> records."""
     paths = ExperimentPaths(folder)
-    files = [paths.events, paths.prepare, paths.machine, *sorted(folder.glob("fold_*/steps-*.jsonl"))]
+    files = [paths.events, paths.prepare, paths.finish, paths.machine, *sorted(folder.glob("fold_*/steps-*.jsonl"))]
     return {
         str(file.relative_to(folder)): [record for block in Reader(file).read_all() for record in block]
         for file in files

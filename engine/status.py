@@ -8,6 +8,7 @@ from engine.bottleneck import Bottleneck, bottleneck
 from engine.events import Gpu, Verdict
 from engine.footprint import trend_of
 from engine.forecast import Estimate, Forecast, forecast
+from engine.ladder import Rung
 from engine.state import ExperimentPhase, ExperimentState, RunState
 from engine.text import clean
 
@@ -48,12 +49,62 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     basis: str
 
 
+class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds left of one thing: in all, how many `times`, seconds `each`, and how that is known."""
+
+    name: str
+    seconds: float
+    times: float
+    each: float
+    basis: str
+    kind: str
+
+
+class RungStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung from step to experiment. `runs`: trainings that end within it."""
+
+    rung: str
+    label: str
+    runs: int
+    seconds: float | None
+    low: float | None
+    high: float | None
+    at: float | None
+    basis: str
+    kind: str | None
+    parts: tuple[PartStatus, ...]
+
+
+class ChangeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of pace: `ratio` of seconds per step after and before it. `since`, `noticed`: s since 1970."""
+
+    step: int
+    since: float
+    noticed: float
+    ratio: float
+    cause: str
+
+
+class CreepStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps that take longer and longer: since which, by what share so far, and seconds more with every step."""
+
+    step: int
+    since: float
+    grown: float
+    seconds_per_step: float
+
+
 class ForecastStatus(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Moment
     run: Moment
     stop_here: Moment
     experiment: Moment
     warming: bool
+    text: str
+    ladder: tuple[RungStatus, ...]
+    changes: tuple[ChangeStatus, ...]
+    creep: CreepStatus | None
+    intervals: str
 
 
 class StopStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +268,41 @@ def _forecast(expected: Forecast) -> ForecastStatus:
         stop_here=_moment(expected.stop_here),
         experiment=_moment(expected.experiment),
         warming=expected.warming,
+        text=expected.text,
+        ladder=tuple(_rung(rung) for rung in expected.ladder),
+        changes=tuple(
+            ChangeStatus(step=c.first, since=c.since, noticed=c.noticed, ratio=c.ratio, cause=c.cause)
+            for c in expected.changes
+        ),
+        creep=_creep(expected),
+        intervals=expected.intervals,
     )
+
+
+def _rung(rung: Rung) -> RungStatus:
+    end = rung.estimate
+    return RungStatus(
+        rung=rung.name,
+        label=rung.label,
+        runs=rung.runs,
+        seconds=end.seconds,
+        low=end.low,
+        high=end.high,
+        at=end.at,
+        basis=end.basis,
+        kind=rung.kind,
+        parts=tuple(
+            PartStatus(name=p.name, seconds=p.seconds, times=p.times, each=p.each, basis=p.basis, kind=p.kind)
+            for p in rung.parts
+        ),
+    )
+
+
+def _creep(expected: Forecast) -> CreepStatus | None:
+    creep = expected.creep
+    if creep is None:
+        return None
+    return CreepStatus(step=creep.first, since=creep.since, grown=creep.grown, seconds_per_step=creep.per_step)
 
 
 def _stop(state: ExperimentState, expected: Forecast) -> StopStatus | None:

@@ -15,6 +15,7 @@ from engine.forecast import forecast
 from engine.state import ExperimentState
 from tui.messages import Post, SourceFailed, StateChanged, View
 
+ENDED = ("finished", "stopped", "failed", "lost")
 # After the quick look the screen is given this long to be drawn before the whole journals are read.
 DRAW_SECONDS = 0.25
 # Advice on items of varying load times is simulated, in up to 40 ms.
@@ -27,6 +28,9 @@ class Source(Protocol):
     def quick(self) -> ExperimentState: ...
 
     def poll(self) -> ExperimentState: ...
+
+    def recall(self) -> None:
+        """Look what earlier experiments have left."""
 
 
 def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
@@ -73,7 +77,7 @@ class Monitor(threading.Thread):
 
     def run(self) -> None:
         source: Source | None = None
-        due = time.monotonic()
+        due, recalled = time.monotonic(), ""
         while not self._stopped:
             try:
                 if source is None:
@@ -84,6 +88,11 @@ class Monitor(threading.Thread):
                 self._wake.clear()
                 state = source.poll()
                 self._tell(state)
+                # Once it is on the screen, and again when it has ended: then it tells something itself.
+                ended = state.phase if state.phase in ENDED else "under way"
+                if recalled != ended:
+                    recalled = ended
+                    source.recall()
                 if self._tend is not None and not self._stopped:
                     self._tend(state)
             except (OSError, UsageError) as error:

@@ -16,6 +16,7 @@ from engine.counts import plural
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
+from engine.pace import creep_words
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.state import ExperimentState
 from engine.text import clean
@@ -36,7 +37,7 @@ MANY, FEW = 8, 4
 def status(options: argparse.Namespace) -> int:
     """One look, or `--watch` until it ends. A training without a supervisor gets one, as from the dashboard."""
     folder = find(options.logs, options.experiment)
-    watch, may_help = Watch(folder), not options.readonly
+    watch, may_help, recalled = Watch(folder), not options.readonly, False
     while True:
         state = watch.poll()
         if may_help and orphaned(state):
@@ -44,6 +45,10 @@ def status(options: argparse.Namespace) -> int:
             # Who cannot help can still look: the text says that the supervisor is gone.
             with contextlib.suppress(UsageError, OSError):
                 launch.take_over(folder)
+            state = watch.poll()
+        if not recalled:
+            recalled = True
+            watch.recall()
             state = watch.poll()
         if options.json:
             sys.stdout.write(msgspec.json.encode(contract.status(state)).decode() + "\n")
@@ -147,7 +152,14 @@ def _finish_lines(state: ExperimentState, expected: Forecast) -> list[str]:
         for name, e in rows
         if e.seconds is not None and e.at is not None
     ]
-    return [*lines, f"  {expected.text or expected.run.basis}"]
+    beside = [f"  {text}" for text in pace_words(expected)]
+    return [*lines, f"  {expected.text or expected.run.basis}", *beside]
+
+
+def pace_words(expected: Forecast) -> list[str]:
+    """What has become of the pace: its newest change with the likely cause, and a creep."""
+    said = [f"{change.words}: {change.cause}" for change in expected.changes[-1:]]
+    return [*said, *([f"steps take longer and longer {creep_words(expected.creep)}"] if expected.creep else [])]
 
 
 def results(options: argparse.Namespace) -> int:

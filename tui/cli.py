@@ -139,6 +139,13 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--speed", type=between(0.1, 1e6), default=60.0, metavar="X", help="times as fast as it was (default 60)"
     )
+    replay.add_argument(
+        "--forecast", action="store_true",
+        help="no dashboard: what was foretold at every percent of each finished run, and what became of it",
+    )
+    replay.add_argument("--every", type=counted, default=1, metavar="N", help="with --forecast: every N percent")
+    replay.add_argument("--run", metavar="FOLD,RESTART", help="with --forecast: this run only")
+    replay.add_argument("--json", action="store_true", help="with --forecast: one JSON object")
     replay.add_argument("--at", type=between(0, 1), default=0.0, metavar="0..1", help="begin after this part of it")
     verb("experiments", "what can be trained, and what is in the logs folder").add_argument(
         "--json", action="store_true"
@@ -235,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A locale may not know × and –: a ? there is better than no answer. JSON is UTF-8 everywhere.
         sys.stdout.reconfigure(encoding="utf-8" if getattr(options, "json", False) else None, errors="replace")
     try:
-        if options.verb in (None, "open", "replay"):
+        if options.verb in (None, "open", "replay") and not getattr(options, "forecast", False):
             from tui import opening
 
             return opening.open_screen(options)

@@ -68,6 +68,9 @@ class Held:
     def poll(self) -> ExperimentState:
         return self.state
 
+    def recall(self) -> None:
+        """Nothing is beside it."""
+
 
 @pytest.fixture
 def app_over(tmp_path: Path) -> Callable[..., SteptopApp]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import changing, launching, logs, profiles, showing, testing
+from tui.verbs import changing, launching, logs, profiles, replaying, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
     "check": showing.check,
     "status": showing.status,
+    "replay": replaying.replay,
     "bench": testing.bench,
     "phases": testing.run_phases,
     "tune": testing.tune,

@@ -1,0 +1,105 @@
+"""replay --forecast: what was foretold at every percent of a recorded run, and what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+from engine import timings
+from engine.errors import UsageError
+from engine.experiment import Plan
+from engine.paths import ExperimentPaths, read_json
+from engine.replayed import Foretold, foretold
+from tui import format as fmt
+from tui.verbs.common import say
+
+# From here on a forecast is held against the truth in the summary.
+FROM_PERCENT = 2
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Without a dashboard. Raises UsageError for a folder or a run of which nothing can be told."""
+    folder = options.folder.resolve()
+    plan = read_json(ExperimentPaths(folder).plan, Plan)
+    known = timings.earlier(folder.parent, folder.name, before=plan.created) if plan is not None else None
+    found = [one for one in foretold(folder, options.every, known) if one.rung == "run"]
+    if options.run is not None:
+        found = [one for one in found if one.run.endswith(f"/{_named(options.run)}")]
+    if not found:
+        which = f"run {options.run} has not" if options.run is not None else "no run has"
+        raise UsageError(f"{folder.name}: {which} finished, so there is no truth to hold a forecast against")
+    runs = {name: [one for one in found if one.run == name] for name in dict.fromkeys(one.run for one in found)}
+    if options.json:
+        body = {"format": 1, "experiment": folder.name, "runs": [run_json(name, own) for name, own in runs.items()]}
+        sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
+        return 0
+    for name, own in runs.items():
+        for line in table(name, own):
+            say(line)
+    return 0
+
+
+def _named(text: str) -> str:
+    """`0,1` as the run is called."""
+    words = text.split(",")
+    if len(words) != 2 or not all(word.strip().isdigit() for word in words):
+        raise UsageError(f"--run {text}: write fold and restart, as 0,1")
+    return f"fold {int(words[0])} restart {int(words[1])}"
+
+
+def table(name: str, found: Sequence[Foretold]) -> list[str]:
+    """One run: a line for every percent, and what they come to."""
+    head = f"{'%':>4}{'gone':>10}{'total':>10}{'low':>10}{'high':>10}{'truth':>10}{'error':>9}  inside  basis"
+    lines = [name, head]
+    for one in found:
+        low, high = one.gone + one.low, one.gone + one.high
+        cells = "".join(f"{fmt.duration(value):>10}" for value in (one.gone, one.total, low, high, one.true_total))
+        inside = "yes" if one.inside else "NO"
+        lines.append(f"{one.percent:>4}{cells}{100 * one.error:>+8.1f}%  {inside:<6}  {one.basis}")
+    return [*lines, f"  {summary(found)}", ""]
+
+
+def summary(found: Sequence[Foretold]) -> str:
+    """How good the forecasts were, in a sentence."""
+    counted = [one for one in found if one.percent >= FROM_PERCENT] or list(found)
+    errors = [abs(one.error) for one in counted]
+    tenth = min(found, key=lambda one: abs(one.percent - 10))
+    held = sum(one.inside for one in counted)
+    return (
+        f"from {counted[0].percent} % on: mean error {100 * sum(errors) / len(errors):.1f} %, median "
+        f"{100 * median(errors):.1f} %; at {tenth.percent} % {100 * tenth.error:+.1f} %; the 90 % range held "
+        f"{held} of {len(counted)} times ({100 * held / len(counted):.0f} %)"
+    )
+
+
+def run_json(name: str, found: Sequence[Foretold]) -> dict[str, object]:
+    """As docs/status.md has it."""
+    counted = [one for one in found if one.percent >= FROM_PERCENT] or list(found)
+    errors = [abs(one.error) for one in counted]
+    return {
+        "run": name,
+        "seconds": found[-1].true_total,
+        "mean_error": sum(errors) / len(errors),
+        "median_error": median(errors),
+        "error_at_10": min(found, key=lambda one: abs(one.percent - 10)).error,
+        "inside": sum(one.inside for one in counted) / len(counted),
+        "percents": [
+            {
+                "percent": one.percent,
+                "step": one.step,
+                "gone": one.gone,
+                "total": one.total,
+                "low": one.gone + one.low,
+                "high": one.gone + one.high,
+                "truth": one.true_total,
+                "error": one.error,
+                "inside": one.inside,
+                "basis": one.basis,
+            }
+            for one in found
+        ],
+    }

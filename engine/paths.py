@@ -80,6 +80,7 @@ class ExperimentPaths:
         self.prepare_exit = folder / "prepare-exit.json"
         self.results = folder / "experiment_results.json"
         self.tuning = folder / "tuning.json"
+        self.report = folder / "report.html"
         self.notify = folder / "notify.json"
         self.finish = folder / "finish.jsonl"
         self.finish_lock = folder / "finish.lock"

@@ -127,6 +127,9 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("--wait", action="store_true", help="follow it to its end")
     results = verb("results", "test figures of every run, pooled, beside the target", True)
     results.add_argument("--json", action="store_true")
+    report = verb("report", "what was measured, written down: Markdown, HTML or JSON", True)
+    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="write FILE.md or FILE.html, plots included")
+    report.add_argument("--json", action="store_true", help="the documented contract (docs/report.md)")
     logs = verb("logs", "the trainer's output, made safe for a terminal", True)
     logs.add_argument("-f", "--follow", action="store_true")
     logs.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import changing, launching, logs, profiles, replaying, showing, testing
+from tui.verbs import changing, launching, logs, profiles, replaying, reporting, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
@@ -20,6 +20,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "stop": launching.stop,
     "resume": launching.resume,
     "results": showing.results,
+    "report": reporting.report,
     "logs": logs.logs,
     "experiments": showing.experiments,
     "profiles": profiles.profiles,

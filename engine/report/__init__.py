@@ -1,0 +1,1 @@
+"""What was measured, written down: a report of sections whose every number carries its basis."""

@@ -1,0 +1,58 @@
+"""The report of an experiment: its sections in the order a tired reader wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.report.facts import Facts, gather
+from engine.report.model import Report, Section
+from engine.report.sections import (
+    checklist,
+    configuration,
+    machine,
+    memory,
+    onward,
+    phases,
+    plots,
+    profiles,
+    results,
+    risks,
+    runtime,
+    status,
+    step,
+)
+from engine.state import ExperimentState
+from engine.text import clean
+
+SECTIONS: tuple[Callable[[Facts], Section], ...] = (
+    status.section,
+    machine.section,
+    configuration.section,
+    step.section,
+    runtime.section,
+    plots.section,
+    phases.section,
+    profiles.section,
+    risks.section,
+    memory.section,
+    results.section,
+    checklist.section,
+    onward.section,
+)
+
+
+def report_of(state: ExperimentState, logs: Path | None = None) -> Report:
+    """`state` as a Watch or Replay gives it, and what lies beside it; `logs` as the user named the logs folder."""
+    return written(gather(state, logs))
+
+
+def written(facts: Facts) -> Report:
+    """The same facts give the same report."""
+    plan = facts.plan
+    return Report(
+        experiment=clean(plan.name),
+        title=clean(plan.experiment.title),
+        written=facts.state.now,
+        sections=tuple(section(facts) for section in SECTIONS),
+    )

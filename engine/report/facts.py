@@ -1,0 +1,193 @@
+"""Everything a report is written from, read once: the state, what follows from it, and the files beside it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine import phases, tuning
+from engine.advice import Advice, advice
+from engine.bottleneck import Bottleneck, bottleneck
+from engine.consequences import workload_of
+from engine.errors import UsageError
+from engine.events import Gap, RunEnded, Sample, Steps
+from engine.experiment import Plan, Prepared
+from engine.fold import fold_supervisor
+from engine.footprint import knobs_now, trend_of
+from engine.forecast import Forecast, forecast
+from engine.journal import read
+from engine.knob import Value as KnobValue
+from engine.mean_step import lately
+from engine.paths import NAME, ExperimentPaths, RunPaths, read_json
+from engine.phases import PhaseResult
+from engine.queueing import Workload
+from engine.report import journals
+from engine.report.journals import RunFiles
+from engine.state import ExperimentState, RunState, new_experiment
+from engine.tested import tested
+from engine.trend import Trend
+
+TESTS = ("bench", "phases", "tune")
+MOST_TESTS = 8
+
+
+class TestFolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A test of this experiment's profiles, in a folder beside it. `other`: why its figures say nothing about this
+    training, '' if they do. `ranking`: the tuner's, best first."""
+
+    __test__ = False  # pytest takes what is called Test for tests
+
+    name: str
+    kind: str
+    plan: Plan
+    found: tuple[PhaseResult, ...] = ()
+    ranking: tuple[str, ...] = ()
+    best: dict[str, KnobValue] | None = None
+    text: str = ""
+    over: bool = False
+    other: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """`files`: of each run, in the plan's order. `readings`: of the machine, from the training's beginning on, thinned.
+    `where`: what a command needs to find the experiment, ` --logs DIR` or nothing."""
+
+    state: ExperimentState
+    forecast: Forecast
+    limit: Bottleneck
+    advice: Advice
+    trend: Trend
+    knobs: dict[str, KnobValue]
+    workload: Workload | None
+    workload_basis: str
+    manifest: dict[str, Any]
+    results: dict[str, Any] | None
+    files: tuple[RunFiles, ...]
+    attempts: tuple[RunEnded, ...]
+    gaps: tuple[tuple[str, Gap], ...]
+    readings: tuple[Sample, ...]
+    tests: tuple[TestFolder, ...]
+    living: tuple[PhaseResult, ...]
+    lately: tuple[Steps, ...]
+    where: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        return self.state.plan
+
+    @property
+    def run(self) -> RunState | None:
+        return self.state.run
+
+    @property
+    def paths(self) -> ExperimentPaths:
+        return ExperimentPaths(Path(self.state.folder))
+
+    @property
+    def sample(self) -> Sample | None:
+        return self.state.samples[-1] if self.state.samples else None
+
+    @property
+    def own_trainer(self) -> bool:
+        return bool(self.plan.experiment.command)
+
+    @property
+    def over(self) -> bool:
+        return self.state.phase in ("finished", "stopped", "failed", "lost")
+
+    def run_files(self, index: int) -> RunPaths:
+        key = self.state.runs[index].key
+        return self.paths.run(key.fold, key.restart)
+
+    def attempts_of(self, run: RunState) -> tuple[RunEnded, ...]:
+        return tuple(one for one in self.attempts if (one.fold, one.restart) == (run.key.fold, run.key.restart))
+
+
+def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
+    """`state` as a Watch or Replay gives it; `logs`: as the user named it, to be repeated in commands."""
+    paths = ExperimentPaths(Path(state.folder))
+    files = tuple(
+        journals.of_run(paths.run(run.key.fold, run.key.restart)) if run.phase != "waiting" else RunFiles()
+        for run in state.runs
+    )
+    attempts, unwritten = journals.ended(paths.events)
+    gaps = [(paths.events.name, gap) for gap in unwritten]
+    gaps += [(one.segments[-1], gap) for one in files for gap in one.gaps]
+    advised, (workload, basis) = advice(state), workload_of(state)
+    return Facts(
+        state=state,
+        forecast=forecast(state),
+        limit=bottleneck(state, advised),
+        advice=advised,
+        trend=trend_of(state),
+        knobs=knobs_now(state),
+        workload=workload,
+        workload_basis=basis,
+        manifest=read_json(paths.manifest, dict[str, Any]) or {},
+        results=read_json(paths.results, dict[str, Any]),
+        files=files,
+        attempts=tuple(one for one in attempts if one.t <= state.now),
+        gaps=tuple(gaps),
+        readings=journals.readings(paths.machine, state.now),
+        tests=tests_beside(paths.folder, state.plan),
+        living=_own(state),
+        lately=tuple(lately(state.run)) if state.run is not None and state.run.recent else (),
+        where=f" --logs {shlex.quote(str(logs))}" if logs is not None and str(logs) != "logs" else "",
+    )
+
+
+def _own(state: ExperimentState) -> tuple[PhaseResult, ...]:
+    """Phases of the experiment itself: a test's, or the profiles that a living training went through."""
+    if state.plan.test is not None:
+        return phases.results(state.plan, state.prepared, state.visits)
+    return tested(state)
+
+
+def tests_beside(folder: Path, plan: Plan) -> tuple[TestFolder, ...]:
+    """Tests of the same experiment in the same logs folder, by name."""
+    if plan.test is not None:
+        return ()
+    bases = {plan.name, plan.experiment_name}
+    pattern = re.compile(rf"^(.+)-(?:{'|'.join(TESTS)})(?:-\d+)?$")
+    found = []
+    for path in sorted(folder.parent.glob("*/")):
+        named = pattern.match(path.name)
+        if named and named[1] in bases and NAME.match(path.name) and (one := _test(path, plan)) is not None:
+            found.append(one)
+    return tuple(found[:MOST_TESTS])
+
+
+def _test(folder: Path, own: Plan) -> TestFolder | None:
+    paths = ExperimentPaths(folder)
+    plan, prepared = read_json(paths.plan, Plan), read_json(paths.data, Prepared)
+    if plan is None or plan.test is None:
+        return None
+    state = fold_supervisor(new_experiment(str(folder), plan), read(paths.events))
+    try:
+        found = phases.results(plan, prepared, state.visits)
+        ranking = tuple(tuning.ranking(paths, plan))
+    except (UsageError, ValueError):
+        return None
+    return TestFolder(
+        name=folder.name,
+        kind=plan.test.kind,
+        plan=plan,
+        found=found,
+        ranking=ranking,
+        best=state.ended.knobs if state.ended is not None else None,
+        text=state.ended.text if state.ended is not None else "",
+        over=state.ended is not None,
+        other=unlike(own, plan),
+    )
+
+
+def unlike(a: Plan, b: Plan) -> str:
+    """Why a test's figures say nothing about a training; '' if they train the same on the same."""
+    for field, words in (("model", "model"), ("prepare", "prepared volumes"), ("loss", "loss"), ("command", "trainer")):
+        if getattr(a.experiment, field) != getattr(b.experiment, field):
+            return f"it trains with another {words}"
+    return f"it ran on device {b.device}, this on {a.device}" if a.device != b.device else ""

@@ -1,0 +1,148 @@
+"""What the folded state does not keep of the journals: ends of epochs and attempts, and what could not be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.events import AnyRecord, Begin, CheckpointWritten, EpochEnded, Gap, RunEnded, Sample, decode_many
+from engine.journal import read
+from engine.paths import RunPaths
+
+CHUNK = 1 << 20
+# Lines of steps are most of a journal, and the state has them.
+STEPS = (b'"k":"steps"', b'"k": "steps"')
+WHOLE_BYTES = 1 << 20
+READINGS = 300
+# A trainer's own epoch seconds that exceed what the journal's clock says by more are taken for cumulative ones.
+CUMULATIVE = 1.25
+CUMULATIVE_SECONDS = 2.0
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True):
+    """One epoch's end. `seconds`: its own; `said`: as the trainer wrote it, `clocked`: since the end of the epoch
+    before it by the journal's clock, None where the attempt began in between."""
+
+    epoch: int
+    step: int
+    steps: int
+    seconds: float
+    said: float
+    clocked: float | None
+    loss: float | None
+    file: str
+
+    @property
+    def cumulative(self) -> bool:
+        """Whether what the trainer wrote cannot be this epoch's alone."""
+        return self.seconds != self.said
+
+
+class RunFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one run. `checkpoints`: written and verified ones, `unsaved`: those that could not be."""
+
+    epochs: tuple[Epoch, ...] = ()
+    segments: tuple[str, ...] = ()
+    begins: tuple[Begin, ...] = ()
+    checkpoints: int = 0
+    unsaved: tuple[CheckpointWritten, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+def of_run(files: RunPaths) -> RunFiles:
+    """Everything but the steps of all attempts; steps that were done again after a resume count once."""
+    epochs: dict[int, Epoch] = {}
+    begins: list[Begin] = []
+    gaps: list[Gap] = []
+    unsaved: list[CheckpointWritten] = []
+    written = 0
+    segments = files.segments()
+    for path in segments:
+        before: EpochEnded | None = None
+        for record in _but_steps(path):
+            match record:
+                case Begin():
+                    begins.append(record)
+                    before = None
+                    epochs = {n: one for n, one in epochs.items() if one.step <= record.resumed_from_step}
+                case EpochEnded():
+                    epochs[record.epoch] = _epoch(record, before, f"{files.folder.name}/{path.name}")
+                    before = record
+                case CheckpointWritten():
+                    written += record.verified and not record.error
+                    unsaved += [record] if record.error else []
+                case Gap():
+                    gaps.append(record)
+    return RunFiles(
+        epochs=tuple(epochs[number] for number in sorted(epochs)),
+        segments=tuple(f"{files.folder.name}/{path.name}" for path in segments),
+        begins=tuple(begins),
+        checkpoints=written,
+        unsaved=tuple(unsaved),
+        gaps=tuple(gaps),
+    )
+
+
+def _epoch(record: EpochEnded, before: EpochEnded | None, file: str) -> Epoch:
+    clocked = record.m - before.m if before is not None and record.m > before.m else None
+    cumulative = clocked is not None and record.seconds > CUMULATIVE * clocked + CUMULATIVE_SECONDS
+    return Epoch(
+        epoch=record.epoch,
+        step=record.step,
+        steps=record.steps,
+        seconds=clocked if clocked is not None and cumulative else record.seconds,
+        said=record.seconds,
+        clocked=clocked,
+        loss=record.loss,
+        file=file,
+    )
+
+
+def _but_steps(path: Path) -> Iterator[AnyRecord]:
+    """Whole lines that are not of steps; those of a million steps cost a search each, no decoding."""
+    try:
+        with path.open("rb") as file:
+            rest = b""
+            while block := file.read(CHUNK):
+                whole, newline, rest = (rest + block).rpartition(b"\n")
+                if not newline:
+                    continue
+                lines = [line for line in whole.split(b"\n") if STEPS[0] not in line and STEPS[1] not in line]
+                yield from decode_many(b"\n".join(lines))[0]
+    except OSError:
+        return
+
+
+def ended(events: Path) -> tuple[tuple[RunEnded, ...], tuple[Gap, ...]]:
+    """How every attempt ended, and what the supervisor could not write."""
+    records = read(events)
+    return (
+        tuple(record for record in records if isinstance(record, RunEnded)),
+        tuple(record for record in records if isinstance(record, Gap)),
+    )
+
+
+def readings(machine: Path, until: float) -> tuple[Sample, ...]:
+    """The machine's readings up to wall clock `until`: all of a short journal, else evenly spread ones."""
+    try:
+        size = machine.stat().st_size
+        if size <= WHOLE_BYTES:
+            found: Sequence[AnyRecord] = read(machine)
+        else:
+            with machine.open("rb", buffering=0) as file:
+                lines = [_line_at(file.fileno(), size * number // READINGS) for number in range(READINGS)]
+            found = decode_many(b"\n".join(dict.fromkeys(lines)))[0]
+    except OSError:
+        return ()
+    return tuple(record for record in found if isinstance(record, Sample) and record.t <= until)
+
+
+def _line_at(descriptor: int, offset: int) -> bytes:
+    """The first whole line after `offset`, b'' where there is none in reach."""
+    block = os.pread(descriptor, 1 << 14, offset)
+    begin = block.find(b"\n") + 1 if offset else 0
+    end = block.find(b"\n", begin)
+    return block[begin:end] if end > begin else b""

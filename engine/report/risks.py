@@ -1,0 +1,173 @@
+"""What may go wrong, or has: read from the measurements, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from engine.report import numbers, sources
+from engine.report.facts import Facts
+from engine.report.model import Basis, Name, Pieces, Severity, say
+from engine.text import clean
+from engine.validation import mismatch
+
+ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
+# Full within a day: soon enough to act on.
+SOON_SECONDS = 86_400.0
+LITTLE_DISK = 5_000_000_000
+LATER_RUN = 0.05
+
+
+class Risk(msgspec.Struct, frozen=True):
+    severity: Severity
+    pieces: Pieces
+
+
+Finder = Callable[[Facts], Iterable[Risk]]
+
+
+def risks(facts: Facts) -> list[Risk]:
+    """All of them; none of equal gravity changes its place."""
+    found = [risk for finder in FINDERS for risk in finder(facts)]
+    return sorted(found, key=lambda risk: ORDER.index(risk.severity))
+
+
+def _ended_badly(facts: Facts) -> Iterator[Risk]:
+    state, verdict = facts.state, facts.state.verdict
+    if state.phase in ("failed", "lost") and verdict is not None:
+        sure = "" if verdict.sure else ", which is not certain"
+        yield Risk("critical", say("it ended badly: ", numbers.sentence(verdict.text, sources.events(facts)), sure))
+    for number, run in enumerate(state.runs):
+        if run.phase == "failed" and run.verdict is not None and state.phase != "failed":
+            where = sources.events(facts)
+            told = numbers.sentence(f"run {number + 1} failed: {run.verdict.text}", where)
+            yield Risk("warning", say(told))
+
+
+def _silent(facts: Facts) -> Iterator[Risk]:
+    state = facts.state
+    if state.stalled_seconds and facts.run is not None:
+        quiet = numbers.seconds(state.stalled_seconds, sources.journal(facts, facts.run, "its last line's clock"))
+        yield Risk("critical", say("nothing new has come from the trainer for ", quiet, ", although it lives"))
+    if state.trainer_alive and not state.supervisor_alive and state.ended is None:
+        yield Risk("warning", say("the supervisor is gone; the training goes on, but no next run would start"))
+    if state.disk_full:
+        yield Risk("critical", say("the disk is full: training goes on unseen and unsaved"))
+    if state.survivors:
+        count = numbers.count(len(state.survivors), sources.events(facts))
+        yield Risk("warning", say(count, " of its processes could not be ended"))
+
+
+def _memory(facts: Facts) -> Iterator[Risk]:
+    trend = facts.trend
+    if facts.over or trend.bytes_per_hour is None:
+        return
+    basis = sources.growth(facts)
+    grows = say("memory grows by ", numbers.size(trend.bytes_per_hour, basis), " an hour")
+    model = sources.going_on(facts)
+    if trend.full_in_seconds is not None:
+        soon = trend.full_in_seconds < SOON_SECONDS
+        text = say(*grows, "; RAM would be full in ", numbers.seconds(trend.full_in_seconds, model))
+        left = facts.forecast.experiment.low
+        ends = left is not None and left > trend.full_in_seconds
+        text += say(", before the experiment's end" if ends else "")
+        yield Risk("critical" if soon or ends else "warning", text)
+    elif trend.text:
+        yield Risk("note", say(*grows, ": ", numbers.sentence(trend.text, model)))
+
+
+def _disk(facts: Facts) -> Iterator[Risk]:
+    sample = facts.sample
+    if sample is not None and sample.disk_total and sample.disk_free < LITTLE_DISK and not facts.state.disk_full:
+        free = numbers.size(sample.disk_free, sources.reading(facts, sample))
+        yield Risk("warning", say("only ", free, " are free on the disk of its folder"))
+    for files in facts.files:
+        for lost in files.unsaved[-1:]:
+            told = numbers.sentence(f"{lost.file} after step {lost.step:,}: {lost.error}", sources.events(facts))
+            yield Risk("warning", say("a checkpoint could not be written: ", told))
+
+
+def _pace(facts: Facts) -> Iterator[Risk]:
+    run = facts.run
+    if run is None or facts.plan.test is not None:
+        return
+    for change in facts.forecast.changes:
+        if change.ratio > 1:
+            basis = sources.journal(facts, run, f"from step {change.first:,} on")
+            cause = clean(change.cause)
+            yield Risk("warning", say("steps became ", numbers.sentence(f"{change.words}; {cause}", basis)))
+    if (creep := facts.forecast.creep) is not None:
+        basis = sources.journal(facts, run, f"from step {creep.first:,} on")
+        grown = numbers.share(creep.grown, basis)
+        yield Risk("warning", say("steps take longer and longer: ", grown, " more so far"))
+    yield from _later_runs(facts)
+
+
+def _later_runs(facts: Facts) -> Iterator[Risk]:
+    """Drift between runs: three runs of one configuration once took 63.6, 64.3 and 69.2 h."""
+    ended = [run for run in facts.state.runs if run.phase == "finished" and run.pace.steps and run.pace.seconds]
+    if len(ended) < 2:
+        return
+    paces = [run.pace.seconds / run.pace.steps for run in ended]
+    more = paces[-1] / paces[0] - 1
+    if more > LATER_RUN:
+        basis = sources.everywhere(facts, "all steps")
+        yield Risk("warning", say("the newest finished run's steps took ", numbers.share(more, basis), " longer"))
+
+
+def _journals(facts: Facts) -> Iterator[Risk]:
+    for name, gap in facts.gaps:
+        basis = Basis("counted", f"counted: {name}, its gap records")
+        told = numbers.count(gap.dropped, basis, unit="lines" if gap.dropped != 1 else "line")
+        yield Risk("warning", say(told, " of the journal could not be written: ", Name(clean(gap.reason))))
+    if facts.state.damaged:
+        basis = Basis("counted", "counted: lines that are no record, in all journals")
+        told = numbers.count(facts.state.damaged, basis)
+        yield Risk("warning", say(told, " damaged lines of the journals were passed over"))
+    for files in facts.files:
+        wrong = [epoch for epoch in files.epochs if epoch.cumulative]
+        if wrong:
+            basis = Basis("measured", f"measured: {wrong[0].file}, its clock at the ends of epochs")
+            last = wrong[-1]
+            told = f"{len(wrong)} epochs bear seconds that cannot be their own: {last.said:.4g} s where its clock says "
+            told += f"{last.seconds:.4g} s. They look cumulative; the clock's differences are used instead"
+            yield Risk("warning", say(numbers.sentence(told, basis)))
+
+
+def _held_out(facts: Facts) -> Iterator[Risk]:
+    state = facts.state
+    if wrong := mismatch(state):
+        yield Risk("warning", say(numbers.sentence(wrong, sources.data(facts))))
+    for run in state.runs:
+        part = run.parts.get("validate")
+        if part is not None and part.count and not part.items and not facts.own_trainer:
+            times = numbers.count(part.count, sources.journal(facts, run, "its validate spans"))
+            yield Risk("critical", say("validation ran ", times, " times over no case at all"))
+            return
+
+
+def _locks(facts: Facts) -> Iterator[Risk]:
+    for name, reason in sorted(facts.plan.overridden.items()):
+        yield Risk("warning", say("the lock on ", Name(name), " was overridden, although: ", Name(clean(reason))))
+
+
+def _tests(facts: Facts) -> Iterator[Risk]:
+    for test in facts.tests:
+        for one in test.found:
+            if one.verdict == "unstable" and not test.other:
+                why = numbers.sentence(one.text, Basis("measured", f"measured: {test.name}, phase {one.number + 1}"))
+                yield Risk("note", say("phase ", Name(one.name), " of ", Name(test.name), " is unstable: ", why))
+
+
+FINDERS: tuple[Finder, ...] = (
+    _ended_badly,
+    _silent,
+    _memory,
+    _disk,
+    _pace,
+    _journals,
+    _held_out,
+    _locks,
+    _tests,
+)

@@ -1,0 +1,1 @@
+"""One file a section; each is a function of the facts."""

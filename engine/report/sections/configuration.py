@@ -1,0 +1,119 @@
+"""How it is set, and which settings measurements speak against."""
+
+from __future__ import annotations
+
+from engine.knob import Value as KnobValue, shown
+from engine.profile import KNOBS
+from engine.report import numbers, sources
+from engine.report.facts import Facts
+from engine.report.marks import marks
+from engine.report.model import Block, Name, Pieces, Row, Section, Table, paragraph, row, say
+from engine.text import clean
+
+WORDS = {
+    "critical": "critical",
+    "warning": "warning",
+    "note": "note",
+    "ok": "ok",
+    "locked": "locked",
+    "": "",
+}
+
+
+def section(facts: Facts) -> Section:
+    name = Name(clean(facts.plan.profile.name))
+    blocks: list[Block] = [paragraph("Profile ", name, "; a mark is given for a measured reason only.")]
+    if facts.plan.profile.basis:
+        told = numbers.sentence(facts.plan.profile.basis, sources.planned(facts))
+        blocks.append(paragraph("Where its values come from: ", told))
+    blocks.append(Table(id="knobs", columns=("knob", "value", "mark", "why"), rows=_knobs(facts)))
+    blocks.append(Table(id="experiment", columns=("experiment", "", ""), rows=tuple(_experiment(facts))))
+    return Section("configuration", "Configuration", tuple(blocks))
+
+
+def _knobs(facts: Facts) -> tuple[Row, ...]:
+    judged, rows = marks(facts), []
+    names = [name for name in facts.knobs if facts.knobs[name] != KNOBS[name].default or name in judged]
+    used = names if facts.own_trainer else list(facts.knobs)
+    for name in used:
+        mark = judged.get(name)
+        severity = mark.severity if mark is not None else ""
+        reason = mark.reason if mark is not None else ()
+        rows.append(row(Name(name), _value(facts, name, facts.knobs[name]), WORDS[severity], reason, severity=severity))
+    return tuple(rows)
+
+
+def _value(facts: Facts, name: str, value: KnobValue) -> Pieces:
+    pieces = say(Name(shown(value)))
+    if name in facts.plan.profile.scaled:
+        pieces += say(" (", Name(clean(facts.plan.profile.scaled[name])), ")")
+    changed = facts.run.tested if facts.run is not None else ()
+    if changed and value != changed[0].knobs.get(name, value):
+        before = Name(shown(changed[0].knobs[name]))
+        at = numbers.count(changed[-1].step, sources.journal(facts, facts.run, "its profile records"))  # type: ignore[arg-type]
+        pieces += say(" (", before, " before; changed while it trained, after step ", at, ")")
+    return pieces
+
+
+def _experiment(facts: Facts) -> list[Row]:
+    plan, experiment, run = facts.plan, facts.plan.experiment, facts.run
+    basis = sources.planned(facts)
+    runs = say(
+        numbers.count(len(plan.runs), basis),
+        " (",
+        numbers.count(len({key.fold for key in plan.runs}), basis),
+        " folds, ",
+        numbers.count(len({key.restart for key in plan.runs}), basis),
+        " restarts)",
+    )
+    rows = [row("trains", Name(clean(experiment.title or plan.experiment_name)), "")]
+    if experiment.command:
+        rows.append(row("with a trainer of its own", Name(clean(" ".join(experiment.command))), ""))
+    rows += [
+        row("runs", runs, ""),
+        row("epochs of a run", numbers.count(experiment.epochs, basis), _said_epochs(facts)),
+    ]
+    if not experiment.command:
+        shape = " × ".join(map(str, experiment.prepare.shape))
+        model = f"{experiment.model.name}, {experiment.model.channels} channels, {experiment.model.classes} classes"
+        optimizer = f"{experiment.optimizer.name}, lr {experiment.optimizer.lr:g}"
+        rows += [
+            row("volumes", numbers.sentence(f"{shape} voxels of {experiment.prepare.spacing_mm:g} mm", basis), ""),
+            row("model", numbers.sentence(model, basis), ""),
+            row("loss", Name(clean(experiment.loss.name)), ""),
+            row("optimizer", numbers.sentence(optimizer, basis), ""),
+        ]
+    if run is not None and run.begin is not None and run.begin.parameters:
+        rows.append(row("parameters", numbers.count(run.begin.parameters, sources.journal(facts, run)), ""))
+    rows += _data(facts)
+    return rows
+
+
+def _said_epochs(facts: Facts) -> Pieces:
+    """Where the trainer says another number than the plan."""
+    run = facts.run
+    if run is None or run.begin is None or run.begin.epochs == facts.plan.experiment.epochs:
+        return ()
+    return say("the trainer says ", numbers.count(run.begin.epochs, sources.journal(facts, run)))
+
+
+def _data(facts: Facts) -> list[Row]:
+    prepared = facts.state.prepared
+    if prepared is None:
+        return []
+    basis = sources.data(facts)
+    rows = [row("subjects", numbers.count(len(prepared.subjects), basis), "")]
+    for split in prepared.splits:
+        learn, held = numbers.count(len(split.train), basis), numbers.count(len(split.test), basis)
+        fold = say("fold ", numbers.count(split.fold, basis))
+        rows.append(row(fold, say(learn, " to learn from, ", held, " held out"), _steps(facts, split.fold)))
+    for warning in prepared.warnings:
+        rows.append(row("said while preparing", numbers.sentence(warning, basis), "", severity="warning"))
+    return rows
+
+
+def _steps(facts: Facts, fold: int) -> Pieces:
+    run = next((one for one in facts.state.runs if one.key.fold == fold and one.begin is not None), None)
+    if run is None or run.begin is None:
+        return ()
+    return say(numbers.count(run.begin.steps_per_epoch, sources.journal(facts, run)), " steps an epoch")

@@ -1,0 +1,69 @@
+"""What to type next."""
+
+from __future__ import annotations
+
+import shlex
+
+from engine.knob import shown
+from engine.profile import KNOBS
+from engine.report import numbers, sources
+from engine.report.facts import Facts
+from engine.report.model import Command, Commands, Section, say
+
+
+def section(facts: Facts) -> Section:
+    return Section("onward", "Next steps", (Commands(tuple(commands(facts))),))
+
+
+def commands(facts: Facts) -> list[Command]:
+    """The most useful one first."""
+    name, where, state = shlex.quote(facts.paths.folder.name), facts.where, facts.state
+    found: list[Command] = []
+    if state.phase == "finished" and facts.plan.test is None:
+        found.append(Command(f"steptop results {name}{where}", say("held-out figures of every finished run")))
+    if state.phase in ("stopped", "failed", "lost"):
+        found.append(Command(f"steptop resume {name}{where}", say("go on from the last checkpoint")))
+    if not facts.over and facts.plan.test is None:
+        found += _change(facts, name)
+    if facts.plan.test is None and not facts.own_trainer:
+        found += _tests(facts)
+    if facts.own_trainer and facts.run is not None and not facts.lately:
+        found.append(Command(f"steptop logs {name}{where}", say("what its trainer printed")))
+    if not facts.over:
+        if facts.plan.test is None:
+            stop = f"steptop stop --after-run {name}{where}"
+            found.append(Command(stop, say("train this run to its end, start no other")))
+        found.append(Command(f"steptop open {name}{where}", say("the dashboard")))
+    if facts.plan.test is not None:
+        found.append(Command(f"steptop compare {name}{where}", say("its phases beside each other")))
+    elif state.runs_finished and state.phase != "finished":
+        found.append(Command(f"steptop results {name}{where}", say("held-out figures of every finished run")))
+    if state.phase == "failed":
+        found.append(Command(f"steptop logs {name}{where}", say("what the trainer printed before it failed")))
+    return found
+
+
+def _change(facts: Facts, name: str) -> list[Command]:
+    """The next best change, where a living training can take it up."""
+    change = facts.limit.change
+    if change is None or change.refused or change.lock or not KNOBS[change.knob].live:
+        return []
+    model = sources.modelled(facts.advice.basis)
+    expected = numbers.span(change.low, change.high, model)
+    line = f"steptop change {name} --set {change.knob}={shown(change.after)}{facts.where}"
+    return [Command(line, say("the next change, between two steps: ", expected, " a step expected"))]
+
+
+def _tests(facts: Facts) -> list[Command]:
+    asked = shlex.quote(facts.plan.experiment_name)
+    asked += f" --data {shlex.quote(facts.plan.data_dir)}" if facts.plan.data_dir else ""
+    asked += facts.where
+    kinds = {test.kind for test in facts.tests if not test.other and any(one.measured for one in test.found)}
+    found = []
+    if "bench" not in kinds and facts.run is None:
+        found.append(Command(f"steptop bench {asked}", say("how fast it is, before committing to it")))
+    if "phases" not in kinds:
+        found.append(Command(f"steptop phases {asked}", say("every profile in short tests, in turns")))
+    elif "tune" not in kinds:
+        found.append(Command(f"steptop tune {asked}", say("look for the fastest within memory")))
+    return found

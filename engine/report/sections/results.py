@@ -1,0 +1,93 @@
+"""What it has learned: held-out figures of every finished run, beside the target."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from engine.report import numbers, sources
+from engine.report.facts import Facts
+from engine.report.model import Basis, Block, Missing, Name, Row, Section, Table, Value, paragraph, row, say
+from engine.state import RunState
+from engine.text import clean
+
+FIRST = ("dice", "avd", "mcc")
+MOST_FIGURES = 6
+TITLE = "Results so far"
+
+
+def section(facts: Facts) -> Section:
+    if facts.plan.test is not None:
+        return Section("results", TITLE, (paragraph(Missing("a test of profiles has no results")),))
+    done = [run for run in facts.state.runs if run.phase == "finished" and run.test is not None]
+    if not done:
+        return Section("results", TITLE, (paragraph(Missing("no run has been tested yet")), *_target(facts)))
+    names = _names(done)
+    rows = [_run(facts, run, names) for run in done]
+    if len(done) > 1:
+        rows.append(_spread(done, names))
+    blocks: list[Block] = [Table(id="results", columns=("run", *names), rows=tuple(rows))]
+    blocks += _pooled(facts)
+    blocks += _target(facts, done)
+    return Section("results", TITLE, tuple(blocks))
+
+
+def _names(done: list[RunState]) -> tuple[str, ...]:
+    seen = {name for run in done if run.test is not None for name in run.test.values}
+    return tuple([name for name in FIRST if name in seen] + sorted(seen - set(FIRST)))[:MOST_FIGURES]
+
+
+def _run(facts: Facts, run: RunState, names: tuple[str, ...]) -> Row:
+    assert run.test is not None
+    basis = sources.journal(facts, run, "its held-out test")
+    values = (numbers.number(run.test.values.get(name), basis, fixed=3, why="not defined") for name in names)
+    return row(Name(run.key.name), *values)
+
+
+def _spread(done: list[RunState], names: tuple[str, ...]) -> Row:
+    """Mean and standard deviation over runs: of a sample, n - 1."""
+    cells = []
+    for name in names:
+        known = [run.test.values[name] for run in done if run.test is not None and name in run.test.values]
+        if len(known) < 2:
+            cells.append(Missing("fewer runs have it than a spread needs"))
+            continue
+        mean, std = statistics.fmean(known), statistics.stdev(known)
+        basis = Basis("measured", f"measured: mean and standard deviation of the held-out tests of {len(known)} runs")
+        cells.append(Value(text=f"{mean:.3f} ± {std:.3f}", basis=basis, value=mean))
+    return row("mean and deviation", *cells)
+
+
+def _pooled(facts: Facts) -> list[Block]:
+    """Over subjects rather than runs: what the target of a paper may mean."""
+    summary: dict[str, Any] = (facts.results or {}).get("summary", {})
+    mean, std = summary.get("test_mean_dice"), summary.get("test_std_dice")
+    if not isinstance(mean, int | float):
+        return []
+    basis = Basis("measured", f"measured: {facts.paths.results.name}, every held-out subject of every finished run")
+    many = summary.get("num_test_subjects")
+    pieces = say("Dice per subject, pooled: ", numbers.number(float(mean), basis, fixed=3))
+    if isinstance(std, int | float):
+        pieces += say(" ± ", numbers.number(float(std), basis, fixed=3))
+    if isinstance(many, int):
+        pieces += say(" over ", numbers.count(many, basis), " subjects")
+    return [paragraph(*pieces, ".")]
+
+
+def _target(facts: Facts, done: list[RunState] | None = None) -> list[Block]:
+    target = facts.plan.experiment.target
+    if target is None:
+        return []
+    basis = Basis("quoted", clean(f"quoted: {target.source or 'the experiment names no source'}"))
+    pieces = say("The published target: Dice ", numbers.number(target.dice, basis, fixed=3))
+    if target.std:
+        pieces += say(" (", numbers.number(target.std, basis, fixed=3), ")")
+    known = [run.test.values["dice"] for run in done or () if run.test is not None and "dice" in run.test.values]
+    if known:
+        mean = statistics.fmean(known)
+        own = Basis("measured", f"measured: mean of the held-out tests of {len(known)} runs, less the quoted target")
+        off = Value(text=f"{mean - target.dice:+.3f}", basis=own, value=mean - target.dice)
+        pieces += say("; this experiment is ", off, " beside it, after ")
+        pieces += say(numbers.count(len(known), sources.runs(facts)), " of ")
+        pieces += say(numbers.count(len(facts.state.runs), sources.planned(facts)), " runs")
+    return [paragraph(*pieces, ".")]

@@ -62,7 +62,7 @@ class Cost(msgspec.Struct, frozen=True):
     spread: float = 0.0
     noise: float = 0.0
     below: float = 0.0
-    basis: str = "usual"
+    basis: str = "assumed"
     kind: Kind = "modelled"
     above: float = 0.0
 

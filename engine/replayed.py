@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.calibration import NEAR, Residual, Rung, Stage, residual, stage_of
+from engine.calibration import Residual, Rung, Stage, residual, stage_of
 from engine.earlier import Earlier
 from engine.errors import UsageError
 from engine.events import AnyRecord, Begin, EpochEnded, ExperimentEnded, RunEnded, RunStarted, Steps
@@ -56,9 +56,8 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def inside(self) -> bool:
-        """Whether the 90 % range held the truth. What is seen, not foretold, gets 1 % of the total."""
-        slack = NEAR * self.true_total
-        return self.low - slack <= self.truth <= self.high + slack
+        """Whether the 90 % range held the truth."""
+        return self.low <= self.truth <= self.high
 
     @property
     def residual(self) -> Residual | None:

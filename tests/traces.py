@@ -32,7 +32,7 @@ from engine.experiment import Checkpoints, Experiment, Plan, Prepared, RunKey, S
 from engine.fold import fold_run
 from engine.state import ExperimentState, RunState, new_experiment, new_run
 
-KINDS = ("stationary", "cold_epoch", "early_shift", "late_shift", "bursts", "spikes")
+KINDS = ("stationary", "cold_epoch", "early_shift", "late_shift", "bursts", "spikes", "creep")
 STARTED = 1_795_000_000.0
 RECORD_SECONDS = 0.25
 
@@ -103,6 +103,9 @@ def step_seconds(kind: str, rng: random.Random, count: int, mean: float, per_epo
         _scale(seconds, round(count * rng.uniform(0.02, 0.06)), count, rng.uniform(1.3, 2.0))
     elif kind == "late_shift":
         _scale(seconds, round(count * rng.uniform(0.3, 0.7)), count, rng.uniform(1.3, 2.0))
+    elif kind == "creep":
+        onset, growth = rng.uniform(0.0, 0.3), rng.uniform(0.3, 1.5)
+        seconds = [s * (1 + growth * max(0.0, i / count - onset) / (1 - onset)) for i, s in enumerate(seconds)]
     elif kind == "bursts":
         workers = rng.choice((2, 3, 4, 6, 8))
         seconds = [s * (1 + 2 * (workers - 1)) / 3 if i % workers == 0 else s / 3 for i, s in enumerate(seconds)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.forecast import Estimate
 from tui.format import DASH, clock, margin, moment, percent, whole
 from tui.messages import View
+from tui.widgets.ladder import FEWEST_LINES, ladder_lines, pace_lines
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
 from tui.widgets.visiting import test_ended, visit_ends
@@ -48,6 +49,8 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     lines = [_row(label, estimate, role, width, state.now, reasons) for label, estimate, role in rows]
     if len(lines) < height:
         lines.append(_basis(view, width))
+    if height >= FEWEST_LINES and view.forecast.ladder and not ends_now(state):
+        return ladder_lines(view, whole_width, height)
     if len(lines) + 2 < height:
         return [*lines, [], *_parts(view, height - len(lines) - 1)]
     if whole_width >= WIDEST + GAP + PARTS:
@@ -92,6 +95,8 @@ def _row(label: Line, estimate: Estimate, role: str, width: int, now: float, rea
 
 def _basis(view: View, width: int) -> Line:
     expected = view.forecast
+    if not expected.warming and (news := pace_lines(view, recent=True)):
+        return [news[0]]
     basis = expected.run.basis or expected.experiment.basis
     if expected.warming:
         return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]
@@ -135,7 +140,7 @@ class FinishPanel(Panel):
     NUMBER = 2
     HELP = (
         "Time left and the clock time of the end: of this epoch, of this run, of a stop after it (key s), of the whole "
-        "experiment.\n"
+        "experiment. Enter: from one step to the experiment, and what the time left of each consists of.\n"
         "Validation, checkpoints, evaluation and the gaps between runs are counted. Ranges hold nine times in ten.\n"
         "warming: the first steps are slower than the rest; until they are over the ranges are wide."
     )

@@ -16,11 +16,12 @@ import msgspec
 
 from engine.errors import DISK_FULL, UsageError
 from engine.events import Stop
+from engine.limit_events import Limits
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import alive
 from engine.records import SupervisorInfo
 
-Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile"]
+Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile", "limit"]
 
 
 # The stops, and how far each goes: one that is asked for later must go farther.
@@ -29,7 +30,7 @@ RANK: dict[Stop, int] = {"after_run": 1, "now": 2, "force": 3}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """`name`, `knobs` and `override` (of locks) are for the verb `profile`."""
+    """`name`, `knobs` and `override` (of locks) are for the verb `profile`, `limits` (all of them) for `limit`."""
 
     id: str
     verb: Verb
@@ -38,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     knobs: dict[str, bool | int | float | str] = {}
     override: bool = False
+    limits: Limits | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +56,13 @@ def request(
     profile: str = "",
     knobs: dict[str, bool | int | float | str] | None = None,
     override: bool = False,
+    limits: Limits | None = None,
 ) -> str:
     """Leave a request; returns its id. Raises UsageError if the folder cannot be written."""
     name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
-    asked = Request(id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override)
+    asked = Request(
+        id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override, limits=limits
+    )
     try:
         paths.acknowledged.mkdir(parents=True, exist_ok=True)
         write_json(paths.control / f"{name}.json", asked)

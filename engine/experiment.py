@@ -12,6 +12,7 @@ import msgspec
 from engine import cores
 from engine.cores import Machine
 from engine.errors import UsageError, unknown
+from engine.limit_events import Limits, OnFinish
 from engine.paths import read_toml
 from engine.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.profile_file import line_in
@@ -178,6 +179,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     created: float = 0.0
     test: Test | None = None
+    limits: Limits = Limits()
+    on_finish: OnFinish | None = None
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from engine import catalog
+from engine import catalog, limits, notify
 from engine.choice import choose
 from engine.costs import KeyTiming, timing_of
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, runs_of, training_hash
 from engine.forecast import Forecast, before_launch
+from engine.journal import read
 from engine.knob import Value
+from engine.limit_events import Limits, OnFinish
+from engine.limits import Wanted
 from engine.manifest import manifest
 from engine.paths import (
     ExperimentPaths,
@@ -29,6 +33,7 @@ from engine.paths import (
 from engine.process import alive
 from engine.records import ProcessInfo, SupervisorInfo
 from engine.room import OTHER_LOGS, writable
+from engine.spending import reckoned
 from engine.state import ExperimentState
 from engine.watch import Watch
 
@@ -42,7 +47,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user asks to be launched; None where the experiment decides."""
+    """What a user asks to be launched; None where the experiment decides. `notify`: addresses of webhooks."""
 
     experiment: str
     logs: Path
@@ -57,6 +62,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stop_after_runs: int = 0
     override_locks: bool = False
     command: tuple[str, ...] = ()
+    limits: Wanted = Wanted()
+    on_finish: OnFinish | None = None
+    notify: tuple[str, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +104,7 @@ def plan_for(request: Request) -> Plan:
             raise DataError(f"--data {data}: there is no such folder")
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
-    return Plan(
+    plan = Plan(
         name=checked_name(request.name or stem),
         experiment_name=stem,
         experiment=experiment,
@@ -110,7 +118,17 @@ def plan_for(request: Request) -> Plan:
         overridden=overridden,
         command=request.command or ("steptop", "run", request.experiment),
         created=time.time(),
+        on_finish=request.on_finish,
     )
+    if request.limits.any:
+        held = limits.limits(request.limits, plan.created, lambda: device_name(plan))
+        plan = msgspec.structs.replace(plan, limits=held)
+    return plan
+
+
+def device_name(plan: Plan) -> str:
+    """What it would train on, in the driver's words; '' for a trainer of one's own, which nobody can ask before."""
+    return "" if plan.experiment.command else check(plan, quick=True)[0].device.get("name", "")
 
 
 def checked_device(text: str) -> str:
@@ -222,6 +240,7 @@ def start(request: Request, plan: Plan | None = None) -> Path:
         if not found.ok:
             raise DataError("\n".join(found.errors))
     lay_out(folder, plan)
+    notify.write_targets(folder, request.notify)
     supervise(folder)
     return folder
 
@@ -276,8 +295,12 @@ def supervise(folder: Path) -> None:
     raise UsageError(f"the supervisor did not start within {START_SECONDS:.0f} s; see {paths.supervisor_log}")
 
 
-def resume(folder: Path, stop_after_runs: int = 0) -> None:
-    """Go on with an experiment that was stopped, failed or lost. Raises UsageError if it runs or has nothing left."""
+def resume(
+    folder: Path, stop_after_runs: int = 0, wanted: Wanted | None = limits.NOTHING, on_finish: OnFinish | None = None,
+    urls: tuple[str, ...] | None = None,
+) -> None:
+    """Go on with an experiment that was stopped, failed or lost; `wanted`: limits on top of those it has, None for
+    none at all. Raises UsageError if it runs, has nothing left, or a limit is used up."""
     paths = ExperimentPaths(folder)
     plan = read_json(paths.plan, Plan)
     if plan is None:
@@ -287,9 +310,22 @@ def resume(folder: Path, stop_after_runs: int = 0) -> None:
         raise Running(folder)
     if state.phase == "finished":
         raise Finished(folder)
+    held = Limits()
+    if wanted is not None:
+        device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
+        held = limits.limits(wanted, time.time(), lambda: device, plan.limits) if wanted.any else plan.limits
+        why = limits.same_again(state.reached, plan.limits, held)
+        why = why or limits.used_up(reckoned(read(paths.events), held, 0.0), time.time(), 0.0)
+        if why:
+            raise UsageError(f"{why}: give it another with --until, --deadline or --budget, or go on with --no-limit")
     writable(folder.parent)
-    if plan.stop_after_runs != stop_after_runs:
-        write_json(paths.plan, msgspec.structs.replace(plan, stop_after_runs=stop_after_runs))
+    fresh = msgspec.structs.replace(
+        plan, stop_after_runs=stop_after_runs, limits=held, on_finish=on_finish or plan.on_finish
+    )
+    if fresh != plan:
+        write_json(paths.plan, fresh)
+    if urls is not None:
+        notify.write_targets(folder, urls)
     for left in paths.control.glob("*.json"):
         left.unlink()
     supervise(folder)
@@ -338,6 +374,13 @@ def history(logs: Path) -> list[KeyTiming]:
 def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
     """When it would end if launched now, from earlier runs of the same kind; None when there are none."""
     plan = plan or plan_for(request)
+    prospect = prospects(request, plan)
+    expected = prospect(plan.stop_after_runs) if prospect is not None else None
+    return expected if expected is not None and expected.experiment.seconds is not None else None
+
+
+def prospects(request: Request, plan: Plan) -> Callable[[int], Forecast] | None:
+    """When the first so many runs (0: all) would end if launched now; None without earlier runs to go by."""
     timings = history(request.logs)
     if not timings:
         return None
@@ -347,5 +390,4 @@ def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
     steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
     tests = {fold["fold"]: fold["test"] for fold in found.folds}
     here = [timing for timing in timings if timing.device_name == found.device.get("name")]
-    expected = before_launch(plan, steps, tests, here)
-    return expected if expected.experiment.seconds is not None else None
+    return lambda count: before_launch(msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, here)

@@ -13,6 +13,8 @@ from engine.events import (
     CheckpointWritten,
     ExperimentEnded,
     Level,
+    LimitReached,
+    LimitSet,
     Memory,
     Metrics,
     PhaseBegun,
@@ -185,6 +187,8 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     sentences: tuple[Sentence, ...] = ()
     visits: tuple[PhaseBegun | PhaseEnded, ...] = ()
     verdict: Verdict | None = None
+    limit: LimitSet | None = None
+    reached: LimitReached | None = None
     ended: ExperimentEnded | None = None
     gaps: tuple[float, ...] = ()
     earlier: Earlier = Earlier()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.allowance import Allowance, allowance
 from engine.bottleneck import Bottleneck, bottleneck
 from engine.events import Gpu, Verdict
 from engine.footprint import trend_of
@@ -117,6 +118,29 @@ class StopStatus(msgspec.Struct, frozen=True, kw_only=True):
     after_runs: int | None = None
 
 
+class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The limit that comes first, and how many of `runs_total` runs will be done in time: as expected, surely, at best.
+    `also`: later limits. Money is in `currency`, `hourly` of all devices."""
+
+    kind: str
+    text: str
+    at: float
+    seconds: float
+    quoted: str
+    runs_fit: int | None = None
+    runs_surely: int | None = None
+    runs_at_best: int | None = None
+    runs_total: int | None = None
+    late_seconds: float | None = None
+    sentence: str = ""
+    budget: float | None = None
+    spent: float | None = None
+    currency: str | None = None
+    hourly: float | None = None
+    price_basis: str = ""
+    also: tuple[str, ...] = ()
+
+
 class MachineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes; `cpu` in cores; None where there is no reading. Not `current`: it is how the machine was at `at`."""
 
@@ -163,6 +187,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     bottleneck: BottleneckStatus
     forecast: ForecastStatus
     stop: StopStatus | None
+    limit: LimitStatus | None
     machine: MachineStatus
     precision: str | None
     checkpoint: str | None
@@ -195,6 +220,7 @@ def status(state: ExperimentState) -> Status:
         bottleneck=_bottleneck(limit),
         forecast=_forecast(expected),
         stop=_stop(state, expected),
+        limit=_limit(allowance(state)),
         machine=machine(state),
         precision=run.precision.active if run and run.precision else None,
         checkpoint=run.checkpoint.file if run and run.checkpoint and not run.checkpoint.error else None,
@@ -318,6 +344,31 @@ def _stop(state: ExperimentState, expected: Forecast) -> StopStatus | None:
         return StopStatus(mode=stop.mode, phase=stop.phase, since=stop.since, at=None)
     left = int(run is not None and run.phase == "running")
     return StopStatus(mode=stop.mode, phase=stop.phase, since=stop.since, at=expected.stop_here.at, after_runs=left)
+
+
+def _limit(allowed: Allowance | None) -> LimitStatus | None:
+    if allowed is None:
+        return None
+    first, fit, rate = allowed.first, allowed.fit, allowed.rate
+    return LimitStatus(
+        kind=first.kind,
+        text=first.text,
+        at=first.at,
+        seconds=first.seconds,
+        quoted=first.quoted,
+        runs_fit=fit.runs if fit else None,
+        runs_surely=fit.surely if fit else None,
+        runs_at_best=fit.at_best if fit else None,
+        runs_total=fit.total if fit else None,
+        late_seconds=fit.late_seconds if fit else None,
+        sentence=fit.text if fit else "",
+        budget=allowed.budget,
+        spent=allowed.spent,
+        currency=rate.currency if rate else None,
+        hourly=rate.per_second * 3600 if rate else None,
+        price_basis=rate.basis if rate else "",
+        also=tuple(due.text for due in allowed.dues[1:]),
+    )
 
 
 def _bottleneck(limit: Bottleneck) -> BottleneckStatus:

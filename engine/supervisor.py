@@ -7,6 +7,7 @@ next supervisor takes that trainer over.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,36 +17,34 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
-from engine import control, journal as journals, living, logout, room
+from engine import journal as journals, logout, notify, on_finish, room
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.completion import completed
 from engine.conductor import Conductor
 from engine.counts import plural
+from engine.ending import Result, ending, with_limit
 from engine.events import (
     ExperimentEnded,
     Note,
     Outcome,
     PrepareEnded,
     PrepareStarted,
-    ProfileAsked,
     RunEnded,
     RunSkipped,
     RunStarted,
-    Stop,
-    StopChanged,
     SupervisorStarted,
     Verdict,
 )
 from engine.experiment import Plan, Prepared, RunKey
+from engine.guard import Guard
 from engine.journal import Writer
 from engine.knob import Value
 from engine.lock import take_lock
 from engine.manifest import with_data_hash
+from engine.orders import Orders
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import boot_id, ident
-from engine.records import Completion, ProfileRequest, SupervisorInfo
+from engine.records import Completion, SupervisorInfo
 from engine.survivors import left_of
 
 LOCKED = 75
@@ -53,6 +52,8 @@ POLL_SECONDS = 0.2
 PR_SET_CHILD_SUBREAPER = 36
 # Two trainings that fail one after the other fail for one reason, and the next would too.
 FAILURES_IN_A_ROW = 2
+# Slurm warns with SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends a job with SIGTERM.
+STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1, a warning that the time is nearly over"}
 
 
 class Supervisor:
@@ -60,25 +61,27 @@ class Supervisor:
 
     def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer) -> None:
         self.paths = paths
-        self.plan = plan
         self.journal = journal
-        self.stop: Stop | None = None
-        self.stop_id = ""
-        self.finished_here = 0
-        self.place = 0
+        self.guard = Guard(paths, plan, journal)
+        self.orders = Orders(paths, plan, journal, self.guard)
         self.failed: list[RunKey] = []
+        self.last: Verdict | None = None
         self.survivors: tuple[int, ...] = ()
         self.sampler: subprocess.Popen[bytes] | None = None
         self._sampler_due = 0.0
-        self.cancelled = False
         self.full = False
         self.room = room.Room(paths.folder)
-        self._terminated = False
+
+    @property
+    def plan(self) -> Plan:
+        """As it is by now."""
+        return self.orders.plan
 
     # ------------------------------------------------------------ the order of things
 
     def run(self) -> Outcome:
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        for number in STOPPING:
+            signal.signal(number, self._on_signal)
         self.journal.reserve(room.LAST_WORDS_BYTES)
         # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
         adopted = adopt(self.paths, self.plan) if self.plan.test is None else None
@@ -101,25 +104,29 @@ class Supervisor:
         if strays:
             self._note(f"{plural(strays, 'left-over process')} of an earlier supervisor ended", "warn")
         if adopted is not None:
-            self._remember()
+            self.orders.remember(journals.read(self.paths.events))
         if killing := logout.warning():
             self._note(killing, "warn")
         for key, attempt in unfinished(self.paths, self.plan):
             self._see_through(key, attempt)
+        self.guard.begin()
         if adopted is not None:
             self._see_through(*adopted)
-            if self._stop_due():
+            if self.orders.stop_due():
                 return self._end()
         if not self.plan.experiment.command and not self._prepare():
-            return "stopped" if self.stop else "failed"
+            return "stopped" if self.orders.stop else "failed"
         if self.plan.test is not None:
             return self._test()
         in_a_row = 0
         for key in self.plan.runs:
-            if self._stop_due():
+            if self.orders.stop_due():
                 break
             if self._complete(key):
                 continue
+            if (reached := self.guard.unfit(self.plan.runs.index(key) + 1)) is not None:
+                self.orders.end_by(reached)
+                break
             outcome = self._train(key)
             in_a_row = in_a_row + 1 if outcome == "failed" else 0
             if self.full or (in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
@@ -127,19 +134,6 @@ class Supervisor:
                 self._note(f"{why}: the rest is not started", "bad")
                 break
         return self._end()
-
-    def _remember(self) -> None:
-        """What the former supervisor had promised and done: a stop it had taken up, and the runs it had finished."""
-        promised: StopChanged | None = None
-        for record in journals.read(self.paths.events):
-            if isinstance(record, ExperimentEnded) or (isinstance(record, SupervisorStarted) and not record.adopted):
-                promised, self.finished_here = None, 0
-            elif isinstance(record, StopChanged):
-                promised = record if record.phase == "acknowledged" else None
-            elif isinstance(record, RunEnded) and record.outcome == "finished":
-                self.finished_here += 1
-        if promised is not None:
-            self._set_stop(promised.mode, promised.id, promised.by)
 
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
@@ -160,12 +154,12 @@ class Supervisor:
         """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
         while True:
             outcome = self._see_through(key, begin_run(self.paths, self.plan, key), started=True)
-            if outcome != "stopped" or self.stop is not None:
+            if outcome != "stopped" or self.orders.stop is not None:
                 return outcome
-            if not self.cancelled:
-                self._set_stop("now", "", "a signal to the trainer")
+            if not self.orders.cancelled:
+                self.orders.set_stop("now", "", "a signal to the trainer")
                 return outcome
-            self.cancelled = False
+            self.orders.cancelled = False
 
     def _test(self) -> Outcome:
         """Visit after visit, instead of runs."""
@@ -173,8 +167,8 @@ class Supervisor:
         text = conductor.conduct()
         measured = len({visit.phase for visit in conductor.done if visit.verdict.kind == "ok"})
         left = "" if self.survivors else "; nothing of it is left running"
-        if self.stop is not None:
-            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
+        if self.orders.stop is not None:
+            self.orders.done()
             return self._say_end("stopped", f"stopped as asked: {measured} phases measured{left}", None)
         if not measured:
             verdict = conductor.done[-1].verdict if conductor.done else None
@@ -183,14 +177,15 @@ class Supervisor:
 
     def _conducting(self, trial: Attempt | None) -> bool:
         """While a test goes on. `trial` None: between two visits, where a stop after this run takes effect too."""
-        self._obey()
-        if trial is not None and self.stop in ("now", "force"):
-            trial.ask_to_stop(self.stop)
+        self.orders.obey()
+        stop = self.orders.stop
+        if trial is not None and stop in ("now", "force"):
+            trial.ask_to_stop(stop)
         self._keep_sampling()
-        return self.stop is not None and (trial is None or self.stop != "after_run")
+        return stop is not None and (trial is None or stop != "after_run")
 
     def _kept(self) -> set[int]:
-        return {self.sampler.pid} if self.sampler else set()
+        return self.guard.pids() | ({self.sampler.pid} if self.sampler else set())
 
     def _see_through(self, key: RunKey, attempt: Attempt, started: bool = False) -> Outcome:
         """Follow a trainer to its end and write down how it ended."""
@@ -202,7 +197,7 @@ class Supervisor:
                 ),
                 sync=True,
             )
-        self.place = self.plan.runs.index(key)
+        self.orders.place = self.plan.runs.index(key)
         ended = self._follow(attempt)
         self.journal.write(
             RunEnded(
@@ -218,10 +213,10 @@ class Supervisor:
             ),
             sync=True,
         )
-        self.survivors = ended.survivors
+        self.survivors, self.last = ended.survivors, ended.verdict
         self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":
-            self.finished_here += 1
+            self.orders.finished_here += 1
         elif ended.outcome == "failed":
             self.failed.append(key)
         return ended.outcome
@@ -231,74 +226,17 @@ class Supervisor:
     def _follow(self, attempt: Attempt) -> Ended:
         """Wait for the attempt's end, obeying requests meanwhile."""
         while not attempt.ended():
-            self._obey()
-            if self.stop in ("now", "force"):
-                attempt.ask_to_stop(self.stop)
+            self.orders.obey()
+            if self.orders.stop in ("now", "force"):
+                attempt.ask_to_stop(self.orders.stop)
             self._keep_sampling()
+            self.guard.look()
             if self.room.has_filled_up():
                 self._note(room.GOES_ON, "bad")
             attempt.wait(POLL_SECONDS)
-        self._obey()
-        return attempt.close(self._kept())
-
-    def _obey(self) -> None:
-        """Take up what was asked for since the last look."""
-        for asked in control.pending(self.paths):
-            if asked.verb == "stop_cancel":
-                self._cancel(asked)
-            elif asked.verb == "profile":
-                self._change_profile(asked)
-            elif (mode := control.STOPS.get(asked.verb)) is None:
-                control.answer(self.paths, asked, False, f"unknown request {asked.verb!r}")
-            elif self.stop is not None and control.RANK[mode] <= control.RANK[self.stop]:
-                control.answer(self.paths, asked, True, "already asked for")
-            else:
-                self._set_stop(mode, asked.id, asked.by)
-                control.answer(self.paths, asked, True, "acknowledged")
-        if self._terminated and self.stop not in ("now", "force"):
-            self._set_stop("now", "", "SIGTERM")
-
-    def _change_profile(self, asked: control.Request) -> None:
-        """Into the plan for the runs to come, and into the folder of the one under way, whose trainer looks there."""
-        why = living.refusal(self.plan, asked)
-        if self.plan.test is not None:
-            why = "a test of profiles goes through its own"
-        why = why or living.beyond(self.plan, asked, self.paths.folder)
-        if why:
-            control.answer(self.paths, asked, False, why)
-            return
-        self.plan = living.with_profile(self.plan, asked)
-        write_json(self.paths.plan, self.plan)
-        profile = self.plan.profile
-        self.journal.write(ProfileAsked(id=asked.id, name=profile.name, knobs=profile.knobs, by=asked.by), sync=True)
-        for key in self.plan.runs[self.place : self.place + 1]:
-            run = self.paths.run(key.fold, key.restart)
-            write_json(run.profile, ProfileRequest(id=asked.id, name=profile.name, knobs=profile.knobs))
-        control.answer(self.paths, asked, True, "acknowledged")
-
-    def _set_stop(self, mode: Stop, name: str, by: str) -> None:
-        self.stop, self.stop_id = mode, name
-        self.journal.write(StopChanged(id=name, mode=mode, phase="acknowledged", by=by), sync=True)
-
-    def _cancel(self, asked: control.Request) -> None:
-        promised = self.plan.stop_after_runs > 0
-        if self.stop is None and not promised:
-            control.answer(self.paths, asked, True, "nothing was pending")
-        elif self.stop == "force":
-            control.answer(self.paths, asked, False, "already ended by force; `steptop resume` goes on with it")
-        else:
-            if promised:  # at launch, with --stop-after-run: it is taken back with the rest
-                self.plan = msgspec.structs.replace(self.plan, stop_after_runs=0)
-                write_json(self.paths.plan, self.plan)
-            mode = self.stop or "after_run"
-            self.journal.write(StopChanged(id=self.stop_id, mode=mode, phase="cancelled", by=asked.by), sync=True)
-            self.cancelled = self.stop == "now"
-            self.stop = None
-            control.answer(self.paths, asked, True, "cancelled")
-
-    def _stop_due(self) -> bool:
-        self._obey()
-        return self.stop is not None or 0 < self.plan.stop_after_runs <= self.finished_here
+        self.orders.obey()
+        ended = attempt.close(self._kept())
+        return ended._replace(verdict=with_limit(ended.verdict, self.orders.reached))
 
     def _keep_sampling(self) -> None:
         """A sampler that died is started again, but not more often than every ten seconds."""
@@ -312,8 +250,8 @@ class Supervisor:
                 cwd=self.paths.folder,
             )
 
-    def _on_sigterm(self, *_: object) -> None:
-        self._terminated = True
+    def _on_signal(self, number: int, _: object) -> None:
+        self.orders.signalled = STOPPING[signal.Signals(number)]
 
     # ------------------------------------------------------------ what is done, and the end
 
@@ -327,27 +265,23 @@ class Supervisor:
 
     def _end(self) -> Outcome:
         done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
-        total = len(self.plan.runs)
-        runs = f"{done} of {plural(total, 'run')}"
         self.survivors = left_of(self.paths.folder, self.survivors)
-        left = "" if self.survivors else "; nothing of it is left running"
-        failed = f", {len(self.failed)} failed ({self.failed[0].name})" if self.failed else ""
-        if self.stop is not None:
-            self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
-            return self._say_end("stopped", f"stopped as asked: {runs} finished{failed}{left}", None)
-        if self.failed:
-            names = ", ".join(key.name for key in self.failed[:3])
-            said = f"{len(self.failed)} of {plural(total, 'run')} failed ({names}); {done} finished{left}"
-            return self._say_end("failed", said, None)
-        if done < total and 0 < self.plan.stop_after_runs <= self.finished_here:
-            ran = plural(self.finished_here, "run")
-            return self._say_end(
-                "stopped", f"stopped after {ran} as asked at launch: {done} of {total} finished{left}", None
+        orders = self.orders
+        orders.done()
+        outcome, text, verdict = ending(
+            Result(
+                total=len(self.plan.runs),
+                done=done,
+                failed=self.failed,
+                stopped=orders.stop is not None,
+                reached=orders.reached,
+                promised=self.plan.stop_after_runs,
+                finished_here=orders.finished_here,
+                last=self.last,
+                clean=not self.survivors,
             )
-        if done < total:
-            return self._say_end("stopped", f"{runs} finished{left}", None)
-        every = f"all {plural(total, 'run')}" if total > 1 else "its one run"
-        return self._say_end("finished", f"{every} finished{left}", None)
+        )
+        return self._say_end(outcome, text, verdict)
 
     def _say_end(
         self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None
@@ -357,7 +291,17 @@ class Supervisor:
             ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors, knobs=best),
             sync=True,
         )
+        self.afterwards(outcome, text)
         return outcome
+
+    def afterwards(self, outcome: Outcome, text: str) -> None:
+        """Tell who wants to be told, and run the user's command, in a process that outlives this one."""
+        command = self.plan.on_finish
+        if command is not None and self.orders.by_user and not command.always:
+            command = None
+        on_finish.begin(self.paths.folder, on_finish.Ending(
+            message=notify.message(outcome, self.plan.name, outcome, text), outcome=outcome, command=command,
+        ))
 
     def _note(self, text: str, level: str = "info") -> None:
         self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
@@ -388,6 +332,8 @@ def main(folder: Path) -> int:
         except Exception as error:
             text, verdict = room.failure(error, folder)
             journal.write(ExperimentEnded(outcome="failed", text=text, verdict=verdict), sync=True)
+            with contextlib.suppress(OSError):
+                supervisor.afterwards("failed", text)
             raise
         finally:
             supervisor.close()

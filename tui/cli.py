@@ -16,6 +16,7 @@ from typing import NoReturn
 from engine import __version__, knob_table
 from engine.errors import UsageError, unknown
 from engine.text import clean
+from tui import limit_options
 
 EPILOG = """\
 exit codes: 0 done, 1 failed, 2 usage, 3 interrupted or stopped
@@ -116,6 +117,9 @@ def parser() -> argparse.ArgumentParser:
         help="kill it; steps since the checkpoint are lost",
     )
     how.add_argument("--cancel", action="store_const", dest="how", const="stop_cancel", help="take a stop back")
+    limit = verb("limit", "what shall end a living experiment in time: show it, change it, take it away", True)
+    limit_options.limits(limit)
+    limit.add_argument("--none", action="store_true", help="no limit of yours any more")
     change = verb("change", "another profile for a training under way: loader knobs, between two steps", True)
     change.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
     change.add_argument(
@@ -124,6 +128,9 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("--override-locks", action="store_true", help="also knobs the experiment locks; recorded")
     resume = verb("resume", "go on with a stopped, failed or lost experiment", True)
     resume.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N more runs")
+    limit_options.limits(resume)
+    resume.add_argument("--no-limit", action="store_true", help="without the limits it had")
+    limit_options.afterwards(resume)
     resume.add_argument("--wait", action="store_true", help="follow it to its end")
     results = verb("results", "test figures of every run, pooled, beside the target", True)
     results.add_argument("--json", action="store_true")
@@ -220,6 +227,8 @@ def _launch_arguments(sub: argparse.ArgumentParser) -> None:
     _choice_arguments(sub)
     sub.add_argument("--name", help="the folder's name under --logs (default the experiment's)")
     sub.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N runs")
+    limit_options.limits(sub)
+    limit_options.afterwards(sub)
     how = sub.add_mutually_exclusive_group()
     how.add_argument("--wait", action="store_true", help="follow it to its end with progress lines")
     how.add_argument("--open", action="store_true", help="open the dashboard on it (without a terminal: as --wait)")

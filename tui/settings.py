@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -14,12 +15,15 @@ from engine.paths import write_atomic
 
 SLOWEST, FASTEST = 10.0, 0.25
 
+Alerts: TypeAlias = Literal["desktop", "bell", "off"]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`interval`: seconds between refreshes, 0.25 to 10."""
+    """`interval`: seconds between refreshes, 0.25 to 10. `alerts`: how the dashboard calls its user."""
 
     theme: str = "dark"
     interval: float = 1.0
+    alerts: Alerts = "desktop"
 
 
 def path(environment: Mapping[str, str] | None = None) -> Path:
@@ -30,12 +34,11 @@ def path(environment: Mapping[str, str] | None = None) -> Path:
 
 def load(file: Path) -> Settings:
     """The settings; what is missing, damaged or out of range is the default."""
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return Settings()
-    theme, interval = raw.get("theme"), raw.get("interval")
+    found = raw(file)
+    theme, interval, alerts = found.get("theme"), found.get("interval"), found.get("alerts")
     settings = Settings()
+    if alerts in get_args(Alerts):
+        settings = msgspec.structs.replace(settings, alerts=alerts)
     if isinstance(theme, str):
         settings = msgspec.structs.replace(settings, theme=theme)
     if isinstance(interval, int | float) and not isinstance(interval, bool):
@@ -43,11 +46,25 @@ def load(file: Path) -> Settings:
     return settings
 
 
+def raw(file: Path) -> dict[str, Any]:
+    """All that stands in the file; nothing where it is missing or damaged."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
 def save(file: Path, settings: Settings) -> None:
-    """Atomically, for this user alone. Raises OSError."""
+    """Theme and interval, atomically, for this user alone; the rest of the file stays as it is. Raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A JSON string is a TOML string.
     text = f"theme = {json.dumps(settings.theme)}\ninterval = {settings.interval:g}\n"
+    if set(raw(file)) - {"theme", "interval"}:
+        import tomlkit
+
+        document = tomlkit.parse(file.read_text(encoding="utf-8"))
+        document["theme"], document["interval"] = settings.theme, settings.interval
+        text = tomlkit.dumps(document)
     write_atomic(file, text.encode())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import changing, launching, logs, profiles, replaying, reporting, showing, testing
+from tui.verbs import changing, launching, limiting, logs, profiles, replaying, reporting, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
@@ -17,6 +17,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "tune": testing.tune,
     "compare": testing.compare,
     "change": changing.change,
+    "limit": limiting.limit,
     "stop": launching.stop,
     "resume": launching.resume,
     "results": showing.results,

@@ -13,6 +13,7 @@ from engine.process import alive
 from engine.records import SupervisorInfo
 from engine.state import ExperimentState
 from engine.text import clean
+from tui import limit_options, settings
 
 CLEAN = "nothing of it is left running"
 
@@ -60,6 +61,11 @@ def is_running(folder: Path) -> bool:
     return info is not None and alive(info.who)
 
 
+def _notify(options: argparse.Namespace) -> tuple[str, ...]:
+    typed = limit_options.addresses(options)
+    return limit_options.settings_addresses(settings.path()) if typed is None else typed
+
+
 def request_from(options: argparse.Namespace) -> launch.Request:
     """The launch the command line asks for; raises UsageError for what cannot be read."""
     folds: tuple[int, ...] | None = None
@@ -81,5 +87,8 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         settings=profile.parse_settings(options.settings, cores.machine()),
         stop_after_runs=getattr(options, "stop_after_run", 0),
         override_locks=options.override_locks,
-        command=("steptop", *options.words),
+        command=("steptop", *limit_options.unsaid(options.words)),
+        limits=limit_options.wanted(options),
+        on_finish=limit_options.command(options),
+        notify=_notify(options),
     )

@@ -14,8 +14,10 @@ from engine.paths import ExperimentPaths
 from engine.saved import saved
 from engine.state import RunState
 from engine.watch import Watch
+from tui import limit_options
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow
+from tui.verbs.limiting import foretold
 
 ANSWER_SECONDS = 5.0
 
@@ -29,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
         folder, sentence = launch.folder_for(request, plan)
         if sentence:
             say(f"note: {sentence}")
+        for line in foretold(request, plan):
+            say(line)
         folder = launch.start(request, plan)
     except launch.Running as running:
         if not (options.open or options.wait):
@@ -114,7 +118,16 @@ def resume(options: argparse.Namespace) -> int:
     if launch.take_over(folder):
         say(f"{folder.name}: its training was still running; a new supervisor has taken it over")
     else:
-        launch.resume(folder, options.stop_after_run)
+        typed = limit_options.wanted(options)
+        if options.no_limit and typed.any:
+            raise UsageError("--no-limit beside a limit: leave one of them out")
+        launch.resume(
+            folder,
+            options.stop_after_run,
+            None if options.no_limit else typed,
+            limit_options.command(options) if options.on_finish is not None else None,
+            limit_options.addresses(options),
+        )
         say(f"{folder.name}: goes on, detached. `steptop` shows it.")
     if options.wait:
         return follow(folder)

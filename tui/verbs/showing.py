@@ -23,6 +23,7 @@ from engine.text import clean
 from engine.watch import Watch
 from tui import format as fmt
 from tui.verbs.common import find, left_over, request_from, say
+from tui.verbs.limiting import limit_lines
 
 WATCH_SECONDS = 2.0
 ENDED = ("finished", "stopped", "failed", "lost")
@@ -89,6 +90,8 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  {seen.bottleneck.headline}")
     lines += _finish_lines(state, expected)
     lines += _machine_lines(machine, state.now)
+    if seen.limit is not None:
+        lines += limit_lines(seen.limit, state)
     if seen.stop is not None and seen.stop.phase != "done":
         lines.append(_stop_line(seen.stop, state))
     if orphaned(state):
@@ -96,10 +99,11 @@ def status_lines(state: ExperimentState) -> list[str]:
     if state.disk_full:
         lines.append(f"  {room.GOES_ON}")
     if seen.verdict is not None and state.phase in ENDED:
-        lines.append(f"  {seen.verdict.text}")
+        said = state.ended is not None and state.ended.text.startswith(seen.verdict.text)
+        lines += [f"  {state.ended.text if said and state.ended else seen.verdict.text}"]
         lines += [f"      {line}" for line in seen.verdict.evidence]
         lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice else []
-    if state.ended is not None and not (seen.verdict is not None and seen.verdict.text == state.ended.text):
+    if state.ended is not None and not (seen.verdict is not None and state.ended.text.startswith(seen.verdict.text)):
         lines.append(f"  {state.ended.text}")
     if state.phase in ENDED and (left := left_over(state)):
         lines.append(f"  {left}")

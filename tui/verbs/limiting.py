@@ -1,0 +1,112 @@
+"""limit: what shall end a living experiment in time; and how limits are said before a launch and in a status."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+
+from engine import allowance, control, launch, limits, platforms, status as contract
+from engine.errors import UsageError
+from engine.experiment import Plan
+from engine.limit_events import Limits, LimitSet
+from engine.paths import ExperimentPaths
+from engine.state import ExperimentState
+from engine.watch import Watch
+from tui import format as fmt, limit_options
+from tui.verbs.common import find, say
+
+ANSWER_SECONDS = 5.0
+
+
+def limit(options: argparse.Namespace) -> int:
+    """Show what holds; with options, ask for other limits and wait for the supervisor's answer."""
+    folder = find(options.logs, options.experiment)
+    paths, state = ExperimentPaths(folder), Watch(folder).poll()
+    wanted = limit_options.wanted(options)
+    if options.none and wanted.any:
+        raise UsageError("--none beside a limit: leave one of them out")
+    if not options.none and not wanted.any:
+        seen = contract.status(state).limit
+        for line in limit_lines(seen, state) if seen is not None else ["  no limit"]:
+            say(f"{folder.name}:{line[1:]}")
+        return 0
+    if options.readonly:
+        raise UsageError("--readonly: `limit` with another limit changes something; leave one of them out")
+    if not state.supervisor_alive:
+        raise UsageError(
+            f"{folder.name} is not running (it is {state.phase}); `steptop resume {folder.name} --until 12h` goes on "
+            "with a limit"
+        )
+    held = Limits(asked=time.time()) if options.none else decided(state, wanted)
+    name = control.request(paths, "limit", by="the command line", limits=held)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        answer = control.answer_to(paths, name)
+        if answer is not None:
+            if not answer.accepted:
+                raise UsageError(answer.text)
+            fit = allowance.allowance(Watch(folder).poll())
+            say(f"{folder.name}: {answer.text}" + (f"; {fit.fit.text}" if fit is not None and fit.fit else ""))
+            return 0
+        time.sleep(0.05)
+    say(f"{folder.name}: asked for, not acknowledged yet; it holds as soon as its supervisor reads it")
+    return 0
+
+
+def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
+    """What was typed on top of what holds already. Raises UsageError."""
+    begins = [run.begin for run in (state.run, *state.runs) if run is not None and run.begin is not None]
+    return limits.limits(wanted, time.time(), lambda: begins[0].device_name if begins else "", state.plan.limits)
+
+
+def foretold(request: launch.Request, plan: Plan) -> Iterator[str]:
+    """Before a launch: which limit comes first, and how many runs fit."""
+    now = time.time()
+    session = platforms.here(plan.limits.session_seconds)
+    record = LimitSet(limits=plan.limits, session=session, t=now)
+    for number, due in enumerate(limits.dues(record, now, 0.0)):
+        if number == 0:
+            yield f"limit: {ends_words(due)}"
+            prospect = launch.prospects(request, plan)
+            total = min(len(plan.runs), plan.stop_after_runs or len(plan.runs))
+            fit = (
+                allowance.fit(lambda count: prospect(count).experiment, total, due.seconds)  # noqa: B023
+                if prospect is not None
+                else None
+            )
+            unknown = "how many runs fit is not known yet; no earlier run of this kind"
+            yield f"limit: {fit.text if fit is not None else unknown}"
+        else:
+            yield f"limit: later, {ends_words(due)}"
+    rate = plan.limits.rate
+    if plan.limits.budget is not None and rate is not None:
+        yield f"limit: an hour costs {rate.hourly:g} {rate.currency} ({rate.basis})"
+
+
+def ends_words(due: limits.Due) -> str:
+    """`ends by Sun 22 Nov 08:00 at the latest: its time limit (12 h)`; a platform's in its own words."""
+    if due.kind in ("kaggle", "colab"):
+        said = f", quoted: {due.quoted}" if due.quoted else ""
+        return f"this session ends about {limits.clock(due.at)} ({due.text.partition(' (')[0]}{said})"
+    return f"ends by {limits.clock(due.at)} at the latest: its {due.text}"
+
+
+def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]:
+    """For a status: when it ends at the latest, what fits, what was spent."""
+    ended = state.phase in ("finished", "stopped", "failed", "lost")
+    lines = []
+    if not ended:
+        what = "this session ends about" if seen.kind in ("kaggle", "colab") else "ends by"
+        latest = "" if seen.kind in ("kaggle", "colab") else " at the latest"
+        fits = f": {seen.sentence}" if seen.sentence else ""
+        lines.append(f"  {what} {fmt.clock(seen.at, state.now)}{latest} ({seen.text}){fits}")
+        lines += [f"  {seen.quoted}"] if seen.quoted else []
+        lines += [f"  and later its {', its '.join(seen.also)}"] if seen.also else []
+    if seen.budget is not None and seen.spent is not None and seen.currency is not None:
+        lines.append(
+            f"  {limits.money(seen.spent, seen.currency)} of {limits.money(seen.budget, seen.currency)} spent; an hour "
+            f"costs {seen.hourly:g} {seen.currency} ({seen.price_basis})"
+        )
+    return lines
+

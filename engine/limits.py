@@ -234,7 +234,7 @@ def span(seconds: float) -> str:
     days, rest = divmod(whole, 86_400)
     hours, left = divmod(rest, 3600)
     if whole >= 48 * 3600 or (days and left == 0 and hours):
-        return f"{days} d" + (f" {hours} h" if hours else "")
+        return f"{days} d" + (f" {hours} h" if hours else "") + (f" {left // 60} min" if left >= 60 else "")
     return f"{whole // 3600} h" + (f" {left // 60} min" if left >= 60 else "")
 
 

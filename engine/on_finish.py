@@ -34,6 +34,9 @@ GRACE_SECONDS = 5.0
 VARIABLE = re.compile(r"\$[A-Za-z_{(]|`")
 LONGEST_SECONDS = 86_400.0
 
+# What this process started. It is not waited for; keeping it spares a warning at exit.
+_started: list[subprocess.Popen[bytes]] = []
+
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor passes on: what to tell, and what to run (None: nothing)."""
@@ -105,6 +108,7 @@ def begin(folder: Path, ending: Ending) -> None:
         start_new_session=True,
         env=notify.plain_environment(),
     )
+    _started.append(child)
     assert child.stdin is not None
     try:
         child.stdin.write(msgspec.json.encode(ending))
@@ -113,7 +117,9 @@ def begin(folder: Path, ending: Ending) -> None:
         return
 
 
-def run(folder: Path, command: OnFinish, ending: Ending, journal: Writer) -> None:
+def run(
+    folder: Path, command: OnFinish, ending: Ending, journal: Writer, grace_seconds: float = GRACE_SECONDS
+) -> None:
     """To its end, or until its time is over: then all of its processes are ended."""
     paths, name = ExperimentPaths(folder), command.argv[0]
     journal.write(OnFinishRan(command=name), sync=True)
@@ -145,18 +151,17 @@ def run(folder: Path, command: OnFinish, ending: Ending, journal: Writer) -> Non
         child.wait(command.timeout_seconds)
     except subprocess.TimeoutExpired:
         timed_out = True
-        _end(child)
+        _end(child, grace_seconds)
     seconds = time.monotonic() - began
     journal.write(OnFinishRan(command=name, rc=child.returncode, seconds=seconds, timed_out=timed_out), sync=True)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """It and what it started in its session's group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
-            child.wait(GRACE_SECONDS)
-            break
+            child.wait(grace_seconds)
         except subprocess.TimeoutExpired:
             continue
         except ProcessLookupError:

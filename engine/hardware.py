@@ -88,7 +88,7 @@ def gpus(extra: Path | None = None) -> tuple[Gpu, ...]:
     found = dict(_shipped())
     own = extra if extra is not None else OWN
     if extra is not None or own.is_file():
-        for row in rows(own, "gpu"):
+        for row in rows(own, "gpu", ("session",)):
             name = row.text("name")
             before = next((gpu for gpu in found.values() if _same(name, gpu.name)), None)
             gpu = _gpu(row, before)

@@ -79,7 +79,7 @@ class Row(NamedTuple):
 
 
 def rows(path: Path, kind: str, kinds: Sequence[str] = ()) -> tuple[Row, ...]:
-    """Every [[kind]] of a TOML file, in order; `kinds`: what else may stand in it. Raises UsageError."""
+    """Every [[kind]] of a TOML file, in order; `kinds`: what else may stand in it beside them. Raises UsageError."""
     raw = read_toml(path)
     known = (kind, *kinds)
     for key in raw:

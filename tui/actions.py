@@ -130,6 +130,15 @@ COMMANDS: tuple[Command, ...] = (
         4,
         lambda s: s.view is not None,
     ),
+    Command(
+        "what_if",
+        "w",
+        "What if",
+        "Other counts, knobs, GPUs: time, memory, cost; decide and launch.",
+        "what if",
+        5,
+        lambda s: s.view is not None,
+    ),
     Command("experiments", "e", "Experiments", "All experiments of this logs folder.", "experiments", 9),
     Command(
         "next_phase",

@@ -25,12 +25,13 @@ from engine.paths import ExperimentPaths, experiments_in
 from engine.watch import Watch
 from tui import settings as stored
 from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
+from tui.asking import Asking
 from tui.glyphs import AsciiFilter, terminal_is_ascii
 from tui.messages import OpenExperiment, SourceFailed, StateChanged
 from tui.monitor import Monitor, Source
 from tui.palette import Commands
 from tui.plain import plain
-from tui.profiling import BY, Profiling
+from tui.profiling import BY
 from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
@@ -62,7 +63,7 @@ class Options:
     recording: Recording | None = None
 
 
-class SteptopApp(Profiling):
+class SteptopApp(Asking):
     """The dashboard of `folder`; without one, of the only experiment in `logs`, or a list, or a welcome.
 
     Raises UsageError for an unknown theme.

@@ -16,7 +16,7 @@ from typing import NoReturn
 from engine import __version__, knob_table
 from engine.errors import UsageError, unknown
 from engine.text import clean
-from tui import limit_options
+from tui import estimate_options, limit_options
 
 EPILOG = """\
 exit codes: 0 done, 1 failed, 2 usage, 3 interrupted or stopped
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     compare = verb("compare", "phases and trainings beside each other, the first one as the measure")
     compare.add_argument("experiments", nargs="*", metavar="NAME[:PHASE]", help="tests or trainings in the logs folder")
     compare.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
+    estimate_options.add(verb("estimate", "how long it would take if it were different, or on other GPUs"), counted)
     status = verb("status", "what the dashboard says, as text or JSON", True)
     status.add_argument("--json", action="store_true", help="the documented contract (docs/status.md)")
     status.add_argument("--watch", action="store_true", help="again every two seconds until it ends")

@@ -27,7 +27,8 @@ class Task(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """What the dialog begins with. `settings`: knobs on top of the profile; `task`: the title of a Task."""
+    """What the dialog begins with. `settings`: knobs on top of the profile; `task`: the title of a Task; `fields`:
+    texts of FIELDS."""
 
     experiment: str
     profile: str = ""
@@ -35,6 +36,7 @@ class Preset(NamedTuple):
     device: str = ""
     task: str = TRAIN
     settings: Mapping[str, Value] = {}
+    fields: Mapping[str, str] = {}
 
 
 class Field(NamedTuple):

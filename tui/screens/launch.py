@@ -48,6 +48,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         Binding("escape", "cancel", "cancel"),
         Binding("ctrl+s", "go", "launch", priority=True),
         Binding("ctrl+e", "edit", "edit the profile", priority=True),
+        Binding("ctrl+t", "what_if", "what if", priority=True),
     ]
 
     def __init__(self, logs: Path, preset: Preset | None = None) -> None:
@@ -69,7 +70,9 @@ class LaunchScreen(ModalScreen[Path | None]):
         if first not in self._experiments:
             first = next(iter(self._experiments), "")
         with Vertical(classes="dialog wide-dialog"):
-            yield Static(Content("Launch or test an experiment"), classes="dialog-title", markup=False)
+            yield Static(
+                Content("Launch or test an experiment  ·  ctrl+t what if"), classes="dialog-title", markup=False
+            )
             with VerticalScroll(classes="dialog-body"):
                 with Horizontal(classes="field"):
                     yield Label("experiment", markup=False)
@@ -103,7 +106,7 @@ class LaunchScreen(ModalScreen[Path | None]):
                     yield Label("knobs", markup=False)
                     yield Static(id="settings", markup=False)
                 for field in FIELDS:
-                    value = {"data": preset.data, "device": preset.device}.get(field.name, "")
+                    value = {"data": preset.data, "device": preset.device, **preset.fields}.get(field.name, "")
                     with Horizontal(classes="field"):
                         yield Label(field.label, markup=False)
                         yield Input(value=value, placeholder=field.hint, id=field.name, compact=True)
@@ -175,6 +178,20 @@ class LaunchScreen(ModalScreen[Path | None]):
                 self._changed()
 
         self.app.push_screen(EditorScreen(plain_plan, self._logs, draft=draft, launching=True, view=view), edited)
+
+    def action_what_if(self) -> None:
+        """What these values would take, here and on other hardware."""
+        from engine import estimate
+        from tui.screens.what_if import WhatIfScreen
+
+        values = self._values()
+        try:
+            request = self._request(values)
+        except UsageError as error:
+            self._write(str(error), "$bad")
+            return
+        barred = "it is launched from the dialog (escape goes back to it)"
+        self.app.push_screen(WhatIfScreen(lambda sheet: estimate.of_request(request, sheet), barred=barred))
 
     def _value(self, name: str) -> str:
         widget = self.query_one(f"#{name}")

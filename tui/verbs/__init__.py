@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import changing, launching, limiting, logs, profiles, replaying, reporting, showing, testing
+from tui.verbs import changing, estimating, launching, limiting, logs, profiles, replaying, reporting, showing, testing
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
@@ -16,6 +16,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "phases": testing.run_phases,
     "tune": testing.tune,
     "compare": testing.compare,
+    "estimate": estimating.estimated,
     "change": changing.change,
     "limit": limiting.limit,
     "stop": launching.stop,

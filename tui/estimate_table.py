@@ -1,0 +1,126 @@
+"""`steptop estimate` as text: the hardware table, what it rests on, wishes and options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.hardware_table import HardwareRow
+from engine.known import Known
+from engine.options import Option
+from engine.what_if import Question
+from engine.wish import Granted
+from tui.estimating import (
+    MEMORY,
+    asked_words,
+    between,
+    doubtful,
+    measured_words,
+    middle,
+    money,
+    name_of,
+    session_words,
+    speed,
+    wish_words,
+)
+from tui.format import plural
+
+HEADS = ("GPU", "step", "run", "experiment", "", "speed", "memory", "cost", "sessions")
+RIGHT = (1, 2, 3, 5, 7)
+RULE = (
+    "modelled: bandwidth^0.75 × tensor^0.25, ±20 % among Volta, Turing and Ampere (where it was checked), ±35 % beyond"
+)
+
+
+def table_lines(rows: Sequence[HardwareRow]) -> list[str]:
+    """One line a GPU with what is known; below them, grouped, those that nothing is claimed of."""
+    told = [row for row in rows if row.known]
+    cells = [HEADS, *(_cells(row) for row in told)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
+    lines = [_line(row, widths) for row in cells] if told else []
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.known:
+            groups.setdefault(row.why, []).append(row.name)
+    return [*lines, *(f"  {', '.join(names)}: {why}" for why, names in groups.items())]
+
+
+def _cells(row: HardwareRow) -> tuple[str, ...]:
+    return (
+        name_of(row) + (" (measured)" if row.here or row.measured else ""),
+        between(row.times.step),
+        between(row.times.run),
+        between(row.times.experiment),
+        f"({middle(row.times.experiment)})",
+        speed(row.speed),
+        MEMORY[row.memory],
+        money(row.money),
+        session_words(row.sessions),
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    both = zip(cells, widths, strict=True)
+    parts = [cell.rjust(width) if i in RIGHT else cell.ljust(width) for i, (cell, width) in enumerate(both)]
+    return f"  {'  '.join(parts)}".rstrip()
+
+
+def why_lines(rows: Sequence[HardwareRow]) -> list[str]:
+    """What the rows rest on: limits, models, prices with their dates, what is unconfirmed."""
+    told = [row for row in rows if row.known and not row.here]
+    lines: list[str] = []
+    for words in dict.fromkeys(row.why.partition(":")[0] for row in told if row.why.startswith("it ")):
+        of = [row for row in told if row.why.startswith(words)]
+        factors = sorted(row.speed.value or 0.0 for row in of)
+        factor = f"{factors[0]:.1f}×" if len(of) == 1 else f"{factors[0]:.1f} to {factors[-1]:.1f}×"
+        lines.append(f"{some([row.name for row in of])}: {words}: {factor}; only what the GPU does scales with it")
+    if any("modelled" in row.why for row in told):
+        lines.append(RULE)
+    lines += [f"{row.name}: {row.why}" for row in told if "stated" in row.why or row.measured]
+    mine = next((row.memory_text for row in rows if row.memory != "unknown"), "")
+    lines += [f"memory of a step: {mine}"] if mine else []
+    if any(row.sessions for row in rows):
+        lines.append("sessions: so many for all of it, resumed in between; 1× is all of it in one")
+    prices: dict[str, list[str]] = {}
+    for row in rows:
+        if row.money.low is not None:
+            prices.setdefault(f"{row.money.as_of}, {row.money.source}", []).append(row.name)
+    lines += [f"prices of {where}: {', '.join(names)}" for where, names in sorted(prices.items(), reverse=True)]
+    unsure = [row.name for row in rows if row.known and doubtful(row.gpu)]
+    if unsure:
+        lines.append(f"? figures of {', '.join(unsure)} were not confirmed by any source")
+    return [f"  {line}" for line in lines]
+
+
+def some(names: Sequence[str]) -> str:
+    """`B200`, `B200 and H200`, `B200 and 17 others`."""
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{names[0]} and {plural(len(names) - 1, 'other')}"
+
+
+def option_lines(found: Sequence[Option], hardware: str) -> list[str]:
+    lines = []
+    for option in found:
+        cost = f", {money(option.money)}" if option.money.low is not None else ""
+        known = option.timeline.value is not None
+        time = f"{middle(option.timeline)} ({between(option.timeline)})" if known else "no claim"
+        lines.append(f"  {option.number}. {option.title}, {plural(option.runs, 'run')}: {time} on {hardware}{cost}")
+        lines += [f"     + {text}" for text in option.gets]
+        lines += [f"     - {text}" for text in option.loses]
+    return lines
+
+
+def report(
+    known: Known,
+    question: Question,
+    rows: Sequence[HardwareRow],
+    found: Sequence[Option],
+    wished: Sequence[Granted],
+    notes: Sequence[str],
+    hardware: str,
+) -> list[str]:
+    lines = [f"{known.plan.experiment_name}: {asked_words(known, question)}", f"  {measured_words(known)}"]
+    lines += [f"  {note}" for note in notes]
+    lines += [f"  {wish_words(one)}" for one in wished]
+    lines += ["", *table_lines(rows), "", *why_lines(rows)]
+    return [*lines, "", "options", *option_lines(found, hardware)]

@@ -1,0 +1,128 @@
+"""estimate: what a training would take if something about it were different, or on other hardware."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine import cores, estimate, hardware, hardware_table, options as choices, profile, session_limits, wish
+from engine.errors import UsageError
+from engine.estimate import Subject
+from engine.estimate_json import document
+from engine.hardware import Gpu
+from engine.hardware_table import HardwareRow
+from engine.launch import Request
+from engine.remarks import remarks
+from engine.scaling import Quoted
+from engine.what_if import Question, checked
+from tui import estimate_table
+from tui.estimating import between
+from tui.verbs.common import find, say
+
+STATED = re.compile(r"^(.+)=(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?x?@(\d+)$")
+
+
+def estimated(options: argparse.Namespace) -> int:
+    """The table, the options, what is wished; with --decide, records the option and prints its command."""
+    if options.stages is not None:
+        from tui.verbs.staging import staged
+
+        return staged(options)
+    sheet = hardware.gpus(options.hardware)
+    known_sessions = session_limits.sessions(options.hardware)
+    subject = _subject(options, sheet)
+    known, question = subject.known, checked(subject.known, _question(options, subject))
+    stated = tuple(_stated(text, sheet) for text in options.speedup)
+    wanted = tuple(hardware.named(name, sheet) for name in options.gpu) or sheet
+    sessions = tuple(session_limits.chosen(name, known_sessions) for name in options.session) or known_sessions
+    memory = estimate.step_memory(known)
+
+    def asked(of: Gpu | None) -> Callable[[Question], HardwareRow]:
+        return lambda q: hardware_table.row(known, q, of, sessions, stated, subject.others, memory)
+
+    rows = hardware_table.table(known, question, wanted, sessions, stated, subject.others, memory)
+    # Options are of the GPU that was asked for, where it is one.
+    on = next((row for row in rows if len(options.gpu) == 1 and row.name == wanted[0].name), rows[0])
+    found = choices.options(known, question, asked(on.gpu))
+    wished = [wish.granted(known, question, wish.parse(text)) for text in options.wish]
+    notes = remarks(known, question, rows[0].times)
+    folder = Path(known.folder)
+    decision = choices.recorded(folder)
+    if options.decide is not None:
+        option = choices.choose(found, options.decide)
+        live = subject.live and on.here
+        decision = choices.decide(known, question, on.name, option, "the command line", time.time(), live)
+        path = choices.record(folder, decision)
+    if options.json:
+        content = document(known, question, rows, found, wished, notes, decision)
+        print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+        return 0
+    if options.decide is not None and decision is not None:
+        say(f"decided: {option.title}, {between(option.timeline)} on {on.name}; recorded in {path}")
+        print(shlex.join(decision.command) if decision.command else "it goes on as it is: nothing to start")
+        return 0
+    for line in estimate_table.report(known, question, rows, found, wished, notes, on.name):
+        say(line)
+    if decision is not None:
+        say(f"decided: {decision.title}, on {decision.hardware}")
+    return 0
+
+
+def _subject(options: argparse.Namespace, sheet: tuple[Gpu, ...]) -> Subject:
+    """A folder of the logs by its name, else an experiment that would be launched."""
+    name = options.experiment
+    launching = options.data is not None or options.profile is not None
+    if name is not None and estimate.is_experiment(name) and (launching or not _is_folder(options.logs, name)):
+        request = Request(
+            experiment=name, logs=options.logs, data=options.data, profile=options.profile,
+            epochs=options.epochs, restarts=options.restarts, folds=_folds(options.folds),
+            settings=profile.parse_settings(options.settings, cores.machine()), override_locks=True,
+        )  # fmt: skip
+        return estimate.of_request(request, sheet)
+    if launching:
+        raise UsageError("--data and --profile are of an experiment to be launched: name one of `steptop experiments`")
+    return estimate.of_folder(find(options.logs, name), sheet)
+
+
+def _is_folder(logs: Path, name: str) -> bool:
+    return any((folder / "plan.json").is_file() for folder in (logs / name, Path(name)))
+
+
+def _question(options: argparse.Namespace, subject: Subject) -> Question:
+    """What the options say, over what the experiment to be launched differs in."""
+    base = subject.question
+    return Question(
+        epochs=options.epochs or base.epochs,
+        steps_per_epoch=options.steps_per_epoch or base.steps_per_epoch,
+        folds=_folds(options.folds) or base.folds,
+        restarts=options.restarts or base.restarts,
+        knobs=base.knobs | profile.parse_settings(options.settings, cores.machine()),
+        gpus=options.gpus,
+        cores=options.cores,
+        rest=options.rest,
+    )
+
+
+def _folds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"--folds {text!r}: write fold numbers with commas, as 0,2") from None
+
+
+def _stated(text: str, sheet: tuple[Gpu, ...]) -> Quoted:
+    match = STATED.match(text.strip())
+    if match is None:
+        raise UsageError(f"--speedup {text!r}: write it as A100=40-60@128: GPU, range, batch size it is of")
+    low, high = float(match[2]), float(match[3] or match[2])
+    if not 0 < low <= high:
+        raise UsageError(f"--speedup {text!r}: two numbers above 0, the smaller one first")
+    return Quoted(gpu=hardware.named(match[1], sheet).name, low=low, high=high, batch=int(match[4]))

@@ -33,7 +33,7 @@ def limit(options: argparse.Namespace) -> int:
         return 0
     if options.readonly:
         raise UsageError("--readonly: `limit` with another limit changes something; leave one of them out")
-    if not state.supervisor_alive:
+    if not state.supervisor_alive or state.ended is not None:
         raise UsageError(
             f"{folder.name} is not running (it is {state.phase}); `steptop resume {folder.name} --until 12h` goes on "
             "with a limit"

@@ -23,7 +23,7 @@ def block_lines(found: Sequence[PhaseResult], width: int, room: int) -> list[Lin
         return []
     rates = {one.number: [1 / block for block in one.measured.blocks if block > 0] for one in known if one.measured}
     low, high = bounds([rate for each in rates.values() for rate in each])
-    lines: list[Line] = [[("samples/s block by block, in the order they were measured", "faint")]]
+    lines: list[Line] = [[("samples/s, block after block as measured", "faint")]]
     for one in known:
         points = [(float(at), rate) for at, rate in enumerate(rates[one.number])]
         drawn = curve(columns(points, 2 * cells), rows, low, high)

@@ -146,7 +146,7 @@ def split_lines(found: Sequence[PhaseResult], width: int) -> list[Line]:
         [
             ("a sample takes  ", "faint"),
             (BLOCK, "badbar"),
-            (" waiting for data  ", "label"),
+            (" waiting  ", "label"),
             (BLOCK, "bar"),
             (" computing  ", "label"),
             (BLOCK, "track"),

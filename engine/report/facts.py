@@ -11,6 +11,7 @@ import msgspec
 
 from engine import phases, tuning
 from engine.advice import Advice, advice
+from engine.allowance import Allowance, allowance
 from engine.bottleneck import Bottleneck, bottleneck
 from engine.consequences import workload_of
 from engine.errors import UsageError
@@ -26,6 +27,7 @@ from engine.paths import NAME, ExperimentPaths, RunPaths, read_json
 from engine.phases import PhaseResult
 from engine.queueing import Workload
 from engine.report import journals
+from engine.report.elsewhere import Elsewhere, elsewhere
 from engine.report.journals import RunFiles
 from engine.state import ExperimentState, RunState, new_experiment
 from engine.tested import tested
@@ -73,6 +75,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     tests: tuple[TestFolder, ...]
     living: tuple[PhaseResult, ...]
     lately: tuple[Steps, ...]
+    elsewhere: Elsewhere
+    allowed: Allowance | None
     where: str = ""
 
     @property
@@ -136,6 +140,8 @@ def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
         tests=tests_beside(paths.folder, state.plan),
         living=_own(state),
         lately=tuple(lately(state.run)) if state.run is not None and state.run.recent else (),
+        elsewhere=elsewhere(state),
+        allowed=allowance(state),
         where=f" --logs {shlex.quote(str(logs))}" if logs is not None and str(logs) != "logs" else "",
     )
 

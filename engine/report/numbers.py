@@ -102,7 +102,7 @@ def share(value: float | None, basis: Basis, why: str = UNKNOWN) -> Piece:
     """0 to 1 as percent."""
     if value is None or not math.isfinite(value):
         return Missing(why)
-    text = f"{100 * value:.0f} %" if not 0 < value < 0.01 else f"{100 * value:.2g} %"
+    text = f"{100 * value:.0f} %" if not 0 < value < 0.01 else f"{100 * value:.2g} %" if value >= 0.001 else "< 0.1 %"
     return Value(text=text, basis=basis, value=value)
 
 

@@ -42,7 +42,7 @@ p{margin:.5rem 0}.sub,.intro{color:var(--faint)}.intro{font-size:.85rem}
 th,td{padding:.28rem .7rem .28rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
 th{color:var(--faint);font-weight:600;font-size:.85rem}
 code{font:.88em ui-monospace,monospace;background:var(--chip);padding:.05em .3em;border-radius:3px;\
-overflow-wrap:anywhere}
+overflow-wrap:break-word}
 pre{background:var(--chip);padding:.5rem .7rem;border-radius:4px;overflow-x:auto;margin:.6rem 0 .1rem}
 pre code{background:none;padding:0}
 a.v{color:inherit;text-decoration:none;border-bottom:1px dotted var(--faint)}a.modelled{border-bottom-style:dashed;\
@@ -50,7 +50,9 @@ border-color:var(--model)}a.quoted{border-bottom:1px double var(--link)}a.v:focu
 sup{font-size:.68em;line-height:0;color:var(--faint);margin-left:.1em}
 .gone{color:var(--faint)}
 .chip{font-size:.78rem;font-weight:600;padding:.05rem .4rem;border-radius:3px;background:var(--chip);white-space:nowrap}
-.critical,.failed{color:var(--bad)}.warning{color:var(--warn)}.ok,.done{color:var(--good)}
+.failed,td.critical,.chip.critical,tr.critical td:first-child{color:var(--bad)}
+td.warning,.chip.warning,tr.warning td:first-child{color:var(--warn)}
+td.ok,.done{color:var(--good)}
 tr.critical td:first-child,tr.warning td:first-child{font-weight:600}
 td.critical,td.warning,td.ok,td.note,td.locked{font-weight:600}
 ul{padding-left:1.2rem}ul.ticks{list-style:none;padding-left:0}ul.ticks li{padding-left:1.6rem;text-indent:-1.6rem}
@@ -110,7 +112,7 @@ def _block(block: Block, numbers: Numbers) -> Iterator[str]:
         case Plot():
             number = numbers[block.basis]
             yield f"<figure>{svg.svg(block)}"
-            yield f'<figcaption><a class="v" href="#b{number}">{text(block.title)}</a><sup>{number}</sup></figcaption>'
+            yield f'<figcaption><a class="v" href="#b{number}">{text(block.basis.text)}</a></figcaption>'
             yield "</figure>"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 
 import msgspec
 
@@ -17,6 +18,8 @@ ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
 SOON_SECONDS = 86_400.0
 LITTLE_DISK = 5_000_000_000
 LATER_RUN = 0.05
+# A slowdown whose later changes bring the pace back to this is over.
+STILL_SLOWER = 1.04
 
 
 class Risk(msgspec.Struct, frozen=True):
@@ -92,11 +95,13 @@ def _pace(facts: Facts) -> Iterator[Risk]:
     run = facts.run
     if run is None or facts.plan.test is not None:
         return
-    for change in facts.forecast.changes:
+    changes = facts.forecast.changes
+    for number, change in enumerate(changes):
         if change.ratio > 1:
             basis = sources.journal(facts, run, f"from step {change.first:,} on")
-            cause = clean(change.cause)
-            yield Risk("warning", say("steps became ", numbers.sentence(f"{change.words}; {cause}", basis)))
+            told = say("steps became ", numbers.sentence(f"{change.words}; {clean(change.cause)}", basis))
+            over = prod(later.ratio for later in changes[number:]) < STILL_SLOWER
+            yield Risk("note", say(*told, ", which is over")) if over else Risk("warning", told)
     if (creep := facts.forecast.creep) is not None:
         basis = sources.journal(facts, run, f"from step {creep.first:,} on")
         grown = numbers.share(creep.grown, basis)
@@ -116,6 +121,13 @@ def _later_runs(facts: Facts) -> Iterator[Risk]:
         yield Risk("warning", say("the newest finished run's steps took ", numbers.share(more, basis), " longer"))
 
 
+def _limits(facts: Facts) -> Iterator[Risk]:
+    allowed = facts.allowed
+    if allowed is not None and allowed.tight and allowed.fit is not None and not facts.over:
+        fits = numbers.sentence(allowed.fit.text, sources.expected(facts.forecast.experiment.basis))
+        yield Risk("warning", say("not everything is done before its limit: ", fits))
+
+
 def _journals(facts: Facts) -> Iterator[Risk]:
     for name, gap in facts.gaps:
         basis = Basis("counted", f"counted: {name}, its gap records")
@@ -130,9 +142,9 @@ def _journals(facts: Facts) -> Iterator[Risk]:
         if wrong:
             basis = Basis("measured", f"measured: {wrong[0].file}, its clock at the ends of epochs")
             last = wrong[-1]
-            told = f"{len(wrong)} epochs bear seconds that cannot be their own: {last.said:.4g} s where its clock says "
-            told += f"{last.seconds:.4g} s. They look cumulative; the clock's differences are used instead"
-            yield Risk("warning", say(numbers.sentence(told, basis)))
+            words = f"{len(wrong)} epochs have seconds that cannot be theirs: {last.said:.4g} s where the clock says "
+            words += f"{last.seconds:.4g} s. They look cumulative; the clock's differences are used instead"
+            yield Risk("warning", say(numbers.sentence(words, basis)))
 
 
 def _held_out(facts: Facts) -> Iterator[Risk]:
@@ -166,6 +178,7 @@ FINDERS: tuple[Finder, ...] = (
     _memory,
     _disk,
     _pace,
+    _limits,
     _journals,
     _held_out,
     _locks,

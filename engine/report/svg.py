@@ -15,6 +15,8 @@ TALLEST = 2.5
 TICKS = 5
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 MOST_POINTS = 720
+# Words of marks that lie beside each other are written below each other.
+ROWS = 4
 
 # For a file of its own; a page brings the same rules once.
 STYLE = """\
@@ -114,13 +116,14 @@ def _series(one: Series, number: int, axis: Axis) -> list[str]:
 
 def _marks(plot: Plot, axis: Axis) -> list[str]:
     found = []
-    for at, words in plot.marks:
+    for number, (at, words) in enumerate(plot.marks):
         if not axis.left <= at <= axis.right:
             continue
         x = axis.x(at)
         side, shift = ("end", -4) if x > WIDTH / 2 else ("start", 4)
         found.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        found.append(f'<text x="{x + shift:.1f}" y="{TOP + 10}" text-anchor="{side}">{escape(words)}</text>')
+        y = TOP + 10 + 13 * (number % ROWS)
+        found.append(f'<text x="{x + shift:.1f}" y="{y}" text-anchor="{side}">{escape(words)}</text>')
     return found
 
 

@@ -32,10 +32,13 @@ def section(facts: Facts) -> Section:
 
 
 def _knobs(facts: Facts) -> tuple[Row, ...]:
+    """Those that measurements speak against first."""
     judged, rows = marks(facts), []
     names = [name for name in facts.knobs if facts.knobs[name] != KNOBS[name].default or name in judged]
     used = names if facts.own_trainer else list(facts.knobs)
-    for name in used:
+    of = {name: mark.severity for name, mark in judged.items()}
+    grave = [name for word in ("critical", "warning") for name in used if of.get(name) == word]
+    for name in (*grave, *(name for name in used if name not in grave)):
         mark = judged.get(name)
         severity = mark.severity if mark is not None else ""
         reason = mark.reason if mark is not None else ()

@@ -7,7 +7,7 @@ from engine.events import Sample, Worker
 from engine.footprint import footprint
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Basis, Block, Missing, Pieces, Row, Section, Table, paragraph, row, say
+from engine.report.model import Basis, Block, Missing, Pieces, Row, Section, Table, Value, paragraph, row, say
 from engine.sizes import said
 from engine.text import clean
 from engine.vram_budget import Part
@@ -106,16 +106,21 @@ def _resource(one: Resource) -> list[Row]:
         return []
     basis = Basis("modelled", f"modelled: {clean(one.sentence)}")
     severity = {"over": "critical", "tight": "warning"}.get(one.verdict, "")
-    spread = numbers.sentence(f"{said(one.low)} to {said(one.high)}", basis)
+    spread = _range(one.low, one.high, basis)
     limit = say("all of it")
     if one.limit is not None:
         limit += say(", of ", numbers.size(one.limit, basis), " free")
     return [*rows, row(say(one.name), limit, numbers.size(one.bytes, basis), spread, severity=severity)]  # type: ignore[arg-type]
 
 
+def _range(low: float, high: float, basis: Basis) -> Value:
+    least, most = said(low), said(high)
+    return numbers.sentence(f"{least} to {most}" if least != most else least, basis)
+
+
 def _part(one: Resource, part: Part) -> Row:
     kind = "measured" if part.basis == "measured here" else "modelled"
     basis = Basis(kind, f"{kind}: {clean(part.text)}")  # type: ignore[arg-type]
-    spread = numbers.sentence(f"{said(part.low)} to {said(part.high)}", basis)
+    spread = _range(part.low, part.high, basis)
     return row(say(one.name), say(part.name), numbers.size(part.bytes, basis), spread)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Basis, Block, Missing, Name, Row, Section, Table, Value, paragraph, row, say
+from engine.report.model import Basis, Block, Missing, Name, Piece, Row, Section, Table, Value, paragraph, row, say
 from engine.state import RunState
 from engine.text import clean
 
@@ -46,7 +46,7 @@ def _run(facts: Facts, run: RunState, names: tuple[str, ...]) -> Row:
 
 def _spread(done: list[RunState], names: tuple[str, ...]) -> Row:
     """Mean and standard deviation over runs: of a sample, n - 1."""
-    cells = []
+    cells: list[Piece] = []
     for name in names:
         known = [run.test.values[name] for run in done if run.test is not None and name in run.test.values]
         if len(known) < 2:

@@ -11,6 +11,7 @@ from engine.state import RunState
 
 # Of more epochs only the first and the last ones are listed.
 MOST_EPOCHS, FIRST, LAST = 20, 3, 12
+WORDS = {"closing": "processes that start and end", "evaluate": "held-out tests, by subject", "train": "train, by step"}
 RUNGS = {"step", "epoch", "run", "fold", "experiment"}
 
 
@@ -72,7 +73,7 @@ def _part(facts: Facts, part: Part, total: float | None) -> Row:
     count = Basis("counted", f"counted: {facts.paths.plan.name}, {facts.paths.data.name} and what is done already")
     share = numbers.share(part.seconds / total if total else None, made)
     return row(
-        say(part.name), numbers.amount(part.times, count), numbers.seconds(part.each, each),
+        WORDS.get(part.name, part.name), numbers.amount(part.times, count), numbers.seconds(part.each, each),
         numbers.hours(part.seconds, made), share,
     )  # fmt: skip
 

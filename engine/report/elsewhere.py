@@ -1,0 +1,50 @@
+"""The same training on other GPUs, in sessions, and with fewer runs: what the estimates say, worked out once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engine import hardware, hardware_table, options as choices, session_limits
+from engine.errors import UsageError
+from engine.hardware_table import HardwareRow
+from engine.known import Known, known_of
+from engine.options import Decision, Option
+from engine.session_limits import Session
+from engine.state import ExperimentState
+from engine.what_if import Question
+
+TESTED = "a test of profiles: what its training would take elsewhere is `steptop estimate`'s to say"
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """`rows`: the GPU it was measured on first. `commands`: what brings each option about, by its number. `why`: what
+    is missing where there is nothing."""
+
+    known: Known | None = None
+    rows: tuple[HardwareRow, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    options: tuple[Option, ...] = ()
+    commands: dict[int, tuple[str, ...]] = {}
+    decision: Decision | None = None
+    why: str = ""
+
+
+def elsewhere(state: ExperimentState) -> Elsewhere:
+    """Of the whole experiment, finished runs included, on one GPU."""
+    decision = choices.recorded(Path(state.folder))
+    if state.plan.test is not None:
+        return Elsewhere(why=TESTED, decision=decision)
+    try:
+        sheet, sessions = hardware.gpus(), session_limits.sessions()
+        known, question = known_of(state, sheet), Question()
+        rows = hardware_table.table(known, question, sheet, sessions)
+        found = choices.options(known, question, lambda asked: hardware_table.row(known, asked, known.gpu))
+        live = state.supervisor_alive or state.trainer_alive
+        commands = {one.number: choices.command(known, question, one, live) for one in found}
+    except UsageError as error:
+        return Elsewhere(why=str(error), decision=decision)
+    return Elsewhere(
+        known=known, rows=rows, sessions=sessions, options=found, commands=commands, decision=decision
+    )

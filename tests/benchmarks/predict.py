@@ -62,13 +62,13 @@ def probes(work: Work) -> list[Run]:
     return [visit(work, two, many), visit(work, one, PROBE_STEPS)]
 
 
-def steps_of(work: Work, knobs: Knobs) -> int:
-    return max(STEPS, HEAVY_SAMPLES // int(knobs["batch_size"])) if work.cv > VARYING else STEPS
+def steps_of(work: Work, knobs: Knobs, steps: int) -> int:
+    return max(steps, HEAVY_SAMPLES // int(knobs["batch_size"])) if work.cv > VARYING else steps
 
 
-def told(work: Work, workload: Workload) -> Iterable[Told]:
+def told(work: Work, workload: Workload, steps: int) -> Iterable[Told]:
     for knobs in grid(in_order=work.in_order):
-        run = visit(work, knobs, steps_of(work, knobs))
+        run = visit(work, knobs, steps_of(work, knobs, steps))
         said = predict(workload, knobs)
         yield Told(
             knobs, run.measurement().step_seconds, said.step_seconds, said.low, said.high, run.foreign, run.tries
@@ -95,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("works", nargs="*", default=list(WORKS), help=f"of {', '.join(WORKS)}")
     parser.add_argument("--json", type=Path, help="where the figures go, every configuration's")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of every configuration (default %(default)s)")
     parser.add_argument("--verbose", action="store_true", help="a line for every configuration")
     options = parser.parse_args()
     print(
@@ -107,7 +108,7 @@ def main() -> None:
         measurements: list[Measurement] = [run.measurement() for run in seen]
         workload = fit(measurements, CORES)
         rows = []
-        for one in told(work, workload):
+        for one in told(work, workload, options.steps):
             rows.append(one)
             if options.verbose:
                 print(

@@ -68,13 +68,14 @@ class Calibration(msgspec.Struct, frozen=True):
         return f"ranges from {self.residuals:,} forecasts of {self.runs:,} runs here whose end is known"
 
 
-# As `python -m tests.benchmarks.forecast --calibrate --runs 100` found them on simulated trainings (67,000 residuals).
+# As `python -m tests.benchmarks.forecast --calibrate --runs 100` found them on simulated trainings (67,000 residuals),
+# times 1.08: trainings it had not seen were held by the bare quantiles 88.7 % of the time.
 # While warming the truth may lie far below, which `Cost.below` covers: there the normal distribution's stays.
 BUILT_IN: dict[str, Factor] = {
     "run/warming": Factor(Z90, 2.47),
-    "run/early": Factor(0.99, 1.63),
-    "run/middle": Factor(1.05, 1.65),
-    "run/late": Factor(1.23, 1.52),
+    "run/early": Factor(1.07, 1.76),
+    "run/middle": Factor(1.13, 1.78),
+    "run/late": Factor(1.33, 1.64),
 }
 
 

@@ -22,8 +22,8 @@ FEWEST = 2
 # Another clock, other processes' cores, other reading from disk (bytes per second): by how much at least.
 CLOCK, CORES, CORE_SHARE, READ = 0.04, 0.4, 0.04, 5e6
 KERNELS = 5.0
-# A GPU this warm slows down by itself.
-HOT = 83.0
+# A GPU this warm (°C) slows down by itself, and one that draws this part of its power limit.
+HOT, AT_LIMIT = 83.0, 0.97
 FULL = 0.03
 MOST_SAID = 2
 
@@ -88,7 +88,7 @@ def _clock(before: Machine, after: Machine, slower: bool) -> str:
         return f"{text} ({', '.join(fresh)})"
     if slower and after.heat is not None and after.heat >= HOT:
         return f"{text} (it is {after.heat:.0f} °C hot)"
-    if slower and after.power is not None and after.power > 0.95:
+    if slower and after.power is not None and after.power > AT_LIMIT:
         return f"{text} (at its power limit)"
     return text
 

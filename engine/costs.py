@@ -37,6 +37,8 @@ USUAL_STEPS = 40
 TOO_SURE = 1.15
 # Creeping is not believed to go on until a step takes more than so many times as long again.
 CREEP_AT_MOST = 1.0
+# What of a creep's growth is counted on: a list grows to the end, a GPU that gets warm does not.
+CREEP_GOES_ON = 0.8
 # A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
 COLD_EPOCH = 0.75
 # Whole volumes through the network may cost several times the forward pass of a step, or a fraction of it.
@@ -170,14 +172,14 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
 
 
 def _creeping(cost: Cost, run: RunState) -> Cost:
-    """Of steps that get slower and slower: half of what they will have become by the run's end is counted on the mean,
-    the range goes from as slow as they are to as slow as that."""
+    """Of steps that get slower and slower: most of what they will have become by the run's end is counted on the mean;
+    the range goes from as slow as they are to more than that."""
     creep = run.pace.creep
     if creep is None or not creep.active or not run.steps_total:
         return cost
-    half = min(creep.per_step * max(0, run.steps_total - run.step) / 4, CREEP_AT_MOST * creep.level)
+    more = CREEP_GOES_ON * min(creep.per_step * max(0, run.steps_total - run.step) / 2, CREEP_AT_MOST * creep.level)
     basis = f"{cost.basis}, getting slower"
-    return msgspec.structs.replace(cost, mean=creep.level + half, above=half, basis=basis)
+    return msgspec.structs.replace(cost, mean=creep.level + more, above=0.7 * more, basis=basis)
 
 
 def anew_cost(run: RunState | None, step: Cost) -> Cost:
@@ -186,7 +188,8 @@ def anew_cost(run: RunState | None, step: Cost) -> Cost:
     creep = run.pace.creep if run is not None else None
     away = 0.0
     if run is not None and creep is not None and creep.active and run.steps_total:
-        away = creep.start + min(creep.per_step * run.steps_total / 4, CREEP_AT_MOST * creep.level) - step.mean
+        more = CREEP_GOES_ON * min(creep.per_step * run.steps_total / 2, CREEP_AT_MOST * creep.level)
+        away = creep.start + more - step.mean
     return Cost(away, BETWEEN_RUNS * step.mean, basis=step.basis, kind=step.kind)
 
 

@@ -7,7 +7,7 @@ begins somewhere must explain it better than any single jump.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf
 
 import msgspec
@@ -16,10 +16,10 @@ import msgspec
 BINS = 48
 FEWEST = 16
 # The alarm: growth beyond SLACK of the level, summed, reaches so many standard deviations of a block.
-ALARM = 12.0
+ALARM = 8.0
 SLACK = 0.005
-# A line must leave at most this part of what the best jump leaves.
-BETTER = 0.7
+# A line must leave at most these parts of the squares that the best jump, and the best two, leave: two may follow noise.
+BETTER, BETTER_THAN_TWO = 0.85, 1.1
 # Less than this in all is not worth an alarm; and it has to go on growing in the last third.
 SMALLEST = 0.05
 CLIP = 3.0
@@ -73,8 +73,8 @@ def creep(means: Sequence[float]) -> Line | None:
     # It grows still: the last third by as much as it should by that line, or half of it.
     if last - middle < 0.5 * fitted.slope * third * min(1.0, (count - fitted.onset) / (2 * third)):
         return None
-    floor = count * (0.3 * noise) ** 2
-    return fitted if left + floor < BETTER * (_jump(values) + floor) else None
+    one, two = _jumps(values)
+    return fitted if left < BETTER * one and left < BETTER_THAN_TWO * two else None
 
 
 def _alarmed(values: Sequence[float], noise: float) -> bool:
@@ -111,14 +111,19 @@ def _line(values: Sequence[float]) -> tuple[Line, float]:
     return best
 
 
-def _jump(values: Sequence[float]) -> float:
-    """The squares that the best single change of level leaves."""
-    count, total = len(values), sum(values)
-    squares, part, best = sum(value * value for value in values), 0.0, inf
-    for index in range(1, count):
-        part += values[index - 1]
-        best = min(best, squares - part * part / index - (total - part) ** 2 / (count - index))
-    return max(0.0, best)
+def _jumps(values: Sequence[float]) -> tuple[float, float]:
+    """The squares that the best single change of level leaves, and the best two."""
+    count = len(values)
+    sums = list(accumulate(values, initial=0.0))
+    squares = sum(value * value for value in values)
+    one = two = inf
+    for i in range(1, count):
+        head = sums[i] * sums[i] / i
+        one = min(one, squares - head - (sums[count] - sums[i]) ** 2 / (count - i))
+        for j in range(i + 1, count):
+            middle, tail = (sums[j] - sums[i]) ** 2 / (j - i), (sums[count] - sums[j]) ** 2 / (count - j)
+            two = min(two, squares - head - middle - tail)
+    return max(0.0, one), max(0.0, two)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -130,7 +130,9 @@ def changes(before: Pace, after: Pace) -> list[tuple[float, str, Level]]:
         level: Level = "warn" if segment.ratio > 1 else "info"
         said.append((segment.noticed, f"step time {change_words(segment, seconds=True)}", level))
     if after.creep is not None and (before.creep is None or before.attempt != after.attempt):
-        said.append((after.creep.noticed, f"steps take longer and longer {creep_words(after.creep)}", "warn"))
+        since = _clock(after.creep.since, True)
+        at = next((i for i, one in enumerate(said) if one[0] > after.creep.noticed), len(said))
+        said.insert(at, (after.creep.noticed, f"steps take longer and longer since {since}", "warn"))
     return said
 
 

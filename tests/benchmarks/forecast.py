@@ -160,7 +160,7 @@ def head() -> str:
 
 def recorded(folder: Path, runs_only: bool = False) -> list[Replayed]:
     """The recorded trainings, unpacked into `folder`."""
-    from tests.fixtures.recorded_runs import unpack
+    from tests.fixtures.recorded import unpack
 
     done: list[Replayed] = []
     for experiment in unpack(folder):

@@ -1,0 +1,166 @@
+"""Why the pace changed: what the machine did before and after, said beside it, or that nothing was seen."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from engine.causes import likely, machine
+from engine.changes import NOT_SEEN
+from engine.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
+from engine.forecast import forecast
+from engine.journal import write_all
+from engine.paths import ExperimentPaths, write_json
+from engine.replay import Replay
+from engine.state import ExperimentState, all_sentences
+from engine.status import status
+from tests.traces import STARTED, Recipe, plan_of, prepared_of, run_records
+
+GIB = 1 << 30
+GPU = Gpu(
+    index=0, name="A100", util=97.0, memory_used=40 * GIB, memory_total=80 * GIB, own_memory=39 * GIB, temperature=70.0,
+    power=380.0, power_limit=400.0, clock=1410.0,
+)
+CALM = Sample(
+    cores=12, cpu=4.2, own_cpu=4.0, ram_total=100 * GIB, ram_available=60 * GIB, disk_read=1e6, gpus=(GPU,),
+    workers=(Worker(pid=1, role="trainer"), *(Worker(pid=2 + i) for i in range(4))),
+)
+
+
+def gpu(**changed: object) -> Sample:
+    return msgspec.structs.replace(CALM, gpus=(msgspec.structs.replace(GPU, **changed),))
+
+
+def other(**changed: object) -> Sample:
+    return msgspec.structs.replace(CALM, **changed)
+
+
+TABLE = [
+    (gpu(clock=1005.0), "GPU clock down 1,410→1,005 MHz"),
+    (gpu(clock=1005.0, held_back=("too hot",)), "GPU clock down 1,410→1,005 MHz (too hot)"),
+    (gpu(clock=1005.0, temperature=91.0), "GPU clock down 1,410→1,005 MHz (it is 91 °C hot)"),
+    (gpu(clock=1200.0, power=399.0), "GPU clock down 1,410→1,200 MHz (at its power limit)"),
+    (gpu(memory_used=60 * GIB), "another process came to the GPU (20.0 GiB)"),
+    (gpu(others_util=30.0), "other processes' kernels run 30 % of the time"),
+    (other(cpu=9.5), "other processes use 5.5 of 12 cores (before: 0.2)"),
+    (other(workers=CALM.workers[:3]), "2 of 4 loader processes gone"),
+    (other(ram_available=GIB), "memory is nearly full (1.0 % left)"),
+    (other(disk_read=2.4e8), "disk reads 1→240 MB/s: volumes no longer in memory"),
+]
+
+
+@pytest.mark.parametrize(("after", "text"), TABLE)
+def test_what_was_seen_is_said(after: Sample, text: str) -> None:
+    assert likely([CALM] * 20, [after] * 20, slower=True) == text
+
+
+def test_and_what_got_better_when_it_is_faster() -> None:
+    for worse, _ in TABLE:
+        said = likely([worse] * 20, [CALM] * 20, slower=False)
+        assert said != likely([CALM] * 20, [worse] * 20, slower=True)
+    assert likely([other(cpu=9.5)] * 9, [CALM] * 9, slower=False) == "other processes use 0.2 of 12 cores (before: 5.5)"
+    assert likely([gpu(clock=1005.0)] * 9, [CALM] * 9, slower=False) == "GPU clock up 1,005→1,410 MHz"
+    assert likely([other(disk_read=2e8)] * 9, [CALM] * 9, False) == "disk reads 200→1 MB/s: volumes are in memory now"
+
+
+def test_a_slower_disk_reads_less_in_the_same_time() -> None:
+    assert likely([other(disk_read=3e8)] * 9, [other(disk_read=6e7)] * 9, True) == "disk reads 300→60 MB/s: a slower disk"
+
+
+def test_nothing_seen_is_said_too_and_so_is_nothing_looked_at() -> None:
+    assert likely([CALM] * 20, [CALM] * 20, slower=True) == NOT_SEEN
+    assert likely([], [CALM] * 20, slower=True) == f"{NOT_SEEN}: the machine was not looked at then"
+
+
+def test_of_many_causes_the_two_most_telling_are_said() -> None:
+    bad = msgspec.structs.replace(gpu(clock=700.0), cpu=11.0, disk_read=5e8, workers=CALM.workers[:2])
+    said = likely([CALM] * 9, [bad] * 9, slower=True)
+    assert said == "GPU clock down 1,410→700 MHz; 3 of 4 loader processes gone"
+
+
+readings = st.builds(
+    Sample, cores=st.integers(1, 256), cpu=st.floats(0, 256), own_cpu=st.floats(0, 256), ram_total=st.integers(0, 1 << 40),
+    ram_available=st.integers(0, 1 << 40), disk_read=st.none() | st.floats(0, 1e10),
+    gpus=st.lists(st.builds(
+        Gpu, index=st.integers(0, 7), clock=st.none() | st.floats(0, 3000), temperature=st.none() | st.floats(-10, 120),
+        power=st.none() | st.floats(0, 1000), power_limit=st.none() | st.floats(0, 1000),
+        memory_used=st.none() | st.integers(0, 1 << 38), own_memory=st.none() | st.integers(0, 1 << 38),
+    ), max_size=2).map(tuple),
+)
+
+
+@given(before=st.lists(readings, max_size=5), after=st.lists(readings, max_size=5), slower=st.booleans())
+def test_whatever_the_sampler_wrote_there_is_an_answer(before: list[Sample], after: list[Sample], slower: bool) -> None:
+    assert likely(before, after, slower)
+    if before:
+        assert machine(before).cores == before[-1].cores
+
+
+# ---------------------------------------------------------------- in a recorded experiment
+
+
+def record(folder: Path, throttled: bool) -> ExperimentPaths:
+    """A run whose steps take 40 % longer from its middle on; where `throttled`, the GPU's clock falls at that moment."""
+    recipe = Recipe(epochs=1, steps_per_epoch=600, validate_every=0, checkpoint_every=0, device="cuda:0")
+    rng, paths = random.Random(5), ExperimentPaths(folder)
+    seconds = [rng.uniform(0.95, 1.05) * (1.4 if i >= 300 else 1.0) for i in range(600)]
+    plan = plan_of(recipe)
+    run = paths.run(0, 0)
+    run.folder.mkdir(parents=True)
+    write_json(paths.plan, plan)
+    write_json(paths.data, prepared_of(recipe))
+    records: list[AnyRecord] = run_records(recipe, seconds)
+    change = next(r.t for r in records if isinstance(r, Steps) and r.step >= 300)
+    write_all(run.segment(1), records)
+    write_all(paths.events, [
+        SupervisorStarted(pid=1, host="h", boot_id="simulated", runs=((0, 0),), t=STARTED - 2, m=998.0),
+        RunStarted(fold=0, restart=0, attempt=1, pid=2, t=STARTED - 1, m=999.0),
+    ])
+    samples: list[AnyRecord] = []
+    t = STARTED
+    while t < records[-1].t:
+        seen = gpu(clock=1005.0, held_back=("too hot",)) if throttled and t > change else CALM
+        samples.append(msgspec.structs.replace(seen, t=t, m=t - STARTED + 1000.0))
+        t += 2.0
+    write_all(paths.machine, samples)
+    return paths
+
+
+def played(paths: ExperimentPaths) -> ExperimentState:
+    replay = Replay(paths.folder)
+    return replay.state_at(replay.begins + 0.9 * (replay.ends - replay.begins))
+
+
+def test_a_throttled_gpu_is_named_in_the_events_beside_the_forecast_and_in_the_status(tmp_path: Path) -> None:
+    state = played(record(tmp_path / "hot", throttled=True))
+    (change,) = forecast(state).changes
+    assert change.cause == "GPU clock down 1,410→1,005 MHz (too hot)"
+    assert change.words.startswith("41 % slower since ")
+    (event,) = [one.text for one in all_sentences(state) if "slower" in one.text]
+    assert event.endswith(": GPU clock down 1,410→1,005 MHz (too hot)")
+    (told,) = status(state).forecast.changes
+    assert (told.cause, told.ratio > 1.3) == (change.cause, True)
+
+
+def test_without_a_sign_it_says_that_none_was_seen(tmp_path: Path) -> None:
+    state = played(record(tmp_path / "odd", throttled=False))
+    assert [change.cause for change in forecast(state).changes] == [NOT_SEEN]
+
+
+def test_the_forecast_goes_by_the_new_pace(tmp_path: Path) -> None:
+    state = played(record(tmp_path / "hot", throttled=True))
+    step = next(one for one in forecast(state).ladder if one.name == "step")
+    assert step.estimate.seconds == pytest.approx(1.4, rel=0.02)
+
+
+def test_watched_live_and_played_later_the_cause_is_the_same(tmp_path: Path) -> None:
+    paths = record(tmp_path / "hot", throttled=True)
+    replay = Replay(paths.folder)
+    state = replay.state_at(replay.begins)
+    for part in range(1, 91):
+        state = replay.state_at(replay.begins + part / 100 * (replay.ends - replay.begins))
+    assert state.runs[0].causes == played(paths).runs[0].causes

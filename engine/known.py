@@ -40,7 +40,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     the journal does not say. `workload` None: where a step goes is not known, or the machine was not read.
 
     `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
-    tested on (none known: left out). `finished`: runs that need not be done again.
+    tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that need not be done again.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     held_out: dict[int, int] = {}
     costs: dict[str, Cost] = {}
     runs: tuple[RunKey, ...] = ()
+    seen: int = 1
     finished: tuple[RunKey, ...] = ()
     footprint: Footprint = Footprint()
 
@@ -114,6 +115,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         held_out={fold: len(split.test) for fold, split in splits.items()},
         costs=_costs(state, run, step),
         runs=runs,
+        seen=max(1, sum(one.pace.steps > 0 for one in state.runs)),
         finished=tuple(one.key for one in state.runs if one.phase == "finished" and plan.test is None),
         footprint=footprint(state, done),
     )

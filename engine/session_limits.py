@@ -15,9 +15,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine import hardware
 from engine.consequences import Range
 from engine.errors import UsageError, unknown
-from engine.hardware import OWN
+from engine.hardware import OWN, Gpu
 from engine.sheet import Row, rows
 
 SHIPPED = Path(__file__).with_name("sessions.toml")
@@ -72,26 +73,36 @@ def sessions(extra: Path | None = None) -> tuple[Session, ...]:
 
     Raises UsageError naming file, line and remedy.
     """
-    found = {row.text("name"): _session(row) for row in rows(SHIPPED, "session")}
+    sheet = hardware.gpus(extra)
+    found = {row.text("name"): _session(row, sheet) for row in rows(SHIPPED, "session")}
     own = extra if extra is not None else OWN
     if extra is not None or own.is_file():
-        found |= {row.text("name"): _session(row) for row in rows(own, "session", ("gpu",))}
+        found |= {row.text("name"): _session(row, sheet) for row in rows(own, "session", ("gpu",))}
     return (*found.values(), *slurm(os.environ, time.time()))
 
 
-def _session(row: Row) -> Session:
+def _session(row: Row, sheet: tuple[Gpu, ...]) -> Session:
     row.only(FIELDS)
     row.needs(("name", "hours", "source", "as_of"))
     numbers = ("hours", "least_hours", "idle_minutes", "gpu_hours_a_week")
     values: dict[str, object] = {name: row.positive(name) for name in numbers if name in row.values}
     values |= {name: row.text(name) for name in ("name", "note", "source", "as_of") if name in row.values}
     values |= {name: row.texts(name) for name in ("gpus", "unconfirmed") if name in row.values}
+    if "gpus" in values:
+        values["gpus"] = tuple(_gpu(row, name, sheet) for name in row.texts("gpus"))
     if not isinstance(row.values.get("free", False), bool):
         raise UsageError(f"{row.where('free')}: free is true or false")
     made = Session(**values, free=row.values.get("free", False))  # type: ignore[arg-type]
     if made.sure_hours > made.hours:
         raise UsageError(f"{row.where('least_hours')}: least_hours of {made.sure_hours:g} is more than hours")
     return made
+
+
+def _gpu(row: Row, name: str, sheet: tuple[Gpu, ...]) -> str:
+    found = hardware.find(name, sheet)
+    if found is None:
+        raise unknown("GPU", name, [gpu.name for gpu in sheet], row.where("gpus"))
+    return found.name
 
 
 def chosen(text: str, known: Sequence[Session]) -> Session:

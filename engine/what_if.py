@@ -238,12 +238,14 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
         up = hypot(log(max(value, high) / value), Z90 * sigma, log1(error))
         return Range(value, value * exp(-down), value * exp(up), basis)
 
-    wandering = hypot(spread, BETWEEN_RUNS, beside)
+    # What was measured differs from other runs, and so do those to come; many of them even out.
+    one = hypot(spread, BETWEEN_RUNS * sqrt(1 + 1 / known.seen), beside)
+    every = hypot(spread, BETWEEN_RUNS * sqrt(1 / len(shape.runs) + 1 / known.seen), beside)
     return Times(
         step=ranged("step", spread),
         epoch=ranged("epoch", hypot(spread, beside)),
-        run=ranged("run", wandering),
-        experiment=ranged("experiment", wandering),
+        run=ranged("run", one),
+        experiment=ranged("experiment", every),
         limit=middle.limit,
         why=ratio.why,
         parts=_parts(known, question, shape, usual),

@@ -179,6 +179,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "help", "question_mark,f1", "Help", "What the focused panel shows, and every key.", "help", 5, shown_key="?"
     ),
+    Command(
+        "report",
+        "R",
+        "Write a report",
+        "What was measured, as one page of HTML in its folder.",
+        when=lambda s: s.view is not None and not s.recording,
+        writes=True,
+    ),
     Command("command_palette", "ctrl+p", "Command palette", "Every command by name.", shown_key="ctrl+p"),
     Command(
         "log_scale",

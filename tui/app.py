@@ -287,6 +287,23 @@ class SteptopApp(Asking):
         if self._monitor is not None:
             self._monitor.wake()
 
+    def action_report(self) -> None:
+        if self.folder is not None:
+            self.say(f"{self.folder.name}: writing a report …")
+            self._write_report(self.folder)
+
+    @work(thread=True, exclusive=True, group="report")
+    def _write_report(self, folder: Path) -> None:
+        from engine.report import build, files
+
+        try:
+            path = ExperimentPaths(folder).report
+            files.write(build.report_of(Watch(folder).poll(), self.logs), path)
+        except (OSError, UsageError) as error:
+            self.call_from_thread(self.say, f"no report: {error}", "error")
+        else:
+            self.call_from_thread(self.say, f"report written: {path}")
+
     def action_logs(self) -> None:
         from tui.screens.log import LogScreen
 

@@ -74,17 +74,22 @@ def going_on(facts: Facts) -> Basis:
 
 def whole(facts: Facts, run: RunState) -> Basis:
     """All steps of a run that count, over its attempts."""
-    folder = facts.paths.run(run.key.fold, run.key.restart).folder.name
+    return Basis("measured", f"measured: {_files(facts, run)}, steps 1–{run.step:,}")
+
+
+def _files(facts: Facts, run: RunState) -> str:
+    """The journals of all attempts."""
     index = next(i for i, one in enumerate(facts.state.runs) if one is run)
-    names = [name.removeprefix(f"{folder}/") for name in facts.files[index].segments]
-    which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else "no journal yet"
-    return Basis("measured", f"measured: {folder}/{which}, steps 1–{run.step:,}")
+    names = facts.files[index].segments
+    if len(names) < 2:
+        return names[0] if names else segment(facts, run)
+    return f"{names[0]} to {names[-1].rpartition('/')[2]}"
 
 
 def everywhere(facts: Facts, what: str) -> Basis:
     begun = [run for run in facts.state.runs if run.begin is not None]
     if len(begun) == 1:
-        return Basis("measured", f"measured: {what} in {segment(facts, begun[0])}")
+        return Basis("measured", f"measured: {what} in {_files(facts, begun[0])}")
     return Basis("measured", f"measured: {what} in the journals of {len(begun)} runs")
 
 

@@ -188,8 +188,8 @@ def _resumed(facts: Facts) -> tuple[Tick, Pieces] | None:
     if not resumed:
         return None
     basis = sources.everywhere(facts, "begin records")
-    return "done", say(numbers.count(len(resumed), basis), " times, the last one after step ",
-                       numbers.count(resumed[-1].resumed_from_step, basis))  # fmt: skip
+    told = say("attempts that went on: ", numbers.count(len(resumed), basis), ", the last one after step ")
+    return "done", told + say(numbers.count(resumed[-1].resumed_from_step, basis))
 
 
 def _ended(facts: Facts) -> tuple[Tick, Pieces] | None:

@@ -7,6 +7,7 @@ evaluation + the gaps between runs. Costs are in engine.costs, what is left in e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import hypot
 
 import msgspec
 
@@ -30,6 +31,7 @@ from engine.costs import (
     step_cost,
     timing_of,
 )
+from engine.crowding import crowding
 from engine.drift import Creep
 from engine.experiment import Plan
 from engine.interval import NOT_KNOWN, Estimate, ending, interval, nested
@@ -256,7 +258,14 @@ def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Se
         costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")
     for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
         costs[name] = part_cost(state, name, {}, Cost(0.0))
+    left = (run.steps_total - run.step) * step.mean if run is not None else 0.0
+    if away := crowding(state, run, left):
+        return {name: _less_sure(cost, away) for name, cost in costs.items()}
     return costs
+
+
+def _less_sure(cost: Cost, away: float) -> Cost:
+    return msgspec.structs.replace(cost, spread=hypot(cost.spread, away * abs(cost.mean)))
 
 
 def _with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:

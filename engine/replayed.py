@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from engine.earlier import Earlier
 from engine.errors import UsageError
 from engine.events import AnyRecord, Begin, EpochEnded, ExperimentEnded, RunEnded, RunStarted, Steps
 from engine.experiment import Plan, Prepared
-from engine.fold import fold_run, fold_supervisor
+from engine.fold import fold_run, fold_samples, fold_supervisor
 from engine.forecast import Forecast, forecast
 from engine.history import as_supervised, with_run
 from engine.interval import Estimate
@@ -82,7 +83,7 @@ def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> li
     state = msgspec.structs.replace(
         new_experiment(str(folder), plan), prepared=read_json(paths.data, Prepared), earlier=earlier or Earlier()
     )
-    events = read(paths.events)
+    events, samples = read(paths.events), read(paths.machine)
     ends = _ends(events)
     found: list[Foretold] = []
     for event in events:
@@ -93,6 +94,8 @@ def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> li
             epochs = {record.epoch: record.m for record in records if isinstance(record, EpochEnded)}
             for cut, percent in _cuts(records, every) if (event.fold, event.restart) in ends.finished else ():
                 run, done = fold_run(run, records[done : cut + 1]), cut + 1
+                due = bisect_right(samples, records[cut].m, key=_monotonic)
+                state, samples = fold_samples(state, samples[:due]), samples[due:]
                 seen = _as_of(with_run(state, index, as_supervised(run, state.runs[index])), records[cut])
                 found += _held(seen, percent, records[cut], ends, event, epochs)
             run = fold_run(run, records[done:])
@@ -204,6 +207,10 @@ def residuals(found: Sequence[Foretold]) -> list[Residual]:
         nearest = {_nearest(own, percent) for percent in KEPT}
         kept += [left for one in own if one.percent in nearest and (left := one.residual) is not None]
     return kept
+
+
+def _monotonic(record: AnyRecord) -> float:
+    return record.m
 
 
 def _nearest(found: Sequence[Foretold], percent: int) -> int:

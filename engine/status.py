@@ -10,6 +10,7 @@ from engine.events import Gpu, Verdict
 from engine.footprint import trend_of
 from engine.forecast import Estimate, Forecast, forecast
 from engine.ladder import Rung
+from engine.options import Decision
 from engine.state import ExperimentPhase, ExperimentState, RunState
 from engine.text import clean
 
@@ -197,6 +198,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     survivors: tuple[int, ...]
     disk_full: bool
     verdict: Verdict | None
+    decision: Decision | None = None
 
 
 def status(state: ExperimentState) -> Status:

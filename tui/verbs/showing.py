@@ -16,6 +16,7 @@ from engine.counts import plural
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.forecast import Estimate, Forecast, forecast
+from engine.options import recorded
 from engine.pace import creep_words
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.state import ExperimentState
@@ -52,16 +53,27 @@ def status(options: argparse.Namespace) -> int:
             watch.recall()
             state = watch.poll()
         if options.json:
-            sys.stdout.write(msgspec.json.encode(contract.status(state)).decode() + "\n")
+            told = msgspec.structs.replace(contract.status(state), decision=recorded(folder))
+            sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
             sys.stdout.flush()
         else:
-            for line in status_lines(state):
+            for line in [*status_lines(state), *decision_lines(folder)]:
                 say(line)
         if not options.watch or state.phase in ENDED:
             return 0
         if not options.json:
             say("")
         time.sleep(WATCH_SECONDS)
+
+
+def decision_lines(folder: Path) -> list[str]:
+    """What somebody chose of the options (`steptop estimate`)."""
+    decision = recorded(folder)
+    if decision is None:
+        return []
+    when = fmt.moment(decision.at, time.time())
+    runs = plural(decision.runs, "run")
+    return [f"  decided: {decision.title}, {runs}, on {decision.hardware} ({decision.by}, {when})"]
 
 
 def orphaned(state: ExperimentState) -> bool:

@@ -21,6 +21,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?) *(min|[dhms]) *", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 _MONEY = re.compile(r"(\d+(?:\.\d+)?) *([A-Z]{3})|([A-Z]{3}) *(\d+(?:\.\d+)?)", re.ASCII)
+_MONEY_LIKE = re.compile(r"\d *[A-Za-z]{3}$|^[A-Za-z]{3} *\d|[$€£]|^\d+(?:\.\d+)?$")
+_DATE = re.compile(r"\d{4}-?\d", re.ASCII)
 _DATE_ALONE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -43,6 +45,10 @@ class Due(NamedTuple):
     at: float
     text: str
     quoted: str = ""
+
+    @property
+    def inner(self) -> str:
+        return inner(self.text)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +119,22 @@ def amount(text: str, option: str = "--budget") -> Money:
     if not 0 < value < 1e12:
         raise UsageError(f"{option} {text!r}: more than nothing")
     return Money(value, found[2] or found[3])
+
+
+def typed(text: str) -> Wanted | None:
+    """`12h`, `2026-11-22T08:00`, `25USD at 1.89USD`, several with commas; None for `none`. Raises UsageError."""
+    if text.strip().lower() == "none":
+        return None
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        word, _, price = part.strip().partition(" at ")
+        name = "deadline" if _DATE.match(word) else "until" if _DURATION.fullmatch(word.lower()) else "budget"
+        if name in found:
+            raise UsageError(f"{text!r}: two of one kind")
+        if name == "budget" and not _MONEY_LIKE.search(word):
+            raise UsageError(f"{word!r}: a time such as 12h, a date as 2026-11-22T08:00, money as 25USD, or none")
+        found |= {name: word} | ({"price": price} if price else {})
+    return Wanted(**found)
 
 
 def limits(wanted: Wanted, now: float, device: Callable[[], str], held: Limits | None = None) -> Limits:
@@ -222,6 +244,11 @@ def dues(record: LimitSet, now: float, passed: float) -> tuple[Due, ...]:
 
 
 # ---------------------------------------------------------------- words
+
+
+def inner(text: str) -> str:
+    """A limit's name as it stands within parentheses: `time limit, 12 h`."""
+    return text.replace(" (", ", ").removesuffix(")")
 
 
 def span(seconds: float) -> str:

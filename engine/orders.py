@@ -144,8 +144,8 @@ class Orders:
         if self.reached is not None and self.guard.due() is None:
             self._take_back(asked.by)
         first = self.guard.first()
-        said = f"ends by {limits.clock(first.at)} at the latest ({first.text})" if first is not None else "no limit now"
-        control.answer(self.paths, asked, True, said)
+        ends = f"ends by {limits.clock(first.at)} at the latest ({first.inner})" if first is not None else ""
+        control.answer(self.paths, asked, True, ends or "no limit now")
 
     def _change_profile(self, asked: control.Request) -> None:
         """Into the plan for the runs to come, and into the folder of the one under way, whose trainer looks there."""

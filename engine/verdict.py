@@ -168,11 +168,11 @@ def _user_stop(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.result is None or e.result.outcome != "stopped":
         return None
     if e.preparing:
-        asked = "as asked" if e.stop is not None else "by SIGTERM from outside"
+        asked = "as asked" if e.stop is not None else "by a signal from outside"
         text = f"stopped {asked} while volumes were being prepared; what is prepared is kept"
         return "stopped", Verdict(kind="external_stop" if e.stop is None else "user_stop", text=text, advice=e.onward)
     if e.stop is None:
-        text = f"asked to end (SIGTERM) from outside; saved after step {e.result.step:,}"
+        text = f"asked to end by a signal from outside; saved after step {e.result.step:,}"
         return "stopped", Verdict(kind="external_stop", text=text, advice="`steptop resume` goes on from there")
     text = f"stopped as asked after step {e.result.step:,}, checkpoint saved"
     return "stopped", Verdict(kind="user_stop", text=text, advice="`steptop resume` goes on from there")

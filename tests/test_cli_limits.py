@@ -107,12 +107,12 @@ def test_a_limit_is_said_before_the_launch_shown_while_it_trains_and_changed(
     assert seen["also"] == ["budget (25 USD)"]
     assert 0 <= seen["spent"] < 0.1
     text = steptop("status")
-    assert "(time limit (12 h)): all 2 runs fit" in text
+    assert "(time limit, 12 h): all 2 runs fit" in text
     assert "of 25 USD spent" in text
     said = steptop("limit", "--until", "30s")
-    assert "(time limit (30 s))" in said
+    assert "(time limit, 30 s)" in said
     assert "2 runs" in said and "too late" in said
-    assert "(time limit (30 s)): 0 of 2 runs fit" in steptop("limit")
+    assert "(time limit, 30 s): 0 of 2 runs fit" in steptop("limit")
     assert "leave one of them out" in steptop("limit", "--none", "--until", "1h", code=2)
     assert "--readonly" in steptop("--readonly", "limit", "--none", code=2)
     assert "no limit now" in steptop("limit", "--none")

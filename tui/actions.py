@@ -104,6 +104,14 @@ COMMANDS: tuple[Command, ...] = (
         True,
     ),
     Command(
+        "limit",
+        "u",
+        "Limit",
+        "A time, a date or a sum after which it stops, with a checkpoint.",
+        when=lambda s: s.resumable or (s.going and s.state is not None and s.state.plan.test is None),
+        writes=True,
+    ),
+    Command(
         "logs",
         "l",
         "Logs",

@@ -25,8 +25,8 @@ from engine.paths import ExperimentPaths, experiments_in
 from engine.watch import Watch
 from tui import settings as stored
 from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
-from tui.asking import Asking
 from tui.glyphs import AsciiFilter, terminal_is_ascii
+from tui.limiting import Limiting
 from tui.messages import OpenExperiment, SourceFailed, StateChanged
 from tui.monitor import Monitor, Source
 from tui.palette import Commands
@@ -63,7 +63,7 @@ class Options:
     recording: Recording | None = None
 
 
-class SteptopApp(Asking):
+class SteptopApp(Limiting):
     """The dashboard of `folder`; without one, of the only experiment in `logs`, or a list, or a welcome.
 
     Raises UsageError for an unknown theme.
@@ -186,8 +186,9 @@ class SteptopApp(Asking):
         return lambda message: self.post_message(message) if self.folder == folder else False
 
     def on_state_changed(self, message: StateChanged) -> None:
-        self.problem = ""
+        self.problem, before = "", self.view
         self.view = message.view
+        self.call(before, message.view)
 
     def on_source_failed(self, message: SourceFailed) -> None:
         self.problem = message.text

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
-from engine import catalog, launch, plans, trials
+from engine import catalog, launch, limits, plans, trials
 from engine.errors import UsageError
 from engine.experiment import Plan, Test
 from engine.forecast import Forecast
 from engine.knob import Value
 from engine.launch import Request
+from engine.limit_events import OnFinish
+from tui import limit_options, settings
 from tui.format import duration, margin, plural
 
 # What can be done with an experiment: its name in the list, the kind of test ('' trains), and the plan of phases.
@@ -54,6 +56,7 @@ FIELDS = (
     Field("epochs", "epochs", "as the experiment says"),
     Field("device", "devices", "auto; cpu, or a GPU's number"),
     Field("stop_after_runs", "stop after", "all runs; or a number of runs, as 1"),
+    Field("limit", "limit", "none; 12h, 2026-11-22T08:00, 25USD at 1.89USD: it stops in time, with a checkpoint"),
     Field("steps", "steps", "of a test, for each phase: as many as the precision needs"),
     Field("name", "name", "the folder's name, if another than the experiment's"),
 )
@@ -78,7 +81,26 @@ def request_from(values: Mapping[str, str], logs: Path) -> Request:
         epochs=number_of(values, "epochs"),
         device=values.get("device") or None,
         stop_after_runs=number_of(values, "stop_after_runs") or 0,
+        limits=(limits.typed(values["limit"]) if values.get("limit") else None) or limits.NOTHING,
+        **afterwards(values.get("task", TRAIN)),
     )
+
+
+class Afterwards(TypedDict):
+    """What the settings file says of the end of trainings."""
+
+    on_finish: OnFinish | None
+    notify: tuple[str, ...]
+
+
+def afterwards(task: str) -> Afterwards:
+    """Of a training; a test of profiles ends without either. Raises UsageError naming the file."""
+    if task not in ("", TRAIN):
+        return {"on_finish": None, "notify": ()}
+    file = settings.path()
+    argv = limit_options.settings_command(file)
+    command = OnFinish(argv=argv) if argv is not None else None
+    return {"on_finish": command, "notify": limit_options.settings_addresses(file)}
 
 
 def tasks() -> tuple[Task, ...]:
@@ -97,6 +119,8 @@ def planned(request: Request, task: Task, steps: int) -> Plan:
     """What the dialog would start. Raises UsageError."""
     if not task.kind:
         return launch.plan_for(request)
+    if request.limits.any:
+        raise UsageError("limit: a test of profiles is short, it takes none")
     wanted = plans.named(task.plan)[1] if task.plan else ()
     if task.kind == "phases" and not task.plan:
         wanted = plans.of_profiles(request.profile or trials.first_profile(request))

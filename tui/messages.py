@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from textual.message import Message
 
+from engine.allowance import Allowance
 from engine.bottleneck import Bottleneck
 from engine.control import Answer
 from engine.forecast import Forecast
@@ -17,12 +18,13 @@ from engine.trend import Trend
 
 
 class View(NamedTuple):
-    """Everything the dashboard shows, as it was at `state.now`."""
+    """Everything the dashboard shows, as it was at `state.now`. `allowance`: None where nothing limits it."""
 
     state: ExperimentState
     forecast: Forecast
     bottleneck: Bottleneck
     trend: Trend
+    allowance: Allowance | None = None
 
 
 class StateChanged(Message):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engine.advice import Advice, advice
+from engine.allowance import allowance
 from engine.bottleneck import bottleneck
 from engine.errors import UsageError
 from engine.footprint import trend_of
@@ -35,7 +36,7 @@ class Source(Protocol):
 
 def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
     """`state` with everything that follows from it; `advised` as in engine.bottleneck."""
-    return View(state, forecast(state), bottleneck(state, advised), trend_of(state))
+    return View(state, forecast(state), bottleneck(state, advised), trend_of(state), allowance(state))
 
 
 class Adviser:

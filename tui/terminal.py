@@ -257,6 +257,11 @@ class LeanDriver(LinuxDriver):
         if self._canvas is not None:
             self._canvas.forget(*self._get_terminal_size())
 
+    def ring(self, data: str) -> None:
+        """Send a bell or a notification as it is: it moves no cursor. Callers pass fixed words only."""
+        if data:
+            super().write(data)
+
     def write(self, data: str) -> None:
         canvas = self._canvas
         if canvas is None:

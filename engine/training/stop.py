@@ -9,15 +9,19 @@ class StopRequested(Exception):
     """Raised where work may be left; the run is saved and ends as `stopped`."""
 
 
+# SIGUSR1 is what Slurm sends ahead of a job's end (`--signal=USR1@300`), to every process of a job step.
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
 class Stop:
-    """`asked` once SIGTERM or SIGINT has come, however often. SIGHUP (a closed terminal) means nothing."""
+    """`asked` once one of ASKING has come, however often. SIGHUP (a closed terminal) means nothing."""
 
     def __init__(self) -> None:
         self.asked = False
 
     def install(self) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ASKING:
             signal.signal(number, self._ask)
 
     def _ask(self, *_: object) -> None:
@@ -31,5 +35,5 @@ class Stop:
     def disarm(self) -> None:
         """From here on a signal changes nothing. Python takes its own handlers off while it shuts down, and a SIGTERM
         then would turn a clean end into a death by signal; an ignored signal stays ignored."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ASKING:
             signal.signal(number, signal.SIG_IGN)

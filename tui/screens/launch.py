@@ -25,6 +25,7 @@ from engine.state import new_experiment
 from tui.draft import Draft, draft_of
 from tui.launching import FIELDS, Preset, Task, expectation, number_of, planned, request_from, summary, tasks
 from tui.plain import plain
+from tui.verbs.limiting import foretold
 
 # Typing is followed by a look at what was typed, not every letter of it.
 SETTLE_SECONDS = 0.4
@@ -224,7 +225,9 @@ class LaunchScreen(ModalScreen[Path | None]):
             return
         self.app.call_from_thread(self._say, values, f"{head}\nlooking for earlier runs of this kind …", "$label")
         try:
-            text = expectation(launch.expect(request, plan))
+            ends = launch.prospects(request, plan)
+            text = expectation(ends(plan.stop_after_runs) if ends is not None else None)
+            text = "\n".join((text, *foretold(plan, lambda: ends)))
         except (UsageError, OSError, SubprocessError) as error:
             text = str(error)
         self.app.call_from_thread(self._say, values, f"{head}\n{text}", "$number")

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         folder, sentence = launch.folder_for(request, plan)
         if sentence:
             say(f"note: {sentence}")
-        for line in foretold(request, plan):
+        for line in foretold(plan, lambda: launch.prospects(request, plan)):
             say(line)
         folder = launch.start(request, plan)
     except launch.Running as running:

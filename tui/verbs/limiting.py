@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from engine import allowance, control, launch, limits, platforms, status as contract
+from engine import allowance, control, limits, platforms, status as contract
 from engine.errors import UsageError
 from engine.experiment import Plan
+from engine.forecast import Forecast
 from engine.limit_events import Limits, LimitSet
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
@@ -60,15 +61,16 @@ def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
     return limits.limits(wanted, time.time(), lambda: begins[0].device_name if begins else "", state.plan.limits)
 
 
-def foretold(request: launch.Request, plan: Plan) -> Iterator[str]:
-    """Before a launch: which limit comes first, and how many runs fit."""
+def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None]) -> Iterator[str]:
+    """Before a launch: which limit comes first, and how many runs fit. `ends`, asked only where there is a limit: when
+    so many runs would end, None where nothing tells."""
     now = time.time()
     session = platforms.here(plan.limits.session_seconds)
     record = LimitSet(limits=plan.limits, session=session, t=now)
     for number, due in enumerate(limits.dues(record, now, 0.0)):
         if number == 0:
             yield f"limit: {ends_words(due)}"
-            prospect = launch.prospects(request, plan)
+            prospect = ends()
             total = min(len(plan.runs), plan.stop_after_runs or len(plan.runs))
             fit = (
                 allowance.fit(lambda count: prospect(count).experiment, total, due.seconds)  # noqa: B023
@@ -100,7 +102,7 @@ def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]
         what = "this session ends about" if seen.kind in ("kaggle", "colab") else "ends by"
         latest = "" if seen.kind in ("kaggle", "colab") else " at the latest"
         fits = f": {seen.sentence}" if seen.sentence else ""
-        lines.append(f"  {what} {fmt.clock(seen.at, state.now)}{latest} ({seen.text}){fits}")
+        lines.append(f"  {what} {fmt.clock(seen.at, state.now)}{latest} ({limits.inner(seen.text)}){fits}")
         lines += [f"  {seen.quoted}"] if seen.quoted else []
         lines += [f"  and later its {', its '.join(seen.also)}"] if seen.also else []
     if seen.budget is not None and seen.spent is not None and seen.currency is not None:

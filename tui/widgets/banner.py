@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from textual.reactive import reactive
 
+from engine.allowance import Allowance
 from engine.room import GOES_ON
 from engine.state import ExperimentState
-from tui.format import moment
+from tui.format import clock, moment
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View
 from tui.plain import wrapped
@@ -38,13 +39,33 @@ def banner_lines(
     if state.disk_full:
         return [[(" ✖ ", "alarm"), (GOES_ON, "alarm")]], "bad"
     coming = pending_stop(view)
+    if coming and state.reached is not None and state.stop is not None:
+        coming = f"its {state.reached.text} is near: it {coming}"
     if coming:
         return [_coming(state, coming, readonly, width)], "warn"
     if state.trainer_alive and not state.supervisor_alive:
         return [
             [(" ! ", "notice"), ("its supervisor is gone: this run goes on, the next one waits for a new one", "warn")]
         ], "warn"
+    if view.allowance is not None and view.allowance.tight:
+        return [_limited(view, view.allowance, readonly, width)], "warn"
     return [], ""
+
+
+def _limited(view: View, allowed: Allowance, readonly: bool, width: int) -> Line:
+    """When it ends at the latest, and what will not be done by then."""
+    first, fit = allowed.first, allowed.fit
+    assert fit is not None
+    at = clock(first.at, view.state.now)
+    briefer = (
+        f"ends by {at} at the latest ({first.inner}): {fit.text}",
+        f"ends by {at} ({first.inner}): {fit.text.partition(';')[0]}",
+        f"ends by {at}: {fit.text.partition(';')[0]}",
+    )
+    said = next((text for text in briefer if len(text) + 4 <= width), briefer[-1])
+    line: Line = [(" ! ", "notice"), (said, "warn")]
+    keys: Line = [("   u", "key"), (" change it", "label")]
+    return line if readonly or width_of(line) + width_of(keys) > width else [*line, *keys]
 
 
 def room_for(rows: int) -> int:

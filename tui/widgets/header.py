@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from engine.state import ExperimentState
-from tui.format import DASH, clock_seconds, date, plural
+from tui.format import DASH, clock, clock_seconds, date, plural
 from tui.messages import View
 from tui.plain import clipped
 from tui.recording import Recording
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Lines
 from tui.widgets.visiting import phase_words, standing_of
-from tui.words import state_word
+from tui.words import ENDED, state_word
 
 KINDS = {"bench": "test of one profile", "phases": "test of profiles", "tune": "tuner"}
 
@@ -49,6 +49,8 @@ def header_line(
         ]
     else:
         more = [[(f" {plural(len(state.runs), 'run')}", "label")]]
+    if view.allowance is not None and state.phase not in ENDED:
+        more.append([(" · ends by ", "label"), (clock(view.allowance.first.at, state.now), "number")])
     for part in more:
         if width_of(left) + width_of(part) + width_of(right) < width:
             left = [*left, *part]

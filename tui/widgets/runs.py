@@ -10,7 +10,7 @@ from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View
 from tui.widgets.line import Line
 from tui.widgets.panel import Panel
-from tui.words import RUN_ROLES
+from tui.words import ENDED, RUN_ROLES
 
 LABEL = 8
 
@@ -104,6 +104,12 @@ def summary_lines(state: ExperimentState) -> list[Line]:
     return [*lines, legend]
 
 
+def fitting(view: View) -> int | None:
+    """How many runs a limit leaves time for; None without one."""
+    allowed = view.allowance
+    return None if allowed is None or allowed.fit is None or view.state.phase in ENDED else allowed.fit.runs
+
+
 class RunsPanel(Panel):
     """Every run of the experiment."""
 
@@ -112,14 +118,17 @@ class RunsPanel(Panel):
     HELP = (
         "Folds down, restarts across: · waiting, ▶ running, ✔ finished (or its held-out Dice), ■ stopped, ✖ failed, "
         "? lost.\n"
-        "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run."
+        "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run.\n"
+        "fit, in the title: how many will be done before the limit (key u) ends it."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:
-        return tuple(part for run in view.state.runs for part in (run.phase, run.test))
+        return (*(part for run in view.state.runs for part in (run.phase, run.test)), fitting(view))
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         runs = view.state.runs
         folds, restarts = len({run.key.fold for run in runs}), len({run.key.restart for run in runs})
-        self.entitle(f"{plural(folds, 'fold')} × {plural(restarts, 'restart')}", "$label")
+        fit = fitting(view)
+        fits = f" · {fit} fit" if fit is not None else ""
+        self.entitle(f"{plural(folds, 'fold')} × {plural(restarts, 'restart')}{fits}", "$label")
         return runs_lines(view, width, height)

@@ -330,8 +330,8 @@ def item_cost(state: ExperimentState, run: RunState | None, name: str, history: 
             each = part.seconds / part.items
             return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, 0.0, basis, kind)
         if source in history:
-            each, known = history[source], source == name
-            basis, kind = (EARLIER, "earlier") if known else (f"{basis}, {EARLIER}", kind)
+            each = history[source]
+            basis, kind = (EARLIER, "earlier") if source == name else (f"{basis}, {EARLIER}", kind)
             return Cost(each, hypot(error, 0.1) * each, 0.2 * each, 0.0, basis, kind)
     known = [r for r in (run, *state.runs) if r is not None and r.recent]
     if not known:

@@ -8,7 +8,7 @@ from engine.events import Sample
 from engine.state import ExperimentState, RunState
 
 # Readings of so many seconds; a machine this full, with others on it, is crowded.
-LOOK_SECONDS = 300.0
+LOOK_SECONDS = 1200.0
 FULL, OTHERS = 0.85, 0.1
 # What others leave varies by about this part of what they take, and stays alike for about so long: trainings beside
 # test suites and benchmarks on two cores.
@@ -31,13 +31,15 @@ def crowding(state: ExperimentState, run: RunState | None, left_seconds: float) 
 
 
 def _taken(samples: list[Sample]) -> float:
-    """The part of the used cores that others use, 0 unless the machine is full."""
-    used = sum(sample.cpu for sample in samples)
-    cores = sum(sample.cores for sample in samples)
-    own = sum(min(sample.own_cpu, sample.cpu) for sample in samples)
-    if not cores or used < FULL * cores or used - own < OTHERS * cores:
-        return 0.0
-    return (used - own) / used
+    """The part of the used cores that others take, root mean square: a neighbour that comes and goes counts too. A moment
+    at which cores are idle counts as none."""
+    shares = [
+        (sample.cpu - sample.own_cpu) / sample.cpu
+        for sample in samples
+        if sample.own_cpu and sample.cpu >= FULL * sample.cores and sample.cpu - sample.own_cpu >= OTHERS * sample.cores
+    ]
+    looked = sum(1 for sample in samples if sample.own_cpu)
+    return sqrt(sum(share * share for share in shares) / looked) if shares else 0.0
 
 
 def _bound(run: RunState) -> float:

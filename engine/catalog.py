@@ -69,10 +69,10 @@ def experiment_named(name: str, own: Path | None = None) -> Experiment:
     """An experiment by name or by the path of its file; raises UsageError with the nearest right name."""
     if name.endswith(".toml"):
         return experiment.load(Path(name))
-    entry = experiments(own).get(name)
-    if entry is None:
-        raise unknown("experiment", name, experiments(own))
-    return experiment.load(entry.path)
+    known = files("experiments", own)
+    if name not in known:
+        raise unknown("experiment", name, known)
+    return experiment.load(known[name][0])
 
 
 def profile_named(name: str, own: Path | None = None, machine: Machine | None = None) -> tuple[str, dict[str, Value]]:
@@ -81,7 +81,7 @@ def profile_named(name: str, own: Path | None = None, machine: Machine | None = 
     """
     if name.endswith(".toml"):
         return profile_file.load(Path(name), machine)
-    entry = profiles(own).get(name)
-    if entry is None:
-        raise unknown("profile", name, profiles(own))
-    return profile_file.load(entry.path, machine)
+    known = files("profiles", own)
+    if name not in known:
+        raise unknown("profile", name, known)
+    return profile_file.load(known[name][0], machine)

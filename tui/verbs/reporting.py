@@ -6,18 +6,18 @@ import argparse
 import sys
 
 from engine.errors import UsageError
-from engine.report import files, render_markdown
-from engine.report.build import report_of
 from engine.watch import Watch
 from tui.verbs.common import find, say
 
 
 def report(options: argparse.Namespace) -> int:
     """Markdown on stdout, or a file."""
+    from engine.report import build, files, render_markdown
+
     if options.json and options.output is not None:
         raise UsageError("--json prints to stdout; -o writes Markdown or HTML: leave one of them out")
     path = files.checked(options.output) if options.output is not None else None
-    made = report_of(Watch(find(options.logs, options.experiment)).poll(), options.logs)
+    made = build.report_of(Watch(find(options.logs, options.experiment)).poll(), options.logs)
     if path is not None:
         for file in files.write(made, path):
             say(f"written: {file}")

@@ -31,8 +31,8 @@ def crowding(state: ExperimentState, run: RunState | None, left_seconds: float) 
 
 
 def _taken(samples: list[Sample]) -> float:
-    """The part of the used cores that others take, root mean square: a neighbour that comes and goes counts too. A moment
-    at which cores are idle counts as none."""
+    """The part of the used cores that others take, root mean square: a neighbour that comes and goes counts too. While
+    cores are idle it is none."""
     shares = [
         (sample.cpu - sample.own_cpu) / sample.cpu
         for sample in samples

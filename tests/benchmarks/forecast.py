@@ -28,7 +28,7 @@ from engine.journal import read
 from engine.paths import ExperimentPaths
 from engine.replayed import foretold
 from engine.state import new_run
-from tests.benchmarks.others import TOOLS, step_times
+from tests.benchmarks._others import TOOLS, step_times
 from tests.traces import experiment_state, trace
 
 KINDS = ("stationary", "cold_epoch", "early_shift", "bursts", "spikes")

@@ -18,7 +18,7 @@ FEWEST = 16
 # The alarm: growth beyond SLACK of the level, summed, reaches so many standard deviations of a block.
 ALARM = 8.0
 SLACK = 0.005
-# A line must leave at most these parts of the squares that the best jump, and the best two, leave: two may follow noise.
+# A line must leave at most these parts of the squares that the best jump and the best two leave: two may follow noise.
 BETTER, BETTER_THAN_TWO = 0.85, 1.1
 # Less than this in all is not worth an alarm; and it has to go on growing in the last third.
 SMALLEST = 0.05

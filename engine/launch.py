@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine import catalog, limits, notify
+from engine import catalog, limits, notify, timings
 from engine.choice import choose
-from engine.costs import KeyTiming, timing_of
+from engine.costs import KeyTiming
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, runs_of, training_hash
 from engine.forecast import Forecast, before_launch
@@ -26,7 +26,6 @@ from engine.paths import (
     ExperimentPaths,
     cache_folder,
     checked_name,
-    experiments_in,
     read_json,
     write_json,
 )
@@ -359,35 +358,26 @@ def take_over(folder: Path) -> bool:
 
 def history(logs: Path) -> list[KeyTiming]:
     """Step times of earlier experiments in this logs folder, newest first."""
-    timings = []
-    for folder in experiments_in(logs)[:20]:
-        try:
-            state: ExperimentState = Watch(folder).poll()
-        except UsageError:
-            continue
-        timing = timing_of(state)
-        if timing is not None:
-            timings.append(timing)
-    return timings
+    return timings.history(logs)
 
 
 def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
-    """When it would end if launched now, from earlier runs of the same kind; None when there are none."""
+    """When it would end if launched now, from earlier runs of the same kind, or in its text why that is not known; None
+    when nothing has run here."""
     plan = plan or plan_for(request)
     prospect = prospects(request, plan)
-    expected = prospect(plan.stop_after_runs) if prospect is not None else None
-    return expected if expected is not None and expected.experiment.seconds is not None else None
+    return prospect(plan.stop_after_runs) if prospect is not None else None
 
 
 def prospects(request: Request, plan: Plan) -> Callable[[int], Forecast] | None:
     """When the first so many runs (0: all) would end if launched now; None without earlier runs to go by."""
-    timings = history(request.logs)
-    if not timings:
+    known = history(request.logs)
+    if not known:
         return None
     found, _ = check(plan, quick=True)
     if not found.ok or not found.folds:
         return None
     steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
     tests = {fold["fold"]: fold["test"] for fold in found.folds}
-    here = [timing for timing in timings if timing.device_name == found.device.get("name")]
+    here = [timing for timing in known if timing.device_name == found.device.get("name")] or known
     return lambda count: before_launch(msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, here)

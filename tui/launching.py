@@ -163,7 +163,8 @@ def test_summary(plan: Plan, test: Test) -> str:
 def expectation(expected: Forecast | None) -> str:
     """When it would end, if anything is known."""
     if expected is None or expected.experiment.seconds is None:
-        return "How long it takes is not known yet: nothing of this kind has run here."
+        why = expected.text.removeprefix("not known yet: ") if expected is not None else "nothing has run here"
+        return f"How long it takes is not known yet: {why}."
     run, every = expected.run, expected.experiment
     spread = margin(every.seconds, every.low, every.high)
     one = f"a run {duration(run.seconds)}, " if run.seconds is not None else ""

@@ -27,6 +27,7 @@ from tui.verbs.common import find, left_over, request_from, say
 from tui.verbs.limiting import limit_lines
 
 WATCH_SECONDS = 2.0
+NOTHING_RAN = "not known yet: nothing has run here"
 ENDED = ("finished", "stopped", "failed", "lost")
 ORPHANED = (
     "its supervisor is gone; the training goes on, and the next run waits for a new one: "
@@ -254,7 +255,7 @@ def check(options: argparse.Namespace) -> int:
         say(
             f"how long: {_expected(expected)}"
             if known and expected
-            else "how long: not known yet; no earlier run of this kind"
+            else f"how long: {expected.text if expected else NOTHING_RAN}"
         )
     for warning in found.warnings:
         say(f"warning: {warning}")

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
+from engine import phases
 from engine.figures import DASH, duration, significant
 from engine.report.model import Basis, Missing, Piece, Value
 from engine.sizes import said
@@ -78,11 +79,16 @@ def number(
     return Value(text=f"{text} {unit}" if unit else text, basis=basis, value=value, unit=unit)
 
 
+def telling(low: float, high: float) -> bool:
+    """Whether an interval says anything: not from a third to three times."""
+    return low > 0 and high <= phases.UNKNOWN * low
+
+
 def interval(value: float | None, low: float, high: float, basis: Basis, prefix: str = "", unit: str = "") -> Piece:
     """`×1.94 (1.27–2.96)`; a question mark where the range says nothing."""
     if value is None:
         return Missing(UNKNOWN)
-    sure = low > 0 and math.isfinite(high) and high <= 9 * low
+    sure = telling(low, high)
     inner = f"{significant(low)}–{significant(high)}" if sure else "?"
     text = f"{prefix}{significant(value)} ({inner})" + (f" {unit}" if unit else "")
     return Value(

@@ -109,7 +109,7 @@ def readings(facts: Facts, samples: Sequence[Sample], what: str = "") -> Basis:
 
 
 def modelled(basis: str) -> Basis:
-    return Basis("modelled", clean(basis if basis.startswith("modelled") else f"modelled: {basis}"))
+    return Basis("modelled", clean(basis if basis.startswith("modelled") else f"modelled from: {basis}"))
 
 
 def expected(basis: str) -> Basis:

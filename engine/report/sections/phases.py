@@ -77,11 +77,19 @@ def _test(facts: Facts, test: TestFolder | None, found: Sequence[PhaseResult], w
     name = test.name if test is not None else "own"
     blocks: list[Block] = [paragraph(words)] if words else []
     blocks.append(Table(id=f"phases-{name}", columns=COLUMNS, rows=rows))
+    if any(_unsure(one) for one in found):
+        blocks.append(paragraph("A question mark is an interval so wide that it says nothing."))
     for one in found:
         if one.evidence:
             lines = tuple(item(Name(clean(line))) for line in one.evidence)
             blocks += [paragraph("Phase ", Name(clean(one.name)), " ended so:"), Items(lines)]
     return blocks
+
+
+def _unsure(one: PhaseResult) -> bool:
+    rate = one.measured
+    wide = rate is not None and not numbers.telling(rate.samples_low, rate.samples_high)
+    return wide or (one.ratio is not None and not numbers.telling(one.ratio.low, one.ratio.high))
 
 
 def _row(facts: Facts, test: TestFolder | None, one: PhaseResult, first: dict[str, KnobValue]) -> Row:

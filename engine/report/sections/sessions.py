@@ -19,6 +19,9 @@ def section(facts: Facts) -> Section:
     if not seen.rows or not seen.sessions:
         why = Missing(clean(seen.why).replace("`", "") or "no session is in the sheet")
         return Section("sessions", TITLE, (paragraph("Sessions: ", why),))
+    if not any(fit.experiment not in ("not offered", "unknown") for one in seen.rows for fit in one.sessions):
+        why = Missing("no time is known on the GPUs they offer")
+        return Section("sessions", TITLE, (paragraph("Sessions: ", why),))
     rows = [line for session in seen.sessions for line in _session(session, seen.rows)]
     return Section("sessions", TITLE, (Table(id="sessions", columns=COLUMNS, rows=tuple(rows)),))
 

@@ -44,7 +44,7 @@ def section(facts: Facts) -> Section:
     model = sources.modelled(facts.advice.basis)
     if limit.advice:
         told = numbers.sentence(limit.advice, model if limit.change is not None else basis)
-        blocks.append(paragraph("The next change: ", told))
+        blocks.append(paragraph("The next change: " if limit.change is not None else "To know: ", told))
     if limit.useless:
         blocks += [
             paragraph("What will not help:"),

@@ -32,6 +32,7 @@ from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.recordings import STARTED, state_of, write_recording
 from tests.reported import number, row, said, tables
+from tests.test_layers import HEAVY, loaded_by
 from tests.tested import write_test
 
 ROOT = Path(__file__).parent.parent
@@ -294,3 +295,8 @@ def test_after_a_resume_only_the_steps_that_count_are_counted(tmp_path: Path) ->
     assert "- [x] resuming works: attempts that went on: 1, the last one after step 10[^" in render(report_of(state_of(folder)))
 
 
+
+
+def test_writing_a_report_needs_neither_a_screen_nor_torch() -> None:
+    program = "import engine.report.build, engine.report.files"
+    assert not loaded_by(program) & (HEAVY | {"textual", "rich", "tui", "pynvml"})

@@ -27,9 +27,11 @@ from engine.watch import Watch
 LOOK_SECONDS = 5.0
 # The last of a short limit is looked at more often: every so many of its seconds.
 LOOKS, QUICKEST_SECONDS = 20.0, 0.5
-# A stop takes a step, a checkpoint and the end of a process; the first two vary.
+# A stop takes a step, a checkpoint and the end of a process, and they vary.
 SAFETY = 1.5
-CLOSING_SECONDS = 1.0
+# The end of a process, before one was seen: with torch and a loader's workers 0.5–5 s, on two busy cores.
+CLOSING_SECONDS, OWN_CLOSING_SECONDS = 1.0, 6.0
+LEAST_CLOSING_SECONDS = 0.5
 # Before a step has been measured: so much of what is left, at most so long.
 UNMEASURED, UNMEASURED_SECONDS = 0.1, 60.0
 # Weights and two moments of each, in fp32, to a slow disk: a checkpoint before the first was written.
@@ -230,7 +232,19 @@ def stop_seconds(state: ExperimentState) -> float | None:
     if run is None or not run.recent:
         return None
     step = max(record.high for record in run.recent)
-    return SAFETY * (step + _checkpoint(state, run) + _item(state, run)) + CLOSING_SECONDS
+    return SAFETY * (step + _checkpoint(state, run) + _item(state, run)) + _closing(state)
+
+
+def _closing(state: ExperimentState) -> float:
+    """From a trainer's last line to its process's end: the slowest that was seen."""
+    seen = [
+        run.ended_monotonic - run.last_monotonic
+        for run in state.runs
+        if run.phase in ("finished", "stopped") and run.ended_monotonic > run.last_monotonic > 0
+    ]
+    if seen:
+        return max(LEAST_CLOSING_SECONDS, SAFETY * max(seen))
+    return CLOSING_SECONDS if state.plan.experiment.command else OWN_CLOSING_SECONDS
 
 
 def _checkpoint(state: ExperimentState, run: RunState) -> float:

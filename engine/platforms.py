@@ -14,19 +14,19 @@ from engine.process import PROC, start_ticks
 
 
 class Platform(NamedTuple):
-    """`mark`: an environment variable that only it sets. A session lasts `hours`; `quoted`: who says so, and when."""
+    """`mark`: an environment variable that only it sets. `row`: what engine/sessions.toml calls its sessions; of
+    several kinds the shortest, for nothing tells them apart."""
 
     kind: LimitKind
     name: str
     mark: str
-    hours: float
-    quoted: str
+    row: str
 
 
 # Kaggle comes first: its images carry Colab's packages.
 PLATFORMS = (
-    Platform("kaggle", "Kaggle", "KAGGLE_KERNEL_RUN_TYPE", 12.0, "12 h a session, secondary sources, 2025-11"),
-    Platform("colab", "Colab", "COLAB_RELEASE_TAG", 12.0, "12 h at most, Pro+ 24 h, not guaranteed; its FAQ, 2026-05"),
+    Platform("kaggle", "Kaggle", "KAGGLE_KERNEL_RUN_TYPE", "Kaggle"),
+    Platform("colab", "Colab", "COLAB_RELEASE_TAG", "Colab free"),
 )
 
 
@@ -44,11 +44,19 @@ def session(
         if environ.get(platform.mark):
             if own_seconds == 0:
                 return None
-            seconds = own_seconds or platform.hours * 3600
+            seconds, quoted = (own_seconds, "") if own_seconds else quoted_seconds(platform)
             start = began if began is not None else machine_began(now)
-            quoted = "" if own_seconds else platform.quoted
             return Session(kind=platform.kind, name=platform.name, at=start + seconds, seconds=seconds, quoted=quoted)
     return None
+
+
+def quoted_seconds(platform: Platform) -> tuple[float, str]:
+    """How long its sessions last, and who says so."""
+    from engine import session_limits  # a table to be read, on these platforms only
+
+    row = session_limits.chosen(platform.row, session_limits.sessions())
+    note = f", {row.note}" if row.note else ""
+    return row.hours * session_limits.HOUR, f"{row.name}: {row.hours:g} h{note}; {row.source}, {row.as_of}"
 
 
 def machine_began(now: float, proc: Path = PROC) -> float:

@@ -34,7 +34,7 @@ def news(before: View | None, after: View) -> list[str]:
     if before is None or before.state.folder != after.state.folder:
         return []
     old, new = before.state, after.state
-    found = []
+    found: list[str] = []
     if new.phase in ENDED and old.phase not in ENDED:
         found.append(new.phase)
     if new.stalled_seconds and not old.stalled_seconds:

@@ -17,7 +17,7 @@ from engine.watch import Watch
 from tui import limit_options
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow
-from tui.verbs.limiting import foretold
+from tui.verbs.limiting import ask, foretold, foretold_again
 
 ANSWER_SECONDS = 5.0
 
@@ -39,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
             raise
         folder, joined = running.folder, True
         say(f"{folder.name} is running already; following it")
+        if request.limits.any:
+            say("note: its limits stay as they are; `steptop limit` changes them")
     except launch.Finished as finished:
         if not (options.open or options.wait):
             raise
@@ -115,12 +117,17 @@ def _sentence(verb: str, text: str, onward: str, preparing: bool) -> str:
 
 def resume(options: argparse.Namespace) -> int:
     folder = find(options.logs, options.experiment)
+    typed = limit_options.wanted(options)
+    if options.no_limit and typed.any:
+        raise UsageError("--no-limit beside a limit: leave one of them out")
+    if options.on_finish_always and options.on_finish is None:
+        raise UsageError("--on-finish-always: name the command too, with --on-finish")
     if launch.take_over(folder):
         say(f"{folder.name}: its training was still running; a new supervisor has taken it over")
+        if options.no_limit or typed.any:
+            ask(folder, typed if typed.any else None)
     else:
-        typed = limit_options.wanted(options)
-        if options.no_limit and typed.any:
-            raise UsageError("--no-limit beside a limit: leave one of them out")
+        left = Watch(folder).poll()
         launch.resume(
             folder,
             options.stop_after_run,
@@ -128,6 +135,8 @@ def resume(options: argparse.Namespace) -> int:
             limit_options.command(options) if options.on_finish is not None else None,
             limit_options.addresses(options),
         )
+        for line in foretold_again(folder, left, options.stop_after_run):
+            say(line)
         say(f"{folder.name}: goes on, detached. `steptop` shows it.")
     if options.wait:
         return follow(folder)

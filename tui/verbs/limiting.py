@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
 
 from engine import allowance, control, limits, platforms, status as contract
 from engine.errors import UsageError
 from engine.experiment import Plan
-from engine.forecast import Forecast
+from engine.forecast import Forecast, forecast
 from engine.limit_events import Limits, LimitSet
-from engine.paths import ExperimentPaths
+from engine.paths import ExperimentPaths, read_json
 from engine.state import ExperimentState
 from engine.watch import Watch
 from tui import format as fmt, limit_options
@@ -23,7 +26,7 @@ ANSWER_SECONDS = 5.0
 def limit(options: argparse.Namespace) -> int:
     """Show what holds; with options, ask for other limits and wait for the supervisor's answer."""
     folder = find(options.logs, options.experiment)
-    paths, state = ExperimentPaths(folder), Watch(folder).poll()
+    state = Watch(folder).poll()
     wanted = limit_options.wanted(options)
     if options.none and wanted.any:
         raise UsageError("--none beside a limit: leave one of them out")
@@ -39,7 +42,14 @@ def limit(options: argparse.Namespace) -> int:
             f"{folder.name} is not running (it is {state.phase}); `steptop resume {folder.name} --until 12h` goes on "
             "with a limit"
         )
-    held = Limits(asked=time.time()) if options.none else decided(state, wanted)
+    ask(folder, None if options.none else wanted)
+    return 0
+
+
+def ask(folder: Path, wanted: limits.Wanted | None) -> None:
+    """Other limits for what is running; None takes them away. Raises UsageError where that is refused."""
+    paths, state = ExperimentPaths(folder), Watch(folder).poll()
+    held = Limits(asked=time.time()) if wanted is None else decided(state, wanted)
     name = control.request(paths, "limit", by="the command line", limits=held)
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
@@ -49,10 +59,9 @@ def limit(options: argparse.Namespace) -> int:
                 raise UsageError(answer.text)
             fit = allowance.allowance(Watch(folder).poll())
             say(f"{folder.name}: {answer.text}" + (f"; {fit.fit.text}" if fit is not None and fit.fit else ""))
-            return 0
+            return
         time.sleep(0.05)
     say(f"{folder.name}: asked for, not acknowledged yet; it holds as soon as its supervisor reads it")
-    return 0
 
 
 def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
@@ -61,9 +70,25 @@ def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
     return limits.limits(wanted, time.time(), lambda: begins[0].device_name if begins else "", state.plan.limits)
 
 
-def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None]) -> Iterator[str]:
+def foretold_again(folder: Path, left: ExperimentState, stop_after_runs: int) -> Iterator[str]:
+    """The same of an experiment that is gone on with. `left`: how it was found."""
+    plan = read_json(ExperimentPaths(folder).plan, Plan)
+    if plan is None or plan.test is not None:
+        return
+    state = msgspec.structs.replace(
+        left, phase="queued", ended=None, stop=None, runs_ended_here=0, stop_after_runs=stop_after_runs
+    )
+
+    def ends(count: int) -> Forecast:
+        return forecast(msgspec.structs.replace(state, stop_after_runs=count))
+
+    plan = msgspec.structs.replace(plan, stop_after_runs=stop_after_runs)
+    yield from foretold(plan, lambda: ends, state.runs_finished)
+
+
+def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None], done: int = 0) -> Iterator[str]:
     """Before a launch: which limit comes first, and how many runs fit. `ends`, asked only where there is a limit: when
-    so many runs would end, None where nothing tells."""
+    so many runs more than the `done` ones would end, None where nothing tells."""
     now = time.time()
     session = platforms.here(plan.limits.session_seconds)
     record = LimitSet(limits=plan.limits, session=session, t=now)
@@ -71,9 +96,10 @@ def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None]) -
         if number == 0:
             yield f"limit: {ends_words(due)}"
             prospect = ends()
-            total = min(len(plan.runs), plan.stop_after_runs or len(plan.runs))
+            left = len(plan.runs) - done
+            left = min(left, plan.stop_after_runs or left)
             fit = (
-                allowance.fit(lambda count: prospect(count).experiment, total, due.seconds)  # noqa: B023
+                allowance.fit(lambda count: prospect(count).experiment, left, due.seconds, done)  # noqa: B023
                 if prospect is not None
                 else None
             )

@@ -218,8 +218,8 @@ def test_enlarged_the_finish_is_a_ladder_with_what_it_consists_of(logs: Path, wi
     texts = [text_of(line).rstrip() for line in lines]
     assert lines == ladder_lines(seen, width, 30)
     assert all(width_of(line) <= width for line in lines)
-    assert [text.split()[0] for text in texts[1:6]] == ["step", "epoch", "run", "fold", "experiment"]
+    assert [text.split()[0] for text in texts[1:7]] == ["step", "epoch", "run", "stop", "fold", "experiment"]
     table = texts.index(next(text for text in texts if text.startswith("consists of")))
     assert texts[table + 1].startswith("train")
-    assert any("measured here" in text for text in texts[1:6]) == (width > 76)
+    assert any("measured here" in text for text in texts[1:7]) == (width > 76)
     assert any(text.startswith("ranges as wide as") for text in texts)

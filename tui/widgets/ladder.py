@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.ladder import Part, Rung
 from engine.pace import creep_words
-from tui.format import DASH, duration, margin, moment, percent, plural, whole
+from tui.format import DASH, clock_seconds, duration, margin, moment, percent, plural, whole
 from tui.messages import View
 from tui.plain import wrapped
 from tui.widgets.line import Line
@@ -21,7 +21,9 @@ RECENT_SECONDS = 3600.0
 def ladder_lines(view: View, width: int, height: int) -> list[Line]:
     """Rungs, what they consist of, what changed, what the ranges rest on."""
     expected, now = view.forecast, view.state.now
-    lines = [_head(width), *(_row(rung, width, now) for rung in expected.ladder if rung.name != "stop_here"), []]
+    bases = max((len(rung.estimate.basis) for rung in expected.ladder), default=0)
+    wide = width - LABEL - LEFT - 2 - RANGE - WHEN >= max(16, bases)
+    lines = [_head(wide), *(_row(rung, wide, now) for rung in expected.ladder), []]
     shown = [rung for rung in expected.ladder if rung.name not in ("step", "stop_here")]
     lines += _table(shown, width)
     notes = [*pace_lines(view), *((text, "label") for text in (expected.text, expected.intervals) if text)]
@@ -44,12 +46,12 @@ def pace_lines(view: View, recent: bool = False) -> list[tuple[str, str]]:
     return said
 
 
-def _head(width: int) -> Line:
+def _head(wide: bool) -> Line:
     words = f"{'':<{LABEL}}{'left':>{LEFT}}  {'range':<{RANGE}}{'ends':<{WHEN}}"
-    return [(words + ("how it is known" if width >= len(words) + 16 else ""), "faint")]
+    return [(words + ("how it is known" if wide else ""), "faint")]
 
 
-def _row(rung: Rung, width: int, now: float) -> Line:
+def _row(rung: Rung, wide: bool, now: float) -> Line:
     end = rung.estimate
     runs = f" ({plural(rung.runs, 'run')})" if rung.runs > 1 and rung.name != "run" else ""
     label = f"{rung.label}{runs}"[: LABEL + 4]
@@ -59,10 +61,14 @@ def _row(rung: Rung, width: int, now: float) -> Line:
         (f"{label:<{LABEL}}", "label"),
         (left.rjust(max(0, LABEL + LEFT - max(LABEL, len(label)))), "number"),
         (f"  {spread:<{RANGE}}", "label"),
-        (f"{moment(end.at, now):<{WHEN}}", "text"),
+        (f"{_when(rung, now):<{WHEN}}", "text"),
     ]
-    room = width - LABEL - LEFT - 2 - RANGE - WHEN
-    return [*line, (rung.estimate.basis, "label")] if room >= len(rung.estimate.basis) else line
+    return [*line, (rung.estimate.basis, "label")] if wide else line
+
+
+def _when(rung: Rung, now: float) -> str:
+    at = rung.estimate.at
+    return clock_seconds(at) if rung.name == "step" and at is not None else moment(at, now)
 
 
 def _fine(seconds: float | None, high: float | None) -> str:

@@ -16,7 +16,7 @@ from engine.footprint import Estimate
 from engine.hardware import Gpu
 from engine.known import Known, known_of
 from engine.launch import Request
-from engine.paths import experiments_in
+from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.profile import Profile
 from engine.state import ExperimentState
 from engine.watch import Watch
@@ -37,15 +37,17 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_folder(folder: Path, sheet: Sequence[Gpu]) -> Subject:
     """An experiment or a test in a logs folder. Raises UsageError where nothing was measured yet."""
-    state = Watch(folder).poll()
-    return of_state(state, folder.parent, sheet)
+    return of_state(Watch(folder).poll(), folder.parent, sheet)
 
 
-def of_state(state: ExperimentState, logs: Path, sheet: Sequence[Gpu]) -> Subject:
+def of_state(
+    state: ExperimentState, logs: Path, sheet: Sequence[Gpu], others: tuple[Known, ...] | None = None
+) -> Subject:
+    """`others`: what was found of a former state; None looks in the logs folder."""
     known = known_of(state, sheet)
     return Subject(
         known=known,
-        others=tuple(one for one in measured(logs, sheet) if _twin(one, known)),
+        others=twins(known, logs, sheet) if others is None else others,
         live=state.supervisor_alive or state.trainer_alive,
     )
 
@@ -53,62 +55,77 @@ def of_state(state: ExperimentState, logs: Path, sheet: Sequence[Gpu]) -> Subjec
 def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
     """An experiment that is not launched yet, from what was measured of one like it in the logs folder.
 
-    Raises UsageError where nothing like it was: another model, shape, batch size or precision says nothing.
+    Raises UsageError where nothing like it was: another model, shape or precision says nothing.
     """
     plan = launch.plan_for(request)
-    found = measured(request.logs, sheet)
-    like = [one for one in found if _key(one.plan, one) == _key(plan, one)]
-    here = machine().cores
-    like.sort(key=lambda one: one.cores != here)
+    like = measured_like(plan, request.logs, sheet)
     if not like:
-        raise UsageError(_nothing_like(plan, found, request.logs))
-    known = like[0]
-    question = _asked(plan, known, request)
-    return Subject(known=known, question=question, others=tuple(one for one in found if _twin(one, known)))
+        raise UsageError(_nothing_like(plan, request.logs))
+    here = machine().cores
+    known = min(like, key=lambda one: one.cores != here)
+    return Subject(known=known, question=_asked(plan, known, request), others=_twins(known, like))
 
 
-def measured(logs: Path, sheet: Sequence[Gpu]) -> tuple[Known, ...]:
-    """Everything in the logs folder that a step was measured of, newest first."""
-    found = []
-    for folder in experiments_in(logs)[:LOOKED_AT] if logs.is_dir() else []:
-        try:
-            found.append(known_of(Watch(folder).poll(), sheet))
-        except UsageError:
-            continue
+def twins(known: Known, logs: Path, sheet: Sequence[Gpu]) -> tuple[Known, ...]:
+    """The same training as it was measured on other GPUs."""
+    return _twins(known, measured_like(known.plan, logs, sheet, Path(known.folder)))
+
+
+def _twins(known: Known, like: Sequence[Known]) -> tuple[Known, ...]:
+    return tuple(
+        one
+        for one in like
+        if one.gpu is not None
+        and (known.gpu is None or one.gpu.name != known.gpu.name)
+        and (one.batch, one.precision) == (known.batch, known.precision)
+    )
+
+
+def measured_like(plan: Plan, logs: Path, sheet: Sequence[Gpu], without: Path | None = None) -> tuple[Known, ...]:
+    """What was measured of trainings that compute the same in a step, newest first; their journals alone are read."""
+    wanted, found = _key(plan), []
+    for folder, other in _plans(logs):
+        if _key(other) == wanted and (without is None or folder.resolve() != without.resolve()):
+            try:
+                found.append(known_of(Watch(folder).poll(), sheet))
+            except UsageError:
+                continue
     return tuple(found)
 
 
-def _key(plan: Plan, known: Known) -> str:
-    """What is computed in a step, and on what data, whatever it is computed on."""
-    knobs = known.knobs if plan is known.plan else plan.profile.knobs
-    computed = {name: knobs[name] for name in ("precision", "compile", "cache")}
-    profile = Profile(name="", knobs=plan.profile.knobs | computed | {"batch_size": 1, "accumulate_steps": 1})
-    return training_key(plan.experiment, profile, "")
+def _plans(logs: Path) -> list[tuple[Path, Plan]]:
+    found = []
+    for folder in experiments_in(logs)[:LOOKED_AT] if logs.is_dir() else []:
+        plan = read_json(ExperimentPaths(folder).plan, Plan)
+        if plan is not None:
+            found.append((folder, plan))
+    return found
 
 
-def _twin(one: Known, known: Known) -> bool:
-    """The same training on another GPU."""
-    other = one.gpu is not None and (known.gpu is None or one.gpu.name != known.gpu.name)
-    same = one.batch == known.batch and one.precision == known.precision
-    return other and same and _key(one.plan, one) == _key(known.plan, known)
+def _parts(plan: Plan) -> list[str]:
+    """What is computed in a step and on what data, whatever it is computed on and in batches of whatever size."""
+    knobs = plan.test.phases[0].knobs if plan.test is not None else plan.profile.knobs
+    profile = Profile(name="", knobs=plan.profile.knobs | knobs | {"batch_size": 1, "accumulate_steps": 1})
+    return training_key(plan.experiment, profile, "").split("|")
 
 
-def _nothing_like(plan: Plan, found: Sequence[Known], logs: Path) -> str:
+def _key(plan: Plan) -> tuple[str, ...]:
+    return tuple(_parts(plan))
+
+
+def _nothing_like(plan: Plan, logs: Path) -> str:
     data = f" --data {plan.data_dir}" if plan.data_dir else ""
     bench = f"`steptop bench {plan.experiment_name}{data}` measures it in about a minute"
-    if not found:
+    wanted = _parts(plan)
+    there = [(folder, _parts(other)) for folder, other in _plans(logs)]
+    if not there:
         return f"nothing was measured in {logs} yet; {bench}"
-    wanted = training_key(plan.experiment, plan.profile, "").split("|")
-    nearest = max(found, key=lambda one: _shared(wanted, one))
-    other = training_key(nearest.plan.experiment, nearest.plan.profile, "").split("|")
-    differs = ", ".join(f"{b} instead of {a}" for a, b in zip(wanted, other, strict=False) if a != b)
+    if any(parts == wanted for _, parts in there):
+        return f"what is like it in {logs} has no step measured yet; {bench}"
+    nearest, parts = max(there, key=lambda one: sum(a == b for a, b in zip(wanted, one[1], strict=False)))
+    differs = ", ".join(f"{b} instead of {a}" for a, b in zip(wanted, parts, strict=False) if a != b)
     said = f"the nearest, {nearest.name}, has {differs or 'other data'}"
     return f"nothing like it was measured in {logs}: {said}; {bench}"
-
-
-def _shared(wanted: Sequence[str], one: Known) -> int:
-    other = training_key(one.plan.experiment, one.plan.profile, "").split("|")
-    return sum(a == b for a, b in zip(wanted, other, strict=False))
 
 
 def _asked(plan: Plan, known: Known, request: Request) -> Question:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine import estimate
 from engine.estimate import Subject
 from engine.hardware import Gpu
+from engine.known import Known
 from tui.profiling import Profiling, device_words, settings_for
 
 if TYPE_CHECKING:
@@ -22,13 +23,16 @@ class Asking(Profiling):
         if self.view is None or isinstance(self.screen, WhatIfScreen):
             return
         situation = self.situation
-        barred = (
-            "this is a recording" if situation.recording else "--readonly" if situation.readonly else ""
-        )
+        barred = "this is a recording" if situation.recording else "--readonly" if situation.readonly else ""
+
+        others: list[tuple[Known, ...]] = []
 
         def load(sheet: tuple[Gpu, ...]) -> Subject:
+            """What is known now; the other experiments are read once."""
             assert self.view is not None
-            return estimate.of_state(self.view.state, self.logs, sheet)
+            found = estimate.of_state(self.view.state, self.logs, sheet, others[0] if others else None)
+            others[:] = [found.others]
+            return found
 
         self.push_screen(WhatIfScreen(load, barred=barred, again=situation.going or situation.recording))
 

@@ -225,6 +225,11 @@ def test_cumulative_epoch_seconds_are_never_shown_as_an_epochs_own(tmp_path: Pat
     assert "they look cumulative" in section(text, "Risks").lower()
 
 
+def test_the_parts_of_a_loss_are_named(tmp_path: Path) -> None:
+    line = Steps(epoch=1, step=3, steps=3, seconds=3.0, low=1.0, high=1.0, loss=1.5, losses={"bce": 0.911, "soft|dice": 0.589}, t=STARTED, m=2.0)
+    assert "Components of the newest loss: `bce` 0.9110, `soft|dice` 0.5890[^" in recorded(tmp_path / "mine", line)
+
+
 def test_precision_that_is_asked_for_and_not_active_is_critical(tmp_path: Path) -> None:
     """"precision: amp" was a no-op, and nobody saw it."""
     text = recorded(

@@ -38,6 +38,7 @@ font:15px/1.5 system-ui,sans-serif}
 h1{font-size:1.7rem;margin:0}
 h2{font-size:1.2rem;margin:2.2rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--rule)}
 p{margin:.5rem 0}.sub,.intro{color:var(--faint)}.intro{font-size:.85rem}
+#status td:first-child{white-space:nowrap}
 .wide{overflow-x:auto}table{border-collapse:collapse;margin:.6rem 0;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.28rem .7rem .28rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
 th{color:var(--faint);font-weight:600;font-size:.85rem}

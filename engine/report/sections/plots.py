@@ -5,15 +5,16 @@ from __future__ import annotations
 from math import isfinite
 
 from engine.pace import Bucket
-from engine.report import sources
+from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Basis, Block, Missing, Plot, Section, Series, paragraph
+from engine.report.model import Basis, Block, Missing, Name, Piece, Plot, Section, Series, paragraph
 from engine.sizes import GIB
 from engine.state import RunState
 from engine.text import clean
 
 FEWEST = 2
 MOST_CURVES = 4
+MOST_COMPONENTS = 12
 TITLE = "How it went"
 
 
@@ -22,6 +23,7 @@ def section(facts: Facts) -> Section:
     found: list[Block] = []
     if run is not None and facts.plan.test is None:
         found += [plot for plot in (_pace(facts, run), _loss(facts, run), _validation(facts, run)) if plot is not None]
+        found += _components(facts, run)
     memory = _memory(facts)
     found += [memory] if memory is not None else []
     return Section("plots", TITLE, tuple(found) or (paragraph(Missing("nothing to draw yet")),))
@@ -62,6 +64,18 @@ def _loss(facts: Facts, run: RunState) -> Plot | None:
     series = Series(name="loss", points=tuple((float(one.last), one.loss) for one in buckets))
     basis = _drawn(facts, run, buckets)
     return Plot(id="loss", title="Training loss", x="step", y="loss", series=(series,), basis=basis)
+
+
+def _components(facts: Facts, run: RunState) -> list[Block]:
+    """The parts of the newest loss, where its trainer names any."""
+    if not run.losses:
+        return []
+    basis = sources.journal(facts, run, f"step {run.step:,}")
+    said: list[Piece | str] = ["Components of the newest loss: "]
+    for number, (name, value) in enumerate(sorted(run.losses.items())[:MOST_COMPONENTS]):
+        figure = numbers.number(value, basis, digits=4, why="not finite")
+        said += [", " if number else "", Name(clean(name)), " ", figure]
+    return [paragraph(*said, ".")]
 
 
 def _validation(facts: Facts, run: RunState) -> Plot | None:

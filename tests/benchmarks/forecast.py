@@ -21,14 +21,15 @@ from msgspec.structs import replace as changed
 
 from engine.calibration import Calibration, Residual, calibrated, quantiles, residual, stage_of
 from engine.earlier import Earlier
-from engine.events import Steps
+from engine.events import Sample, Steps
 from engine.fold import fold_run
 from engine.forecast import forecast
 from engine.journal import read
 from engine.paths import ExperimentPaths
-from engine.replayed import foretold
+from engine.replayed import foretold, residuals as residuals_of
 from engine.state import new_run
 from tests.benchmarks._others import TOOLS, step_times
+from tests.fixtures.recorded import unpack
 from tests.traces import experiment_state, trace
 
 KINDS = ("stationary", "cold_epoch", "early_shift", "bursts", "spikes")
@@ -38,6 +39,8 @@ LATER = ("creep", "late_shift")
 KNOWABLE = {"early_shift": 8, "cold_epoch": 12}
 AT = 10
 FROM = 2
+# Others used more than this part of the cores: what they did is in the steps.
+COMPANY = 0.4
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,10 @@ def replay(kind: str, seed: int, percents: Iterable[int] = (AT,), earlier: Earli
     return Replayed(kind, f"{kind}/{seed}", tuple(seen))
 
 
-def replay_recorded(folder: Path, kind: str = "recorded") -> list[Replayed]:
-    """Every finished run of a recorded experiment."""
-    found = [one for one in foretold(folder) if one.rung == "run"]
+def replay_recorded(folder: Path, earlier: Earlier | None = None) -> list[Replayed]:
+    """Every finished run of a recorded experiment; `kind` says whether it had the machine to itself."""
+    found = [one for one in foretold(folder, earlier=earlier) if one.rung == "run"]
+    kind = "beside others" if company(folder) > COMPANY else "recorded"
     runs = []
     for name in dict.fromkeys(one.run for one in found):
         own = [one for one in found if one.run == name]
@@ -158,14 +162,19 @@ def head() -> str:
     return f"{'kind':<12} {'runs':>5}   {'steptop':>15}   {'   '.join(f'{name:>15}' for name in TOOLS)}   in 90 %   width"
 
 
-def recorded(folder: Path, runs_only: bool = False) -> list[Replayed]:
-    """The recorded trainings, unpacked into `folder`."""
-    from tests.fixtures.recorded import unpack
+def company(folder: Path) -> float:
+    """The part of the machine's cores that others used while it trained."""
+    seen = [one for one in read(ExperimentPaths(folder).machine) if isinstance(one, Sample) and one.own_cpu > 0]
+    return sum(max(0.0, one.cpu - one.own_cpu) for one in seen) / max(1, sum(one.cores for one in seen))
 
+
+def recorded(experiments: Sequence[Path], learnt: bool = False) -> list[Replayed]:
+    """The recorded trainings; `learnt`: each with ranges from the residuals of all the others."""
     done: list[Replayed] = []
-    for experiment in unpack(folder):
-        own = replay_recorded(experiment)
-        done += own[:1] if runs_only else own
+    found = {one: residuals_of(foretold(one)) for one in experiments} if learnt else {}
+    for experiment in experiments:
+        others = [left for other, own in found.items() if other != experiment for left in own]
+        done += replay_recorded(experiment, Earlier(calibration=calibrated(others)) if learnt else None)
     return done
 
 
@@ -198,11 +207,15 @@ def main() -> None:
             print(f'    "{name}": Factor({quantiles(scores).low:.2f}, {quantiles(scores).high:.2f}),  # {len(scores):,}')
     if not options.calibrate:
         with tempfile.TemporaryDirectory() as folder:
-            done = recorded(Path(folder))
+            experiments = unpack(Path(folder))
+            done = recorded(experiments)
             for run in done:
                 print(line(run.name[:40], [run]))
-            if done:
-                print(line("recorded", done))
+            for kind in ("recorded", "beside others"):
+                if some := [run for run in done if run.kind == kind]:
+                    print(line(kind, some))
+            print(line("all recorded", done))
+            print(line("… learnt", recorded(experiments, learnt=True)))
 
 
 def plain() -> Earlier:

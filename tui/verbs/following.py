@@ -36,6 +36,7 @@ def follow(folder: Path, quiet: bool = False) -> int:
     watch, live = Watch(folder), sys.stdout.isatty()
     told: set[Sentence] = set()
     due = 0.0
+    watch.recall()
     while True:
         state = watch.poll()
         fresh = [sentence for sentence in all_sentences(state) if sentence not in told]

@@ -108,6 +108,13 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left(logs: Path, words
     assert sorted(logs.rglob("*")) == before
 
 
+def test_commands_find_it_wherever_it_lies(logs: Path, tmp_path: Path) -> None:
+    said = steptop(tmp_path, "report", str(logs / "logs" / "finished")).stdout
+    assert f"`steptop results {logs}/logs/finished --logs {logs}/logs`" in said
+    there = steptop(tmp_path, "--logs", str(logs / "logs"), "report", "finished").stdout
+    assert f"`steptop results finished --logs {logs}/logs`" in there
+
+
 def test_a_folder_that_cannot_be_written_says_so(logs: Path) -> None:
     folder = logs / "full.html"
     folder.mkdir(exist_ok=True)

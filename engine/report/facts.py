@@ -56,7 +56,7 @@ class TestFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """`files`: of each run, in the plan's order. `readings`: of the machine, from the training's beginning on, thinned.
-    `where`: what a command needs to find the experiment, ` --logs DIR` or nothing."""
+    `called`: the experiment in a command, its name or its folder; `where`: ` --logs DIR` behind it, or nothing."""
 
     state: ExperimentState
     forecast: Forecast
@@ -77,6 +77,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     lately: tuple[Steps, ...]
     elsewhere: Elsewhere
     allowed: Allowance | None
+    called: str = ""
     where: str = ""
 
     @property
@@ -114,6 +115,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
     """`state` as a Watch or Replay gives it; `logs`: as the user named it, to be repeated in commands."""
     paths = ExperimentPaths(Path(state.folder))
+    called, where = in_commands(paths.folder, logs)
     files = tuple(
         journals.of_run(paths.run(run.key.fold, run.key.restart)) if run.phase != "waiting" else RunFiles()
         for run in state.runs
@@ -142,8 +144,17 @@ def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
         lately=tuple(lately(state.run)) if state.run is not None and state.run.recent else (),
         elsewhere=elsewhere(state),
         allowed=allowance(state),
-        where=f" --logs {shlex.quote(str(logs))}" if logs is not None and str(logs) != "logs" else "",
+        called=called,
+        where=where,
     )
+
+
+def in_commands(folder: Path, logs: Path | None) -> tuple[str, str]:
+    """How a command names an experiment, and the option that finds it, quoted for a shell."""
+    if logs is not None and (logs / folder.name).resolve() != folder.resolve():
+        return shlex.quote(str(folder)), f" --logs {shlex.quote(str(folder.parent))}"
+    other = logs is not None and str(logs) != "logs"
+    return shlex.quote(folder.name), f" --logs {shlex.quote(str(logs))}" if other else ""
 
 
 def _own(state: ExperimentState) -> tuple[PhaseResult, ...]:

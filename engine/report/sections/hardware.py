@@ -52,7 +52,7 @@ def _missing(why: str) -> Missing:
 
 
 def _asks(facts: Facts) -> Block:
-    name = Name(f"steptop estimate {facts.paths.folder.name}{facts.where}")
+    name = Name(f"steptop estimate {facts.called}{facts.where}")
     return paragraph(name, " asks the same with other knobs, epochs, GPUs and prices.")
 
 

@@ -17,7 +17,7 @@ def section(facts: Facts) -> Section:
 
 def commands(facts: Facts) -> list[Command]:
     """The most useful one first."""
-    name, where, state = shlex.quote(facts.paths.folder.name), facts.where, facts.state
+    name, where, state = facts.called, facts.where, facts.state
     found: list[Command] = []
     if state.phase == "finished" and facts.plan.test is None:
         found.append(Command(f"steptop results {name}{where}", say("held-out figures of every finished run")))

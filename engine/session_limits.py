@@ -169,8 +169,8 @@ def partitions(text: str) -> tuple[Session, ...]:
 
 
 def fitting(session: Session, gpu: str, run: Range, experiment: Range) -> Fitting:
-    """Whether a run, and the whole experiment, end within one session on that GPU."""
-    if gpu and not session.offers(gpu):
+    """Whether a run, and the whole experiment, end within one session on that GPU; '' is none of the sheet."""
+    if not session.offers(gpu):
         return Fitting(session=session.name, run="not offered", experiment="not offered", text="not offered")
     one, every = _fit(session, run), _fit(session, experiment)
     if every == "unknown":

@@ -126,6 +126,43 @@ def test_before_a_launch_it_is_told_from_what_was_measured_of_the_same_kind(esti
     assert "the nearest, arc, has" in err and "`steptop bench quickstart` measures it" in err
 
 
+MINE = """
+title = "as the recording of the quickstart"
+epochs = 8
+[data]
+source = "phantom"
+subjects = 30
+[prepare]
+shape = [64, 64, 64]
+spacing_mm = 2.0
+[model]
+channels = 5
+[runs]
+folds = 2
+restarts = 2
+[knobs]
+num_workers = 2
+val_every_epochs = 2
+"""
+
+
+def test_an_experiment_to_be_launched_is_told_from_one_like_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "experiments").mkdir()
+    (place / "experiments" / "mine.toml").write_text(MINE)
+    write_recording(place / "logs" / "before", "quickstart", 1.5)
+    words = ["--logs", str(place / "logs"), "estimate", "mine", "--epochs", "4", "--folds", "1", "--json", "--gpu", "T4"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["measured"]["name"] == "before"
+    assert (found["asked"]["runs"], found["asked"]["epochs"], found["asked"]["folds"]) == (2, 4, [1])
+    assert found["asked"]["steps_per_epoch"] == {"1": 15}
+    own = found["hardware"][0]
+    assert own["name"] == "2-core CPU" and own["run"]["value"] == pytest.approx(4 * 15 * 0.19, rel=0.6)
+    assert found["hardware"][1]["why"].startswith("no claim: nothing measured on a GPU")
+    assert main([*words[:3], str(place / "experiments" / "mine.toml"), "--set", "batch_size=3"]) == 0
+    assert "of 8 epochs of 5 steps, batch 3" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

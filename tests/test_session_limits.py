@@ -51,6 +51,11 @@ def test_a_gpu_that_is_not_offered_fits_nowhere() -> None:
     assert fitting(COLAB, "A100-40 SXM", span(1, 1, 1), span(1, 1, 1)).run == "not offered"
 
 
+def test_a_device_that_is_not_in_the_sheet_is_offered_by_no_platform() -> None:
+    assert fitting(COLAB, "", span(1, 1, 1), span(1, 1, 1)).run == "not offered"
+    assert fitting(Session(name="mine", hours=2), "", span(1, 1, 1), span(1, 1, 1)).run == "fits"
+
+
 def test_without_a_time_nothing_is_said() -> None:
     found = fitting(COLAB, "T4", Range(), Range())
     assert (found.run, found.sessions, found.text) == ("unknown", None, "not known")

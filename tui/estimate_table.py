@@ -26,6 +26,7 @@ from tui.format import plural
 
 HEADS = ("GPU", "step", "run", "experiment", "", "speed", "memory", "cost", "sessions")
 RIGHT = (1, 2, 3, 5, 7)
+MANY = 6
 RULE = (
     "modelled: bandwidth^0.75 × tensor^0.25, ±20 % among Volta, Turing and Ampere (where it was checked), ±35 % beyond"
 )
@@ -41,7 +42,7 @@ def table_lines(rows: Sequence[HardwareRow]) -> list[str]:
     for row in rows:
         if not row.known:
             groups.setdefault(row.why, []).append(row.name)
-    return [*lines, *(f"  {', '.join(names)}: {why}" for why, names in groups.items())]
+    return [*lines, *(f"  {few(names)}: {why}" for why, names in groups.items())]
 
 
 def _cells(row: HardwareRow) -> tuple[str, ...]:
@@ -89,6 +90,11 @@ def why_lines(rows: Sequence[HardwareRow]) -> list[str]:
     if unsure:
         lines.append(f"? figures of {', '.join(unsure)} were not confirmed by any source")
     return [f"  {line}" for line in lines]
+
+
+def few(names: Sequence[str]) -> str:
+    """All of them, or of many the first and how many more."""
+    return ", ".join(names) if len(names) <= MANY else f"{', '.join(names[:3])} and {plural(len(names) - 3, 'other')}"
 
 
 def some(names: Sequence[str]) -> str:

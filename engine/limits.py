@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine import hardware
 from engine.errors import UsageError
 from engine.limit_events import LimitKind, LimitReached, Limits, LimitSet, Rate
 
@@ -176,6 +175,8 @@ def rate(budget: Money, price: Money | None, held: Rate | None, device: Callable
         if held.currency != budget.currency:
             raise UsageError(f"the price is in {held.currency} ({held.basis}): give the budget in {held.currency} too")
         return held
+    from engine import hardware  # a sheet that only this needs
+
     name = device()
     gpu = hardware.find(name) if name else None
     own = f"say what an hour costs with --price, such as --price 0.50{budget.currency}"

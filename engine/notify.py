@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -64,6 +63,8 @@ def message(event: str, experiment: str, state: str, text: str) -> Message:
 
 def deliver(folder: Path, told: Message, waits: Sequence[float] = webhook.WAITS_SECONDS) -> list[NotifyFailed]:
     """To every address of the experiment; what of it failed."""
+    from concurrent.futures import ThreadPoolExecutor
+
     urls = targets(folder)
     if not urls:
         return []

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -43,13 +40,6 @@ class Failure(NamedTuple):
     tries: int
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An address that points elsewhere gets nothing: who is told is what the user wrote."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
 def checked(url: str, where: str = "--notify") -> str:
     """`url` if messages can be posted to it; raises UsageError that does not repeat it."""
     try:
@@ -78,6 +68,17 @@ def shown(url: str) -> str:
 
 def post(url: str, message: Message, waits: Sequence[float] = WAITS_SECONDS) -> Failure | None:
     """None once it is taken (any 2xx). Tried again after each of `waits` where that may help."""
+    # Here, for a supervisor only starts others that post: it would carry six more megabytes.
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """An address that points elsewhere gets nothing: who is told is what the user wrote."""
+
+        def redirect_request(self, *_: object, **__: object) -> None:
+            return None
+
     opener = urllib.request.build_opener(NoRedirect)
     body = msgspec.json.encode(message)
     headers = {"Content-Type": "application/json", "User-Agent": f"steptop/{__version__}"}
@@ -102,7 +103,7 @@ def post(url: str, message: Message, waits: Sequence[float] = WAITS_SECONDS) -> 
 
 def reason(error: Exception) -> str:
     """In words that hold nothing of the address."""
-    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    inner = getattr(error, "reason", error)
     if isinstance(inner, TimeoutError):
         return f"no answer within {ANSWER_SECONDS:.0f} s"
     if isinstance(inner, OSError) and inner.strerror:

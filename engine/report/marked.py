@@ -1,13 +1,11 @@
-"""What both renderings share: which numbers bear a mark, and the words of severities and ticks."""
+"""What both renderings share: which numbers bear a mark, and the words of ticks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engine.report.model import Basis, Pieces, Report, Severity, Tick, Value, bases_of
+from engine.report.model import Basis, Pieces, Report, Tick, Value, bases_of
 
-SAID: dict[Severity, str] = {"critical": "critical", "warning": "warning", "note": "note", "ok": "ok",
-                             "locked": "locked", "": ""}  # fmt: skip
 TICKS: dict[Tick, str] = {"done": "done", "failed": "failed", "open": "not shown yet", "none": ""}
 INTRO = (
     "Every number bears a mark that leads to its basis; where several in a row share one, the last of them bears it. "

@@ -53,7 +53,7 @@ def _lock(facts: Facts, name: str) -> Mark | None:
     if lock is None:
         return None
     if facts.knobs.get(name) != lock.value:
-        wanted = Name(shown(lock.value))
+        wanted = numbers.sentence(shown(lock.value), sources.planned(facts))
         return Mark("warning", say("the experiment locks it at ", wanted, ": ", Name(clean(lock.reason))))
     return Mark("locked", say("locked by the experiment: ", Name(clean(lock.reason))))
 
@@ -69,7 +69,7 @@ def _workers(facts: Facts) -> Mark | None:
     if change is not None and change.knob == "num_workers" and not change.lock:
         model = sources.modelled(facts.advice.basis)
         expected = numbers.span(change.low, change.high, model)
-        said += say("; with ", Name(shown(change.after)), " a step is expected to take ", expected)
+        said += say("; with ", numbers.sentence(shown(change.after), model), " a step is expected to take ", expected)
         if change.refused:
             said += say(", but memory does not bear them: ", numbers.sentence(change.refused, model))
         return Mark("critical" if share >= GRAVE else "warning", said)
@@ -91,7 +91,8 @@ def _proposed(facts: Facts, name: str) -> Mark | None:
         return None
     model = sources.modelled(facts.advice.basis)
     span = numbers.span(change.low, change.high, model)
-    return Mark("warning", say("with ", Name(shown(change.after)), " a step is expected to take ", span))
+    after = numbers.sentence(shown(change.after), model)
+    return Mark("warning", say("with ", after, " a step is expected to take ", span))
 
 
 def _useless(facts: Facts, name: str) -> Mark | None:

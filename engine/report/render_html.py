@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from engine.report import svg
-from engine.report.marked import INTRO, SAID, TICKS, bearing, numbered
+from engine.report.marked import INTRO, TICKS, bearing, numbered
 from engine.report.model import (
     Basis,
     Block,
@@ -125,7 +125,7 @@ def _items(block: Items, numbers: Numbers) -> Iterator[str]:
         if one.tick != "none":
             said = f'<span class="{one.tick}" title="{TICKS[one.tick]}">{BOXES[one.tick]}</span> {said}'
         if one.severity:
-            said = f'<span class="chip {one.severity}">{SAID[one.severity]}</span> {said}'
+            said = f'<span class="chip {one.severity}">{one.severity}</span> {said}'
         yield f"<li>{said}</li>"
     yield "</ul>"
 
@@ -139,7 +139,7 @@ def _table(table: Table, numbers: Numbers) -> Iterator[str]:
         for cell in one.cells:
             said = _pieces(cell, numbers, {place - at for place in marked})
             at += len(cell)
-            grave = f' class="{one.severity}"' if one.severity and said == SAID[one.severity] else ""
+            grave = f' class="{one.severity}"' if one.severity and said == one.severity else ""
             cells.append(f"<td{grave}>{said}</td>")
         yield f'<tr class="{one.severity}">{"".join(cells)}</tr>' if one.severity else f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table></div>"

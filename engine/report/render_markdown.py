@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from engine.report.marked import INTRO, SAID, bearing, numbered
+from engine.report.marked import INTRO, bearing, numbered
 from engine.report.model import (
     Basis,
     Block,
@@ -87,7 +87,7 @@ def _block(block: Block, numbers: Numbers, pictures: Mapping[str, str]) -> Itera
         case Items():
             for one in block.items:
                 tick = {"done": "[x] ", "failed": "[ ] **failed:** ", "open": "[ ] ", "none": ""}[one.tick]
-                grave = f"**{SAID[one.severity]}:** " if one.severity else ""
+                grave = f"**{one.severity}:** " if one.severity else ""
                 yield f"- {tick}{grave}{begun(_pieces(one.pieces, numbers, bearing([one.pieces])))}"
         case Commands():
             for command in block.commands:
@@ -110,8 +110,8 @@ def _table(table: Table, numbers: Numbers) -> Iterator[str]:
             here = {place - at for place in marked}
             cells.append(_pieces(cell, numbers, here, cell=True))
             at += len(cell)
-        if one.severity in ("critical", "warning") and SAID[one.severity] not in cells:
-            cells[0] = f"**{cells[0]} ({SAID[one.severity]})**"
+        if one.severity in ("critical", "warning") and one.severity not in cells:
+            cells[0] = f"**{cells[0]} ({one.severity})**"
         yield _line(cells)
 
 

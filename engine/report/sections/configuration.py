@@ -10,15 +10,6 @@ from engine.report.marks import marks
 from engine.report.model import Block, Name, Pieces, Row, Section, Table, paragraph, row, say
 from engine.text import clean
 
-WORDS = {
-    "critical": "critical",
-    "warning": "warning",
-    "note": "note",
-    "ok": "ok",
-    "locked": "locked",
-    "": "",
-}
-
 
 def section(facts: Facts) -> Section:
     name = Name(clean(facts.plan.profile.name))
@@ -42,19 +33,21 @@ def _knobs(facts: Facts) -> tuple[Row, ...]:
         mark = judged.get(name)
         severity = mark.severity if mark is not None else ""
         reason = mark.reason if mark is not None else ()
-        rows.append(row(Name(name), _value(facts, name, facts.knobs[name]), WORDS[severity], reason, severity=severity))
+        rows.append(row(Name(name), _value(facts, name, facts.knobs[name]), severity, reason, severity=severity))
     return tuple(rows)
 
 
 def _value(facts: Facts, name: str, value: KnobValue) -> Pieces:
-    pieces = say(Name(shown(value)))
+    run, plan = facts.run, sources.planned(facts)
+    changed = run.tested if run is not None else ()
+    if run is not None and changed and value != changed[0].knobs.get(name, value):
+        taken = sources.journal(facts, run, "its profile records")
+        before, at = numbers.sentence(shown(changed[0].knobs[name]), taken), numbers.count(changed[-1].step, taken)
+        now = numbers.sentence(shown(value), taken)
+        return say(now, " (", before, " before; changed while it trained, after step ", at, ")")
+    pieces = say(numbers.sentence(shown(value), plan))
     if name in facts.plan.profile.scaled:
         pieces += say(" (", Name(clean(facts.plan.profile.scaled[name])), ")")
-    changed = facts.run.tested if facts.run is not None else ()
-    if changed and value != changed[0].knobs.get(name, value):
-        before = Name(shown(changed[0].knobs[name]))
-        at = numbers.count(changed[-1].step, sources.journal(facts, facts.run, "its profile records"))  # type: ignore[arg-type]
-        pieces += say(" (", before, " before; changed while it trained, after step ", at, ")")
     return pieces
 
 

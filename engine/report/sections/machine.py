@@ -72,8 +72,9 @@ def _software(facts: Facts) -> list[Row]:
     known = facts.manifest
     if not known:
         return [row("versions", say(Missing(NO_MANIFEST)))]
+    basis = sources.manifest(facts)
     rows = [
-        row(word, say(Name(clean(str(known[name])))) if known.get(name) else say(Missing(why)))
+        row(word, say(numbers.sentence(str(known[name]), basis) if known.get(name) else Missing(why)))
         for name, word, why in (
             ("platform", "system", NO_MANIFEST),
             ("python", "Python", NO_MANIFEST),
@@ -86,10 +87,10 @@ def _software(facts: Facts) -> list[Row]:
     ]
     versions = known.get("versions")
     if isinstance(versions, dict):
-        rows += [row(Name(clean(str(name))), Name(clean(str(at)))) for name, at in versions.items() if at]
+        rows += [row(Name(clean(str(name))), numbers.sentence(str(at), basis)) for name, at in versions.items() if at]
     seeds = known.get("seeds")
     if isinstance(seeds, list):
-        rows.append(row("seeds", Name(clean(", ".join(map(str, seeds))))))
+        rows.append(row("seeds", numbers.sentence(", ".join(map(str, seeds)), basis)))
     command = known.get("command")
     if isinstance(command, list):
         rows.append(row("command", Name(clean(" ".join(map(str, command))))))

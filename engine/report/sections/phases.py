@@ -119,7 +119,8 @@ def changed(one: PhaseResult, first: dict[str, KnobValue]) -> Pieces:
         return say(MODES.get(one.mode, ""))
     if not one.changed:
         return say("as it was")
-    return say(Name(", ".join(f"{name} {shown(first.get(name, '–'))}→{shown(v)}" for name, v in one.changed.items())))
+    words = ", ".join(f"{name} {shown(first.get(name, '–'))}→{shown(value)}" for name, value in one.changed.items())
+    return say(numbers.sentence(words, Basis("set", "set: the knobs of the phase")))
 
 
 def expected(one: PhaseResult) -> Pieces:

@@ -18,6 +18,7 @@ from engine.report.sections.phases import compared, measured_basis
 from engine.text import clean
 
 LETTERS = (("A", "conservative"), ("B", "moderate"), ("C", "aggressive"))
+SHIPPED = Basis("set", "set: the profile's own file, made whole for this experiment and machine")
 TITLE = "Profiles to choose from"
 COLUMNS = ("profile", "changes", "a step", "samples/s", "everything ends in", "RAM", "measured", "to know")
 
@@ -57,7 +58,7 @@ def _row(facts: Facts, one: Candidate) -> Row:
     changes = ", ".join(f"{name} {shown(facts.knobs.get(name, ''))}→{shown(value)}" for name, value in other)
     return row(
         Name(one.name),
-        say(Name(changes)) if changes else say("as it runs"),
+        say(numbers.sentence(changes, SHIPPED) if changes else "as it runs"),
         numbers.span(step.low, step.high, model, step.value, "no steps measured yet"),
         numbers.between(rate.low, rate.high, model, why="no steps measured yet"),
         numbers.span(ends.low, ends.high, sources.modelled(ends.basis), ends.value, "no forecast yet"),

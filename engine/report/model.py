@@ -112,7 +112,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plot(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="plot"):
-    """`x`, `y`: what the axes are, with their units. `marks`: where on x something happened, and what."""
+    """`x`, `y`: what the axes are, with their units. `marks`: where on x something happened, and what. `least`: this
+    share of the largest value is shown at least, so that next to nothing does not look like much."""
 
     id: str
     title: str
@@ -121,6 +122,7 @@ class Plot(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="plot"
     series: tuple[Series, ...]
     basis: Basis
     marks: tuple[tuple[float, str], ...] = ()
+    least: float = 0.0
 
 
 Block: TypeAlias = Paragraph | Table | Items | Commands | Plot

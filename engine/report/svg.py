@@ -39,7 +39,7 @@ def svg(plot: Plot, style: bool = False) -> str:
     lows = [low for one in plot.series for _, low, _ in one.band]
     highs = [high for one in plot.series for _, _, high in one.band]
     most = min(max(highs, default=max(means)), TALLEST * max(means)) if means and max(means) > 0 else max(means)
-    axis = Axis(min(xs), max(xs), min([*means, *lows]), most)
+    axis = Axis(min(xs), max(xs), min([*means, *lows, (1 - plot.least) * most]), most)
     cut = bool(highs) and max(highs) > most
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -15,6 +15,9 @@ from engine.text import clean
 FEWEST = 2
 MOST_CURVES = 4
 MOST_COMPONENTS = 12
+# Of step times and memory at least this share of the largest is shown.
+LEAST = 0.3
+SHORT_SECONDS = 7200.0
 TITLE = "How it went"
 
 
@@ -53,7 +56,7 @@ def _pace(facts: Facts, run: RunState) -> Plot | None:
     changes = tuple((float(change.first), clean(change.words)) for change in facts.forecast.changes)
     return Plot(
         id="step-time", title="Step time, without the warm-up; shaded: quickest to slowest", x="step", y="s",
-        series=(series,), basis=_drawn(facts, run, buckets), marks=changes,
+        series=(series,), basis=_drawn(facts, run, buckets), marks=changes, least=LEAST,
     )  # fmt: skip
 
 
@@ -96,7 +99,10 @@ def _memory(facts: Facts) -> Plot | None:
     if len(used) < FEWEST:
         return None
     begin = used[0].t
-    points = tuple(((one.t - begin) / 3600, sum(w.pss or 0 for w in one.workers) / GIB) for one in used)
+    unit, each = ("hours", 3600) if used[-1].t - begin > SHORT_SECONDS else ("minutes", 60)
+    points = tuple(((one.t - begin) / each, sum(w.pss or 0 for w in one.workers) / GIB) for one in used)
     series = Series(name="all its processes", points=points)
     basis = sources.readings(facts, used, "PSS")
-    return Plot(id="memory", title="Memory of its processes", x="hours", y="GiB", series=(series,), basis=basis)
+    return Plot(
+        id="memory", title="Memory of its processes", x=unit, y="GiB", series=(series,), basis=basis, least=LEAST
+    )  # fmt: skip

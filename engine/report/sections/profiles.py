@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.budget import Budget, budget
 from engine.candidates import Candidate, candidates
-from engine.consequences import Consequences, consequences
+from engine.consequences import Consequences, Range, consequences
 from engine.cores import Machine, machine
 from engine.footprint import footprint
 from engine.knob import shown
@@ -13,7 +13,7 @@ from engine.plans import Wanted
 from engine.profile import KNOBS, kind_of_change
 from engine.report import numbers, sources
 from engine.report.facts import Facts, TestFolder
-from engine.report.model import Basis, Block, Missing, Name, Pieces, Row, Section, Table, paragraph, row, say
+from engine.report.model import Basis, Block, Missing, Name, Piece, Pieces, Row, Section, Table, paragraph, row, say
 from engine.report.sections.phases import compared, measured_basis
 from engine.text import clean
 
@@ -27,9 +27,6 @@ def section(facts: Facts) -> Section:
     if facts.own_trainer:
         why = "it trains with a trainer of its own, which has no knobs of steptop's"
         return Section("profiles", TITLE, (paragraph("Profiles: ", Missing(why)),))
-    if facts.over:
-        why = "it has ended; what was tried is in the section before"
-        return Section("profiles", TITLE, (paragraph("Recommended: ", Missing(why)),))
     wanted = [Wanted(name=f"{letter}: {name}", profile=name) for letter, name in LETTERS]
     tried = facts.run.tested if facts.run is not None else ()
     found = candidates(facts.plan, wanted, facts.paths.folder.parent, tried, _machine(facts))
@@ -61,11 +58,17 @@ def _row(facts: Facts, one: Candidate) -> Row:
         say(numbers.sentence(changes, SHIPPED) if changes else "as it runs"),
         numbers.span(step.low, step.high, model, step.value, "no steps measured yet"),
         numbers.between(rate.low, rate.high, model, why="no steps measured yet"),
-        numbers.span(ends.low, ends.high, sources.modelled(ends.basis), ends.value, "no forecast yet"),
+        _ends(facts, ends),
         _ram(takes),
         _measured(facts, one),
         _to_know(facts, one, brings, takes),
     )
+
+
+def _ends(facts: Facts, ends: Range) -> Piece:
+    if facts.over:
+        return Missing("it has ended")
+    return numbers.span(ends.low, ends.high, sources.modelled(ends.basis), ends.value, "no forecast yet")
 
 
 def _changed(facts: Facts, one: Candidate) -> list[tuple[str, object]]:
@@ -110,7 +113,7 @@ def _to_know(facts: Facts, one: Candidate, brings: Consequences, takes: Budget |
         said.append(kind_of_change(names))
     if takes is not None:
         said += [f"{part.name}: {part.sentence}" for part in takes.resources if part.verdict == "over"]
-    if one.fixed:
+    if one.fixed and not facts.over:
         said.append(f"{', '.join(one.fixed)} cannot change while it trains")
     model = sources.modelled(facts.workload_basis)
     return say(numbers.sentence("; ".join(said), model)) if said else ()

@@ -13,6 +13,7 @@ from engine.causes import likely, machine
 from engine.changes import NOT_SEEN
 from engine.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
 from engine.forecast import forecast
+from engine.gpu import Gpus
 from engine.journal import write_all
 from engine.paths import ExperimentPaths, write_json
 from engine.replay import Replay
@@ -164,3 +165,38 @@ def test_watched_live_and_played_later_the_cause_is_the_same(tmp_path: Path) -> 
     for part in range(1, 91):
         state = replay.state_at(replay.begins + part / 100 * (replay.ends - replay.begins))
     assert state.runs[0].causes == played(paths).runs[0].causes
+
+
+# ---------------------------------------------------------------- what the driver says
+
+
+class Driver:
+    """A stand-in for NVML that knows one device, and why its clock is down under one of the call's two names."""
+
+    NVML_TEMPERATURE_GPU, NVML_CLOCK_SM = 0, 1
+
+    def __init__(self, name: str, bits: int) -> None:
+        if name:
+            setattr(self, name, lambda _handle: bits)
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "words"),
+    [
+        ("nvmlDeviceGetCurrentClocksEventReasons", 0x20 | 0x40, ("too hot",)),
+        ("nvmlDeviceGetCurrentClocksThrottleReasons", 0x04 | 0x80, ("power cap", "power brake")),
+        ("nvmlDeviceGetCurrentClocksEventReasons", 0x01, ()),  # idle is no reason to complain
+        ("", 0, ()),
+    ],
+)
+def test_why_a_clock_is_down_is_read_under_either_name(name: str, bits: int, words: tuple[str, ...]) -> None:
+    (seen,) = Gpus(Driver(name, bits)).read(set())
+    assert seen.held_back == words

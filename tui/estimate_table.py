@@ -22,7 +22,7 @@ from tui.estimating import (
     speed,
     wish_words,
 )
-from tui.format import plural
+from tui.format import DASH, plural
 
 HEADS = ("GPU", "step", "run", "experiment", "", "speed", "memory", "cost", "sessions")
 RIGHT = (1, 2, 3, 5, 7)
@@ -38,11 +38,13 @@ def table_lines(rows: Sequence[HardwareRow]) -> list[str]:
     cells = [HEADS, *(_cells(row) for row in told)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
     lines = [_line(row, widths) for row in cells] if told else []
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if not row.known:
-            groups.setdefault(row.why, []).append(row.name)
-    return [*lines, *(f"  {few(names)}: {why}" for why, names in groups.items())]
+            groups.setdefault((row.why, MEMORY[row.memory]), []).append(row.name)
+    for (why, memory), names in groups.items():
+        lines.append(f"  {few(names)}{'' if memory == DASH else f' (memory: {memory})'}: {why}")
+    return lines
 
 
 def _cells(row: HardwareRow) -> tuple[str, ...]:

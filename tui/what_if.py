@@ -24,9 +24,9 @@ ALL_SESSIONS = "all there are"
 KEYS = (
     ("↑↓", "choose"),
     ("←→", "change"),
-    ("tab", "next panel"),
-    ("enter", "launch this option"),
-    ("d", "record it"),
+    ("tab", "panel"),
+    ("enter", "launch"),
+    ("d", "record"),
     ("r", "as it is"),
     ("?", "help"),
     ("esc", "back"),

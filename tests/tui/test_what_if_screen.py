@@ -89,7 +89,7 @@ async def test_what_it_comes_to_here_and_elsewhere_is_read_at_a_glance(app_over:
         assert "One run" in said and "30 runs" in said
         assert "├" in said and "●" in said
         if size[0] >= 120:
-            assert "computing holds a step back" in said
+            assert "The GPU is the limit: a faster one helps." in said
             assert "one trained model" in said
 
 

@@ -9,12 +9,12 @@ from tui.what_if import Board
 from tui.widgets.asking import BoardPanel
 from tui.widgets.line import Line
 
-NAME, NOW, THEN = 12, 10, 11
+NAME, NOW, THEN = 11, 10, 10
 LIMITS = {
-    "loader": "the loader holds a step back, so a faster GPU brings nothing",
-    "cores": "the cores hold a step back: loaders and trainers need more than there are",
-    "loading in the trainer": "loading in the trainer holds a step back: num_workers = 0",
-    "compute": "computing holds a step back: a faster GPU helps, more workers do not",
+    "loader": "The loader is the limit: a faster GPU brings nothing.",
+    "cores": "The cores are the limit: loaders and trainers need more.",
+    "loading in the trainer": "Loading in the trainer is the limit: num_workers = 0.",
+    "compute": "The GPU is the limit: a faster one helps.",
 }
 
 
@@ -28,9 +28,9 @@ def answer_lines(board: Board, width: int, height: int) -> list[Line]:
     changed = board.question != board.subject.question
     head: Line = [(" " * NAME, "text"), ("as it is".rjust(NOW), "faint")]
     if changed:
-        head += [("asked".rjust(THEN), "faint"), ("   90 % range", "faint")]
+        head += [("asked".rjust(THEN), "faint"), ("  90 % range", "faint")]
     else:
-        head += [("   90 % range", "faint")]
+        head += [("  90 % range", "faint")]
     lines = [head]
     names = ("step", "epoch", "run", "experiment")
     for name in names:
@@ -40,7 +40,7 @@ def answer_lines(board: Board, width: int, height: int) -> list[Line]:
     if own.experiment.value is None:
         said.append((own.why, "warn"))
     elif own.limit:
-        said.append((LIMITS.get(own.limit, own.limit), "text"))
+        said.append((limit_words(own.limit, board.subject.known.device), "text"))
     said += [(text, "warn" if "locked" in text or "not " in text else "label") for text in answer.remarks]
     if board.decision is not None:
         said.append((f"decided: {board.decision.title}, on {board.decision.hardware}", "good"))
@@ -52,6 +52,12 @@ def answer_lines(board: Board, width: int, height: int) -> list[Line]:
         told += [[(line, role)] for line in wrapped(text, width, 2)]
     basis: list[Line] = [[(line, "faint")] for line in wrapped(measured_words(board.subject.known), width, 1)]
     return [*lines, *told[: max(0, room - 1)], *basis]
+
+
+def limit_words(limit: str, device: str) -> str:
+    if limit == "compute" and device == "cpu":
+        return "The CPU is the limit: it computes."
+    return LIMITS.get(limit, limit)
 
 
 def parts_words(parts: dict[str, float]) -> str:
@@ -69,7 +75,7 @@ def _row(name: str, before: Range, then: Range, changed: bool, waiting: bool) ->
     if changed:
         line.append((("…" if waiting else middle(then)).rjust(THEN), "accent" if main else "number"))
     if not waiting or not changed:
-        line.append((f"   {between(then):<12}", "number" if main else "label"))
+        line.append((f"  {between(then):<12}", "number" if main else "label"))
     if changed and not waiting and before.value and then.value:
         factor = before.value / then.value
         if factor > 1.01:

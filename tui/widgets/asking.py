@@ -54,9 +54,9 @@ def ask_line(ask: Ask, board: Board, here: bool, focused: bool, width: int) -> L
         (f"{ask.label:<{LABEL}}", "text" if here else "label"),
         (value.rjust(VALUE), role),
     ]
-    if ask.changed:
+    if ask.changed and width >= LABEL + VALUE + 10:
         line.append((f"  ← {said(ask.before)}", "label"))
-    elif here:
+    elif here and width >= LABEL + VALUE + 14:
         line.append((f"  {ask.help}", "faint"))
     return [*line[:-1], (fit(line[-1][0], max(0, width - sum(len(text) for text, _ in line[:-1]))), line[-1][1])]
 

@@ -79,7 +79,8 @@ def row_line(row: HardwareRow, wide: Columns, scale: Scale, own: float, here: bo
     name = "number" if here else "faint" if big else "text"
     line: Line = [*mark, (fit(name_of(row), wide.name - 1) + " ", name)]
     if not row.known:
-        return [*line, (row.why, "faint")]
+        room = wide.step + wide.run + wide.experiment + wide.graph + wide.speed
+        return [*line, (fit(row.why, room), "faint"), (f"  {MEMORY[row.memory]}", ROLES[row.memory])]
     figures = "faint" if big else "number" if here else "text"
     for one, size in ((row.times.step, wide.step), (row.times.run, wide.run), (row.times.experiment, wide.experiment)):
         if size:

@@ -31,6 +31,7 @@ from engine.report.elsewhere import Elsewhere, elsewhere
 from engine.report.journals import RunFiles
 from engine.state import ExperimentState, RunState, new_experiment
 from engine.tested import tested
+from engine.text import clean
 from engine.trend import Trend
 
 TESTS = ("bench", "phases", "tune")
@@ -152,9 +153,13 @@ def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
 def in_commands(folder: Path, logs: Path | None) -> tuple[str, str]:
     """How a command names an experiment, and the option that finds it, quoted for a shell."""
     if logs is not None and (logs / folder.name).resolve() != folder.resolve():
-        return shlex.quote(str(folder)), f" --logs {shlex.quote(str(folder.parent))}"
+        return _quoted(folder), f" --logs {_quoted(folder.parent)}"
     other = logs is not None and str(logs) != "logs"
-    return shlex.quote(folder.name), f" --logs {shlex.quote(str(logs))}" if other else ""
+    return _quoted(Path(folder.name)), f" --logs {_quoted(logs)}" if logs is not None and other else ""
+
+
+def _quoted(path: Path) -> str:
+    return clean(shlex.quote(str(path)))
 
 
 def _own(state: ExperimentState) -> tuple[PhaseResult, ...]:

@@ -9,6 +9,7 @@ from engine.profile import KNOBS
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Command, Commands, Section, say
+from engine.text import clean
 
 
 def section(facts: Facts) -> Section:
@@ -55,8 +56,8 @@ def _change(facts: Facts, name: str) -> list[Command]:
 
 
 def _tests(facts: Facts) -> list[Command]:
-    asked = shlex.quote(facts.plan.experiment_name)
-    asked += f" --data {shlex.quote(facts.plan.data_dir)}" if facts.plan.data_dir else ""
+    asked = clean(shlex.quote(facts.plan.experiment_name))
+    asked += f" --data {clean(shlex.quote(facts.plan.data_dir))}" if facts.plan.data_dir else ""
     asked += facts.where
     kinds = {test.kind for test in facts.tests if not test.other and any(one.measured for one in test.found)}
     found = []

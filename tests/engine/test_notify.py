@@ -322,6 +322,20 @@ def test_the_command_is_not_run_after_a_stop_that_was_asked_for_unless_always(
     on_finish._started.pop().wait(10)
 
 
+def test_a_failure_is_told_and_the_command_hears_of_it(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hook: Hook
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "oom_text")
+    program = script(tmp_path, "print(os.environ['STEPTOP_OUTCOME'])")
+    paths = launched(lab, (hook.url,), command=OnFinish(argv=(program,)))
+    over(paths)
+    wait_until(lambda: any(ran.rc == 0 for ran in after(paths, OnFinishRan)), what="the command")
+    assert paths.on_finish_log.read_text() == "failed\n"
+    (body,) = hook.bodies
+    assert (body["event"], body["state"]) == ("failed", "failed")
+    assert "1 of 1 run failed" in body["text"]
+
+
 def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path: Path) -> None:
     program = script(
         tmp_path,

@@ -15,7 +15,9 @@ from engine.fold import fold_supervisor
 from engine.limit_events import Limits, Rate
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
+from tests.conftest import Laboratory, fake_plan
 from tests.tui.conftest import ended, stopping, view
+from tests.tui.terminal_session import TerminalSession, steptop
 from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, asked, folder as folder, settle, shown, still
 from tui import alert
@@ -219,3 +221,20 @@ async def test_a_failure_rings_once(app_over: AppOver, arc: ExperimentState) -> 
             app._driver = driver
     assert rung == ["\a"]
 
+
+def test_a_real_terminal_is_rung_and_notified_with_fixed_words(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_STEPS", "2000")
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
+    paths = lab.launch(fake_plan(folds=2, restarts=1))
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "TERM_PROGRAM": "iTerm.app"}
+    with TerminalSession(steptop("--logs", str(lab.logs)), env=environ) as session:
+        session.wait_for("Progress", "run 1/2", "quit")
+        assert b"\x07" not in session.raw and b"\x1b]" not in session.raw
+        control.request(paths, "stop_now")
+        session.wait_for("stopped as asked")
+        session.send("q")
+        session.wait()
+        assert session.raw.count(b"\x07") == 1
+        assert session.raw.count(b"\x1b]9;steptop: training stopped\x1b\\") == 1

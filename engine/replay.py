@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine import timings
+from engine.earlier import Earlier
 from engine.errors import UsageError
 from engine.events import AnyRecord
 from engine.experiment import Plan, Prepared
@@ -85,7 +86,7 @@ class Replay:
         self.begins, self.ends = min(first for first, _ in spans), max(last for _, last in spans)
         begin = self.begins + at * (self.ends - self.begins)
         before = max(0, offset_after(self._paths.machine, begin) - SAMPLES_TAIL)
-        self._created = plan.created
+        self._created, self._earlier = plan.created, Earlier()
         self._head = Playhead()
         self._history = History(self._paths, lambda path, offset: Stream(path, offset, self._head), before)
         self._speed = speed
@@ -96,8 +97,7 @@ class Replay:
         """What experiments launched before this one tell, as a dashboard would have known it then."""
         folder = self._paths.folder
         timings.refresh(folder.parent)
-        known = timings.earlier(folder.parent, folder.name, before=self._created)
-        self._state = msgspec.structs.replace(self._state, earlier=known)
+        self._earlier = timings.earlier(folder.parent, folder.name, before=self._created)
 
     @property
     def over(self) -> bool:
@@ -123,7 +123,7 @@ class Replay:
         # A clock that was set back leaves records that seem to lie beyond the end.
         self._head.at = now if now < self.ends else inf
         self._state = _as_of(self._history.fold(self._state), now, self._head)
-        return self._state
+        return msgspec.structs.replace(self._state, earlier=self._earlier)
 
     def _now(self) -> float:
         return min(self.begins + (self._clock() - self._started) * self._speed, self.ends)

@@ -93,7 +93,8 @@ class Monitor(threading.Thread):
                 ended = state.phase if state.phase in ENDED else "under way"
                 if recalled != ended:
                     recalled = ended
-                    source.recall()
+                    # Journals of others may be long: beside, not before, the next look.
+                    threading.Thread(target=self._recall, args=(source,), name="recall", daemon=True).start()
                 if self._tend is not None and not self._stopped:
                     self._tend(state)
             except (OSError, UsageError) as error:
@@ -107,6 +108,12 @@ class Monitor(threading.Thread):
     def _tell(self, state: ExperimentState) -> None:
         if not self._stopped:
             self._post(StateChanged(view_of(state, self._adviser.on(state))))
+
+    def _recall(self, source: Source) -> None:
+        try:
+            source.recall()
+        except Exception as error:
+            self._say(f"what earlier experiments left cannot be read: {type(error).__name__}: {error}")
 
     def _say(self, text: str) -> None:
         if not self._stopped:

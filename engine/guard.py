@@ -90,10 +90,6 @@ class Guard:
         self.journal.write(self.record, sync=True)
         self._fits, self._due_look = None, 0.0
 
-    @property
-    def watching(self) -> bool:
-        return self.record is not None or self.notifier.wanted
-
     def pids(self) -> set[int]:
         """Own children that are none of a trainer's."""
         return self.notifier.pids()
@@ -159,12 +155,12 @@ class Guard:
         for failed in self.notifier.failures():
             self.journal.write(failed)
         now = time.monotonic()
-        if not self.watching or now < self._due_look:
+        if now < self._due_look:
             return
         first = self.first()
         pause = LOOK_SECONDS if first is None else min(LOOK_SECONDS, max(QUICKEST_SECONDS, first.seconds / LOOKS))
         self._due_look = now + pause
-        state = self._read()
+        state = self._read() if self.record is not None or self.notifier.wanted else None
         if state is None:
             return
         self._needed = stop_seconds(state)

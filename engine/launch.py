@@ -233,6 +233,8 @@ def start(request: Request, plan: Plan | None = None) -> Path:
     plan = plan or plan_for(request)
     writable(request.logs, OTHER_LOGS)
     folder, _ = folder_for(request, plan)
+    if why := limits.used_up(reckoned(read(ExperimentPaths(folder).events), plan.limits, 0.0), time.time(), 0.0):
+        raise UsageError(f"{why}; {folder.name} goes on with another --until, --deadline or --budget")
     plan = msgspec.structs.replace(plan, name=folder.name)
     if not plan.experiment.command:
         found, _ = check(plan, quick=True)

@@ -274,7 +274,9 @@ class SteptopApp(Limiting):
             self._monitor.wake()
 
     def action_resume(self) -> None:
-        if self.folder is not None:
+        if self.used_up:
+            self.action_limit()
+        elif self.folder is not None:
             self.say(f"{self.folder.name}: resuming …")
             self._resume(self.folder)
 

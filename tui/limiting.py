@@ -27,6 +27,13 @@ class Limiting(Asking):
 
     _settings: Settings
 
+    @property
+    def used_up(self) -> bool:
+        """Whether it has stopped for a limit of the user's: it goes on with another one, or without."""
+        state = self.view.state if self.view is not None else None
+        reached = state.reached if state is not None and state.phase == "stopped" else None
+        return reached is not None and reached.kind in ("time", "deadline", "budget")
+
     def action_limit(self) -> None:
         from tui.screens.limit import LimitScreen
 

@@ -25,7 +25,7 @@ from tui.launching import request_from
 from tui.messages import StateChanged
 from tui.screens.limit import LimitScreen
 from tui.terminal import LeanDriver
-from tui.widgets.banner import banner_lines
+from tui.widgets.banner import Banner, banner_lines
 from tui.widgets.header import header_line
 from tui.widgets.line import text_of
 
@@ -137,6 +137,22 @@ async def test_none_takes_the_limit_away_and_escape_changes_nothing(
         await settle(pilot, lambda: asked(folder))
         (request,) = asked(folder)
         assert request.limits is not None and not request.limits.any
+
+
+async def test_r_asks_for_another_limit_where_one_has_stopped_it(
+    app_over: AppOver, folder: ExperimentState
+) -> None:
+    reached = LimitReached(kind="time", text="time limit (6 d)", t=folder.now)
+    over = ended(fold_supervisor(limited(folder), [reached]), "stopped", KILLED, f"stopped at its {'long ' * 40}")
+    async with app_over(over).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        assert len(app.screen.query_one(Banner)._drawn) == 3
+        await pilot.press("r")
+        await settle(pilot, lambda: isinstance(app.screen, LimitScreen))
+        await pilot.pause()
+        said = [str(one.visual) for one in app.screen.query(Static)]
+        assert said[0] == "Go on with arc-meshnet26, up to a limit"
+        assert said[1].startswith("It stopped for its time limit (6 d): give it another, or none.")
 
 
 async def test_readonly_offers_no_limit(app_over: AppOver, arc: ExperimentState) -> None:

@@ -50,7 +50,9 @@ class LimitScreen(ModalScreen[str | None]):
     def _now(self) -> Content:
         allowed = self._view.allowance
         if allowed is None or self._view.state.phase in ENDED:
-            said = "It has no limit." if allowed is None else "It has ended."
+            reached = self._view.state.reached
+            ended = f"It stopped for its {reached.text}: give it another, or none." if reached is not None else ""
+            said = ended or ("It has no limit." if allowed is None else "It has ended.")
         else:
             fit = f": {allowed.fit.text}" if allowed.fit is not None else ""
             said = f"It ends by {limits.clock(allowed.first.at)} at the latest ({allowed.first.inner}){fit}."

@@ -156,8 +156,8 @@ class Banner(Lines):
         self._height = 0
         self.display = False
 
-    def lines(self, width: int, height: int) -> list[Line]:
-        return banner_lines(self.view, self.problem, width, self._readonly, height)[0]
+    def lines(self, width: int, height: int) -> list[Line]:  # noqa: ARG002  as high as `fit` made it
+        return banner_lines(self.view, self.problem, width, self._readonly, room_for(self.app.size.height))[0]
 
     def watch_problem(self) -> None:
         self.fit()

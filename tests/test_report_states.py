@@ -312,3 +312,20 @@ def test_after_a_resume_only_the_steps_that_count_are_counted(tmp_path: Path) ->
 def test_writing_a_report_needs_neither_a_screen_nor_torch() -> None:
     program = "import engine.report.build, engine.report.files"
     assert not loaded_by(program) & (HEAVY | {"textual", "rich", "tui", "pynvml"})
+
+
+def test_a_run_that_is_slower_than_the_first_is_a_risk(tmp_path: Path) -> None:
+    """Three runs of one configuration took 63.6, 64.3 and 69.2 h, and the forecast said 61.7 each time."""
+    write_recording(tmp_path / "quickstart", "quickstart", 2.0)
+    journal = ExperimentPaths(tmp_path / "quickstart").run(0, 1).segment(1)
+    records = [
+        msgspec.structs.replace(one, seconds=1.2 * one.seconds) if isinstance(one, Steps) else one for one in read(journal)
+    ]
+    first, second = (
+        sum(one.seconds for one in lines if isinstance(one, Steps))
+        for lines in (read(ExperimentPaths(tmp_path / "quickstart").run(0, 0).segment(1)), records)
+    )
+    journal.unlink()
+    write_all(journal, records)
+    risks = section(render(report_of(state_of(tmp_path / "quickstart"))), "Risks")
+    assert f"the newest run's steps take {100 * (second / first - 1):.0f} %[^" in risks

@@ -14,7 +14,6 @@ import msgspec
 
 from engine import phases
 from engine.events import PhaseEnded
-from engine.experiment import Plan
 from engine.pace import Pace, Segment
 from engine.profile import Profile
 from engine.state import ExperimentState, Part, RunState
@@ -237,7 +236,7 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
         noise = _noise(others[-1].pace.segments[-1])
         basis = f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}"
         return Cost(mean, error, noise, 0.0, basis, "earlier")
-    timing = like(state.plan, run, history)
+    timing = like(state, run, history)
     return from_timing(timing) if timing is not None else None
 
 
@@ -260,10 +259,16 @@ def _timing_of_test(state: ExperimentState) -> KeyTiming | None:
     )
 
 
-def like(plan: Plan, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
-    """The newest earlier experiment whose steps can be compared with these."""
-    device = run.begin.device_name if run is not None and run.begin is not None else None
-    return next((t for t in history if t.key == benchmark_key(plan, t.device_name if device is None else device)), None)
+def like(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
+    """The newest earlier experiment whose steps can be compared with these; until a run has said what it trains on, one
+    of a device that it may get."""
+    plan = state.plan
+    if run is not None and run.begin is not None:
+        return next((t for t in history if t.key == benchmark_key(plan, run.begin.device_name)), None)
+    gpus = {gpu.name for sample in state.samples[-1:] for gpu in sample.gpus}
+    wanted = plan.device != "cpu"
+    fits = [t for t in history if not gpus or (t.device_name in gpus) == wanted]
+    return next((t for t in fits if t.key == benchmark_key(plan, t.device_name)), None)
 
 
 def from_timing(timing: KeyTiming) -> Cost:

@@ -240,7 +240,7 @@ def before_launch(
 
 
 def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]) -> dict[str, Cost]:
-    timing = like(state.plan, run, history)
+    timing = like(state, run, history)
     known = _remembered(timing) if timing is not None else {}
     costs = _with_steps(run, step) | {
         "gap": _gap(state, known),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.events import ProfileChanged, Steps
+from engine.events import Gpu, ProfileChanged, Sample, Steps
 from engine.experiment import RunKey
 from engine.fold import fold_run
 from engine.forecast import Forecast, before_launch, forecast, timing_of
@@ -97,6 +97,20 @@ def test_another_kind_does_not_leak_in_and_it_is_said_which_was_measured() -> No
     begun = replace(experiment_state(CALM, calm_records()[:2]), plan=two)
     assert forecast(begun, [timing]).run.seconds is None
     assert "batch 1 was measured, batch 2 was not" in forecast(begun, [timing]).text
+
+
+def test_before_it_has_begun_only_a_device_it_may_get_counts() -> None:
+    plan = plan_of(CALM)
+    slow, quick = (
+        KeyTiming(key=benchmark_key(plan, name), device_name=name, experiment=name, steps=99, step_seconds=seconds)
+        for name, seconds in (("EPYC", 20.0), ("NVIDIA A100", 0.5))
+    )
+    state = replace(experiment_state(CALM, []), current=None, phase="queued")
+    seen = replace(state, samples=(Sample(cores=8, cpu=1.0, gpus=(Gpu(index=0, name="NVIDIA A100"),)),))
+    on_cpu = replace(seen, plan=replace(plan, device="cpu"))
+    assert forecast(seen, [slow, quick]).experiment.basis == "from NVIDIA A100, 99 steps"
+    assert forecast(on_cpu, [quick, slow]).experiment.basis == "from EPYC, 99 steps"
+    assert forecast(state, [slow, quick]).experiment.basis == "from EPYC, 99 steps"
 
 
 def test_of_several_others_the_nearest_is_named() -> None:

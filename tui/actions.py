@@ -154,7 +154,7 @@ COMMANDS: tuple[Command, ...] = (
         "Next phase",
         "Shows it; n once more, and the training takes it up.",
         "next",
-        8,
+        9,
         lambda s: s.going and s.state is not None and s.state.plan.test is None,
         True,
     ),
@@ -245,6 +245,8 @@ def bar_text(command: Command, situation: Situation) -> str:
         return "quit (the test goes on)"
     if command.action == "quit" and (not situation.going or _stopping_now(situation)):
         return "quit"
+    if command.action == "what_if" and state is not None and state.plan.test is not None and situation.going:
+        return ""
     if command.action == "enlarge_focused":
         return {"": "panels", "focused": "enlarge", "enlarged": "put back"}[situation.panel]
     if command.action == "stop_force" and not _stopping_now(situation):

@@ -72,12 +72,12 @@ def passed(record: LimitSet, state: ExperimentState) -> float:
 
 
 def allowance(state: ExperimentState) -> Allowance | None:
-    """None where nothing limits it. What has ended is limited by nothing any more, but has cost something."""
+    """None where nothing limits it. Of what has ended, how it was at its end: what was left, and what it has cost."""
     record = state.limit
     if record is None:
         return None
     since = passed(record, state)
-    dues = limits.dues(record, state.now, since)
+    dues = limits.dues(record, state.ended.t if state.ended is not None else state.now, since)
     rate = record.limits.rate
     cost = limits.spent(record, since) if rate is not None else None
     if not dues:

@@ -407,11 +407,14 @@ def test_kaggle_and_colab_are_quoted_and_the_quoted_can_be_corrected() -> None:
     assert machine_began(NOW) <= NOW
 
 
-def test_a_job_that_ends_soon_stops_the_training_in_time(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ends_soon_stops_the_training_in_time(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FAKE_STEPS", "2000")
-    monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    end = int(time.time()) + 4
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(end))
+    end = int(time.time()) + 5
+    said = time.strftime("EndTime=%Y-%m-%dT%H:%M:%S", time.localtime(end))
+    for name, value in scontrol(tmp_path, f"JobId=4711 JobState=RUNNING {said}").items():
+        monkeypatch.setenv(name, value)
     paths = lab.launch(fake_plan(folds=2, restarts=1, limits=limited(3600.0)))
     wait_until(lambda: look(paths).limit, what="the limit")
     seen = status(look(paths)).limit

@@ -198,6 +198,27 @@ def test_a_failed_training_says_why_and_what_to_do(
     assert "**failed:** runs come to their end" in text
 
 
+def test_a_stopped_training_says_when_it_ended_and_how_it_goes_on(
+    tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEPS", "2000")
+    paths = lab.launch(fake_plan("halted", folds=1, restarts=1))
+    wait_until(lambda: (run := Watch(paths.folder).poll().run) is not None and run.step > 5, what="steps")
+    living = render(report_of(Watch(paths.folder).poll()))
+    assert "| state | training |" in living and "`steptop stop --after-run halted`" in living
+    steptop(tmp_path, "--logs", str(lab.logs), "stop", "--now", "halted")
+    wait_until(lambda: Watch(paths.folder).poll().phase == "stopped", what="the stop")
+    report = report_of(Watch(paths.folder).poll())
+    text = render(report)
+    assert "| state | stopped |" in text and "| ended | 20" in text
+    assert "Why it ended: stopped as asked after step" in section(text, "At a glance")
+    assert "| what to do next | `steptop resume halted`: go on from the last checkpoint |" in text
+    assert "It has ended; nothing is left to foretell." in section(text, "How long it takes")
+    steps = [line for line in read(paths.run(0, 0).segment(1)) if isinstance(line, Steps)]
+    train = row(tables(json.loads(as_json(report)))["spent"], "train")
+    assert number(train[1]) == len(steps) == steps[-1].step
+
+
 # ---------------------------------------------------------------- what the documents got wrong
 
 

@@ -46,6 +46,9 @@ def test_everything_that_ships_lies_inside_and_nothing_else(site: Path, tmp_path
     assert {entry["name"] for entry in listed} == names(ROOT / "profiles")
     assert {Path(entry["path"]).parent for entry in listed} == {site / "engine" / "profiles"}
     assert names(site / "engine" / "experiments") == names(ROOT / "engine" / "experiments")
+    assert names(site / "engine") == names(ROOT / "engine") >= {"hardware", "sessions"}
+    assert names(site / "engine" / "staged") == names(ROOT / "engine" / "staged")
+    assert "quick test: waiting" in steptop(site, tmp_path, "estimate", "--stages", "quickstart")
     assert {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")} == {"engine", "tui"}
     (entry_points,) = site.glob("*.dist-info/entry_points.txt")
     assert "steptop = tui.cli:main" in entry_points.read_text()

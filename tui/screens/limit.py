@@ -45,7 +45,8 @@ class LimitScreen(ModalScreen[str | None]):
             yield Static(id="said", markup=False)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
-                yield Button("Resume (enter)" if over else "Set it (enter)", id="go", compact=True, classes="go")
+                go = plain("Resume (enter)" if over else "Set it (enter)")
+                yield Button(go, id="go", compact=True, classes="go")
 
     def _now(self) -> Content:
         allowed = self._view.allowance

@@ -45,8 +45,8 @@ class LimitScreen(ModalScreen[str | None]):
             yield Static(id="said", markup=False)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
-                go = plain("Resume (enter)" if over else "Set it (enter)")
-                yield Button(go, id="go", compact=True, classes="go")
+                words = "Resume (enter)" if over else "Set it (enter)"
+                yield Button(plain(words), id="go", compact=True, classes="go")
 
     def _now(self) -> Content:
         allowed = self._view.allowance

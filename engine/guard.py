@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +24,8 @@ from engine.paths import ExperimentPaths
 from engine.spending import last_limit, reckoned
 from engine.state import ExperimentState, RunState
 from engine.watch import Watch
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 5.0
 # The last of a short limit is looked at more often: every so many of its seconds.
@@ -61,6 +64,7 @@ class Guard:
         self._look = look
         self._due_look = 0.0
         self._needed: float | None = None
+        self._failed = False
         self._fits: int | None = None
         self._stalled = False
         self._told: set[tuple[float, str]] | None = None
@@ -72,7 +76,7 @@ class Guard:
         """Once what a former supervisor left is written down: go on counting, or begin to."""
         records = read(self.paths.events)
         former = last_limit(records)
-        session = self._session(self.plan.limits.session_seconds)
+        session = self._safely(lambda: self._session(self.plan.limits.session_seconds))
         limited_before = former is not None and (former.limits.any or former.session is not None)
         if limited_before or session is not None or self.plan.limits.any:
             self._set(reckoned(records, self.plan.limits, time.monotonic()), session)
@@ -82,7 +86,8 @@ class Guard:
         record = reckoned(read(self.paths.events), wanted, time.monotonic())
         if why := limits.used_up(record, record.t, 0.0):
             return why
-        self._set(msgspec.structs.replace(record, id=name, by=by), self._session(wanted.session_seconds))
+        session = self._safely(lambda: self._session(wanted.session_seconds))
+        self._set(msgspec.structs.replace(record, id=name, by=by), session)
         return ""
 
     def _set(self, record: LimitSet, session: Session | None) -> None:
@@ -129,9 +134,9 @@ class Guard:
         """Why run `number` (from 1) is not begun: it surely ends too late and cannot be gone on with, or there is no
         time for anything of it."""
         first = self.first()
-        if first is None or (state := self._read()) is None:
+        if first is None:
             return None
-        needed = ends_after(state, 1).low
+        needed = self._safely(lambda: ends_after(self._read(), 1).low)
         if needed is not None and needed <= first.seconds:
             return None
         refused = LimitReached(
@@ -160,21 +165,30 @@ class Guard:
         first = self.first()
         pause = LOOK_SECONDS if first is None else min(LOOK_SECONDS, max(QUICKEST_SECONDS, first.seconds / LOOKS))
         self._due_look = now + pause
-        state = self._read() if self.record is not None or self.notifier.wanted else None
-        if state is None:
-            return
+        if self.record is not None or self.notifier.wanted:
+            self._safely(lambda: self._news(self._read(), first))
+
+    def _news(self, state: ExperimentState, first: Due | None) -> None:
         self._needed = stop_seconds(state)
         self._tell_stall(state)
         self._tell_drift(state)
         if first is not None and state.plan.test is None:
             self._tell_risk(state, allowance(state))
 
-    def _read(self) -> ExperimentState | None:
+    def _read(self) -> ExperimentState:
         if self._look is None:
             self._look = Watch(self.paths.folder).poll
+        return self._look()
+
+    def _safely(self, work: Callable[[], T]) -> T | None:
+        """What is foretold must not end what it is about: an error is said once, and the limits hold without it."""
         try:
-            return self._look()
-        except OSError:
+            return work()
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                text = f"what fits into its limits cannot be told: {type(error).__name__}: {error}"
+                self.journal.write(Note(text=text, level="warn"))
             return None
 
     def _tell_stall(self, state: ExperimentState) -> None:

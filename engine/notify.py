@@ -96,15 +96,18 @@ class Notifier:
         """Without waiting for anything."""
         if not self.wanted or len(self._children) >= MOST_AT_ONCE:
             return
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.notify", str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            start_new_session=True,
-            env=plain_environment(),
-        )
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.notify", str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=self._folder,
+                start_new_session=True,
+                env=plain_environment(),
+            )
+        except OSError:
+            return  # no process to be had: the training needs what is left more than the news
         assert child.stdin is not None
         try:
             child.stdin.write(msgspec.json.encode(told))  # smaller than a pipe

@@ -7,7 +7,6 @@ next supervisor takes that trainer over.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -299,9 +298,13 @@ class Supervisor:
         command = self.plan.on_finish
         if command is not None and self.orders.by_user and not command.always:
             command = None
-        on_finish.begin(self.paths.folder, on_finish.Ending(
-            message=notify.message(outcome, self.plan.name, outcome, text), outcome=outcome, command=command,
-        ))
+        message = notify.message(outcome, self.plan.name, outcome, text)
+        try:
+            on_finish.begin(
+                self.paths.folder, on_finish.Ending(message=message, outcome=outcome, command=command)
+            )
+        except OSError as error:
+            self._note(f"nothing could be started for after the end: {error.strerror or error}", "bad")
 
     def _note(self, text: str, level: str = "info") -> None:
         self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
@@ -332,8 +335,7 @@ def main(folder: Path) -> int:
         except Exception as error:
             text, verdict = room.failure(error, folder)
             journal.write(ExperimentEnded(outcome="failed", text=text, verdict=verdict), sync=True)
-            with contextlib.suppress(OSError):
-                supervisor.afterwards("failed", text)
+            supervisor.afterwards("failed", text)
             raise
         finally:
             supervisor.close()

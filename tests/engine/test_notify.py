@@ -18,7 +18,7 @@ import pytest
 
 from engine import control, journal, notify, on_finish, process, webhook
 from engine.errors import UsageError
-from engine.events import NotifyFailed, OnFinishRan
+from engine.events import Note, NotifyFailed, OnFinishRan
 from engine.guard import Guard, stop_seconds
 from engine.journal import Writer
 from engine.launch import lay_out, supervise
@@ -268,6 +268,26 @@ def test_stalls_slower_steps_and_limits_at_risk_are_told_once_each(hook: Hook, t
         assert texts["drift"] == "steptop arc: step time 13 % slower since 14:02:00"
         assert re.match(r"steptop arc: its time limit \(11 d 13 h 46 min\) is at risk: 7 of 30 runs fit", texts["at_risk"])
         wait_until(lambda: not guard.notifier.failures() and not guard.notifier.pids(), what="their ends")
+
+
+def test_a_forecast_that_fails_ends_nothing_and_is_said_once(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    write_recording(folder, "arc", 0.25)
+    plan = msgspec.structs.replace(state_of(folder).plan, limits=Limits(asked=time.time(), seconds=1e6))
+
+    def broken() -> ExperimentState:
+        raise ZeroDivisionError("steps")
+
+    with Writer(tmp_path / "events.jsonl") as book:
+        guard = Guard(ExperimentPaths(folder), plan, book, session=lambda _: None, look=broken)
+        guard.begin()
+        for _ in range(2):
+            guard._due_look = 0.0
+            guard.look()
+            assert guard.unfit(2) is None
+        assert guard.due() is None and guard.first() is not None
+    said = [record.text for record in journal.read(tmp_path / "events.jsonl") if isinstance(record, Note)]
+    assert said == ["what fits into its limits cannot be told: ZeroDivisionError: steps"]
 
 
 def test_a_stop_takes_a_step_a_checkpoint_and_the_volume_under_way(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine import hardware
-from engine.consequences import workload_of
+from engine.modelled import workload_of
 from engine.costs import Cost, closing_cost, item_cost, part_cost, pooled, step_cost
 from engine.errors import UsageError
 from engine.events import PhaseEnded
@@ -40,7 +40,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     the journal does not say. `workload` None: where a step goes is not known, or the machine was not read.
 
     `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
-    tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that need not be done again.
+    tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that are done.
+    `done`: steps of those that are begun, by fold and restart.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunKey, ...] = ()
     seen: int = 1
     finished: tuple[RunKey, ...] = ()
+    done: dict[tuple[int, int], int] = {}
     footprint: Footprint = Footprint()
 
     @property
@@ -117,6 +119,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         runs=runs,
         seen=max(1, sum(one.pace.steps > 0 for one in state.runs)),
         finished=tuple(one.key for one in state.runs if one.phase == "finished" and plan.test is None),
+        done={(one.key.fold, one.key.restart): one.step for one in state.runs if one.step and plan.test is None},
         footprint=footprint(state, done),
     )
 

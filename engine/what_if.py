@@ -32,8 +32,8 @@ BESIDE = ("steps_per_epoch", "val_batch_size", "val_num_workers", "val_every_epo
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is different; None and nothing: as it was. `rest`: only the runs that are not finished. `cores`: of the
-    machine it would run on."""
+    """What is different; None and nothing: as it was. `rest`: only the runs that are not finished, from where they are.
+    `cores`: of the machine it would run on."""
 
     epochs: int | None = None
     steps_per_epoch: int | None = None
@@ -262,17 +262,27 @@ def _shares_cores(known: Known, question: Question) -> bool:
 
 def _totals(known: Known, question: Question, shape: Shape, scene: _Scene) -> _Totals:
     step, limit, _ = _step_seconds(known, question, scene)
-    durations: dict[int, float] = {}
+    costs, whole = _costs(known, question, scene, step), dict[int, float]()
+    rhythms = {fold: _rhythm(known, question, shape, fold) for fold in dict.fromkeys(key.fold for key in shape.runs)}
     epoch = 0.0
-    for fold in dict.fromkeys(key.fold for key in shape.runs):
-        rhythm = _rhythm(known, question, shape, fold)
-        costs = _costs(known, question, scene, step)
-        durations[fold] = _seconds(whole_run(rhythm, step), costs)
+    for fold, rhythm in rhythms.items():
+        whole[fold] = _seconds(whole_run(rhythm, step), costs)
         ends = _seconds(rhythm.ends(1, rhythm.epochs), costs) / rhythm.epochs
         epoch = max(epoch, rhythm.steps * step + ends + rhythm.timed(rhythm.steps, step) * costs["checkpoint"].mean)
-    gap = known.costs["gap"].mean
-    each = [durations[key.fold] for key in shape.runs]
-    return _Totals(step, epoch, max(durations.values()), makespan(each, question.gpus, gap), limit)
+    each = [
+        _seconds(whole_run(rhythms[key.fold], step, done), costs) if (done := _done(known, question, shape, key)) else
+        whole[key.fold]
+        for key in shape.runs
+    ]  # fmt: skip
+    return _Totals(step, epoch, max(whole.values()), makespan(each, question.gpus, known.costs["gap"].mean), limit)
+
+
+def _done(known: Known, question: Question, shape: Shape, key: RunKey) -> int:
+    """Steps of a run that need not be done again: of those that are left, where its epochs stay as long as they are."""
+    seen = known.rhythms.get(key.fold)
+    if not question.rest or seen is None or seen.steps != shape.steps[key.fold]:
+        return 0
+    return min(known.done.get((key.fold, key.restart), 0), seen.steps * shape.epochs)
 
 
 def _rhythm(known: Known, question: Question, shape: Shape, fold: int) -> Rhythm:
@@ -322,7 +332,8 @@ def _parts(known: Known, question: Question, shape: Shape, scene: _Scene) -> dic
     parts: dict[str, float] = {}
     for key in shape.runs:
         costs = _costs(known, question, scene, step)
-        for name, count in whole_run(_rhythm(known, question, shape, key.fold), step).items():
+        rhythm, done = _rhythm(known, question, shape, key.fold), _done(known, question, shape, key)
+        for name, count in whole_run(rhythm, step, done).items():
             if name in costs and count * costs[name].mean > 0:
                 word = words.get(name, name.removesuffix(" (whole)"))
                 parts[word] = parts.get(word, 0.0) + count * costs[name].mean

@@ -34,7 +34,7 @@ class Asking(Profiling):
             others[:] = [found.others]
             return found
 
-        self.push_screen(WhatIfScreen(load, barred=barred, again=situation.going or situation.recording))
+        self.push_screen(WhatIfScreen(load, barred=barred, again=True))
 
     def on_what_if_screen_launch(self, message: WhatIfScreen.Launch) -> None:
         from tui.launching import Preset

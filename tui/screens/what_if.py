@@ -118,6 +118,8 @@ class WhatIfScreen(Screen[None]):
         if not self.is_mounted or board is None:
             return
         first = board.subject is None
+        if subject == board.subject and sheet == self._sheet:
+            return
         self._sheet = sheet
         self._become(
             subject=subject,

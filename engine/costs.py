@@ -160,7 +160,7 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
     if before is not None:
         return _weighed(own, before)
-    if run.step < run.steps_per_epoch:
+    if run.step < run.steps_per_epoch and run.epochs > 1:
         return msgspec.structs.replace(
             own,
             below=COLD_EPOCH * own.mean,

@@ -20,6 +20,9 @@ from engine.replay import Replay
 from engine.state import ExperimentState, all_sentences
 from engine.status import status
 from tests.traces import STARTED, Recipe, plan_of, prepared_of, run_records
+from tests.tui.conftest import view
+from tui.widgets.finish import finish_lines
+from tui.widgets.line import text_of
 
 GIB = 1 << 30
 GPU = Gpu(
@@ -145,6 +148,14 @@ def test_a_throttled_gpu_is_named_in_the_events_beside_the_forecast_and_in_the_s
     assert event.endswith(": GPU clock down 1,410→1,005 MHz (too hot)")
     (told,) = status(state).forecast.changes
     assert (told.cause, told.ratio > 1.3) == (change.cause, True)
+
+
+def test_a_recent_change_stands_in_the_panel_for_an_hour(tmp_path: Path) -> None:
+    state = played(record(tmp_path / "hot", throttled=True))
+    lines = [text_of(line) for line in finish_lines(view(state), 90, 5)]
+    assert any("slower since" in line and line.endswith("GPU clock down 1,410→1,005 MHz (too hot)") for line in lines)
+    later = msgspec.structs.replace(state, now=state.now + 7200.0)
+    assert not any("slower since" in text_of(line) for line in finish_lines(view(later), 90, 5))
 
 
 def test_without_a_sign_it_says_that_none_was_seen(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     lines = [_row(label, estimate, role, width, state.now, reasons) for label, estimate, role in rows]
     if len(lines) < height:
         lines.append(_basis(view, width))
+        if view.forecast.warming and len(lines) < height:
+            lines += [[part] for part in pace_lines(view, recent=True)[:1]]
     if height >= FEWEST_LINES and view.forecast.ladder and not ends_now(state):
         return ladder_lines(view, whole_width, height)
     if len(lines) + 2 < height:

@@ -350,3 +350,17 @@ def test_a_run_that_is_slower_than_the_first_is_a_risk(tmp_path: Path) -> None:
     write_all(journal, records)
     risks = section(render(report_of(state_of(tmp_path / "quickstart"))), "Risks")
     assert f"the newest run's steps take {100 * (second / first - 1):.0f} %[^" in risks
+
+
+def test_growing_memory_is_as_grave_as_what_ends_first(tmp_path: Path) -> None:
+    """Memory that is full in two weeks ends an experiment of six; one run of it is over long before."""
+    write_recording(tmp_path / "arc", "arc", 0.25)
+    paths = ExperimentPaths(tmp_path / "arc")
+    risks = section(render(report_of(state_of(paths.folder))), "Risks")
+    assert "**critical:** memory grows by 404 MiB[^" in risks and ", before the experiment's end" in risks
+    plan = read_json(paths.plan, Plan)
+    assert plan is not None
+    write_json(paths.plan, msgspec.structs.replace(plan, runs=plan.runs[:1]))
+    text = render(report_of(state_of(paths.folder)))
+    assert "**note:** memory grows by 404 MiB[^" in text and ", after the experiment's end" in text
+    assert "- [x] memory holds out: 404 MiB[^" in text and "but it ends before that matters" in text

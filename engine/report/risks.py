@@ -70,12 +70,14 @@ def _memory(facts: Facts) -> Iterator[Risk]:
     grows = say("memory grows by ", numbers.size(trend.bytes_per_hour, basis), " an hour")
     model = sources.going_on(facts)
     if trend.full_in_seconds is not None:
-        soon = trend.full_in_seconds < SOON_SECONDS
         text = say(*grows, "; RAM would be full in ", numbers.seconds(trend.full_in_seconds, model))
-        left = facts.forecast.experiment.low
-        ends = left is not None and left > trend.full_in_seconds
-        text += say(", before the experiment's end" if ends else "")
-        yield Risk("critical" if soon or ends else "warning", text)
+        least, most = facts.forecast.experiment.low, facts.forecast.experiment.high
+        if least is not None and least > trend.full_in_seconds:
+            yield Risk("critical", say(*text, ", before the experiment's end"))
+        elif most is not None and most < trend.full_in_seconds:
+            yield Risk("note", say(*text, ", after the experiment's end"))
+        else:
+            yield Risk("critical" if trend.full_in_seconds < SOON_SECONDS else "warning", text)
     elif trend.text:
         yield Risk("note", say(*grows, ": ", numbers.sentence(trend.text, model)))
 

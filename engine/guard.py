@@ -169,7 +169,7 @@ class Guard:
             self._safely(lambda: self._news(self._read(), first))
 
     def _news(self, state: ExperimentState, first: Due | None) -> None:
-        self._needed = stop_seconds(state)
+        self._needed = stop_seconds(state) or self._needed
         self._tell_stall(state)
         self._tell_drift(state)
         if first is not None and state.plan.test is None:

@@ -31,7 +31,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         )
     values = ", ".join(f"{name} = {record.knobs.get(name)}" for name in record.changed)
     text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
-    text += f" (new loader in {record.seconds:.2g} s)" if record.changed else ""
+    text += f" (it stood still for {record.seconds:.2g} s)" if record.changed else ""
     held = run.tested or (Tested(name="as it was", knobs=record.knobs | record.former, lines=run.recent),)
     fresh = Tested(
         name=record.name,

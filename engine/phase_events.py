@@ -12,8 +12,9 @@ from engine.record import Mode, Record, Spans, Verdict
 class ProfileChanged(Record, frozen=True, kw_only=True, tag="profile"):
     """From the step after `step` on the trainer runs with `knobs` (all of them; `changed` are the ones that differ).
 
-    `former`: the values they had. `seconds`: until the new loader was there. `mode`: train; resident repeats one
-    batch; load only loads. `error` non-empty: it could not be done, and the former profile goes on.
+    `former`: the values they had. `seconds`: for which the training stood still, until the new loader's first batch
+    was there. `mode`: train; resident repeats one batch; load only loads. `error` non-empty: it could not be done, and
+    the former profile goes on.
     """
 
     id: str

@@ -36,17 +36,36 @@ class Order(Sampler[list[Draw]]):
         self._endless = endless
         self._epoch = 1
         self._seen: frozenset[int] = frozenset()
+        self._ended = False
+        # Given to the workers and not handed out yet: epoch and draws of each batch, in the order they were given.
+        self.given: list[tuple[int, list[int]]] = []
 
     def begin(self, epoch: int, seen: Sequence[int] = ()) -> None:
         """`seen`: draws of this epoch that the training has had already."""
         self._epoch, self._seen = epoch, frozenset(seen)
+        self.given = []
+
+    def end(self) -> None:
+        """Give no more."""
+        self._ended = True
+
+    def arrived(self, draws: list[int]) -> None:
+        """A batch is handed out: the oldest one of these draws."""
+        for place, (_, given) in enumerate(self.given):
+            if given == draws:
+                del self.given[place]
+                return
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch, seen = self._epoch, self._seen
         while True:
             left = [draw for draw in self._order(epoch) if draw not in seen]
             for first in range(0, len(left), self._batch_size):
-                yield [(epoch, draw) for draw in left[first : first + self._batch_size]]
+                if self._ended:
+                    return
+                draws = left[first : first + self._batch_size]
+                self.given.append((epoch, draws))
+                yield [(epoch, draw) for draw in draws]
             if not self._endless:
                 return
             epoch, seen = epoch + 1, frozenset()
@@ -106,11 +125,28 @@ class Feed:
 
     def _hand_out(self, epoch: int, count: int) -> Iterator[Batch]:
         for left in range(count, 0, -1):
-            assert self._batches is not None
-            batch = next(self._batches)
+            batch = self.another()
             if left == 1 and self._endless:
                 self._next = (epoch + 1, ())
             yield batch
+
+    def another(self) -> Batch:
+        """The next batch, whatever epoch it belongs to."""
+        assert self._batches is not None
+        batch = next(self._batches)
+        self._order.arrived(batch.indices)
+        return batch
+
+    def let_out(self, epoch: int) -> list[list[int]]:
+        """Give the workers nothing more. The draws of each batch of `epoch` that they have been given: `another` still
+        hands out as many."""
+        self._order.end()
+        return [draws for of, draws in self._order.given if of == epoch] if self.workers else []
+
+    @property
+    def workers(self) -> list[int]:
+        """Pids of the processes that load."""
+        return [worker.pid for worker in getattr(self._batches, "_workers", ()) if worker.pid]
 
     def close(self) -> None:
         """End the workers: torch does it when nothing refers to the iterator and its loader any more."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 
 from torch import Tensor
 
@@ -22,12 +23,13 @@ from engine.training import device as devices, manifest, results, seeds
 from engine.training.checkpoint import Loaded, State, Store
 from engine.training.clock import clock_for
 from engine.training.evaluate import Scores, evaluate, validation_indices
+from engine.training.handover import Handover
 from engine.training.job import Job
 from engine.training.learner import Learner
 from engine.training.loader import Feed, scoring
 from engine.training.outcome import earlier_seconds, run_results
 from engine.training.recorder import LINE_SECONDS, Mean, Recorder
-from engine.training.requests import Requests, changed, frozen
+from engine.training.requests import Requests, changed, frozen, with_knobs
 from engine.training.samples import Batch, Patches, Volumes
 from engine.training.stop import Stop, StopRequested
 
@@ -55,6 +57,7 @@ class Trainer:
         self.step = 0
         self.seen: list[int] = []
         self.fresh = True  # batches are loaded, not repeated
+        self.handover: Handover | None = None
         self.saved_as = ""
 
     # ------------------------------------------------------------ the order of things
@@ -125,7 +128,9 @@ class Trainer:
             self.batches = self.feed.epoch(epoch, self.seen)
         while self.step < epoch * per_epoch:
             self.stop.check()
-            if (request := self.requests.next()) is not None:
+            if self.handover is not None:
+                self.hand_over(self.handover)
+            elif (request := self.requests.next()) is not None:
                 self.take_up(request)
             lr = self.learner.lr
             self.train_step(self.batches)
@@ -134,6 +139,8 @@ class Trainer:
             if time.monotonic() >= self.save_due and self.step < epoch * per_epoch:
                 self.save()
         self.recorder.drain()  # host-device sync: the epoch's last steps are waited for
+        if self.handover is not None:
+            self.hand_over(self.handover)
 
     def train_step(self, batches: Iterator[Batch]) -> None:
         """One optimizer step over `accumulate_steps` batches (fewer at an epoch's end)."""
@@ -218,48 +225,56 @@ class Trainer:
     # ------------------------------------------------------------ another profile between two steps
 
     def take_up(self, request: ProfileRequest) -> None:
-        """Go on with the profile that was asked for, as far as a living training can."""
+        """Go on with the profile that was asked for, as far as a living training can. The next loader starts behind
+        what the former one has begun, which is trained on meanwhile: nothing is lost, nothing comes twice."""
         names = changed(self.knobs, request.knobs)
         if not names:
             return
-        error = ""
+        handover = Handover(request, names, {name: self.knobs[name] for name in names}, self.feed)
         if kept := frozen(names):
-            error = f"{', '.join(kept)} cannot change between two steps; the training goes on as it was"
-        began, former = time.monotonic(), {name: self.knobs[name] for name in names}
-        if not error:
-            self.recorder.drain()  # host-device sync: the steps before the change are written down before it
-            self.reload(request, names)
-        self.journal.write(
-            ProfileChanged(
-                id=request.id, name=request.name, knobs=self.knobs.knobs, changed=names, former=former,
-                step=self.step, epoch=self.epoch, seconds=time.monotonic() - began, error=error,
-            ),
-            sync=True,
-        )
+            kept_on = "cannot change between two steps; the training goes on as it was"
+            self.tell_change(handover, f"{', '.join(kept)} {kept_on}")
+            return
+        self.knobs = with_knobs(self.knobs, request)
+        spawned = self.knobs["multiprocessing_context"] != "fork"
+        coming = handover.let_out(self.epoch, int(self.knobs["num_workers"]), spawned)
+        self.open_feed(self.knobs, coming)
+        self.batches = handover.rest()
+        if len(seen := [*self.seen, *coming]) < self.job.draws:
+            self.batches = chain(self.batches, self.feed.epoch(self.epoch, seen))
+        handover.stood_still(handover.began)
+        self.handover = handover
+
+    def hand_over(self, handover: Handover) -> None:
+        """Once the former loader has nothing more: the next one's first batch is waited for, and it is told."""
+        if not handover.over:
+            return
+        self.recorder.drain()  # host-device sync: the steps before the change are written down before it
+        began = time.monotonic()
+        handover.former.close()
+        if self.step % self.job.steps_per_epoch or not self.seen:
+            self.batches = chain([next(self.batches)], self.batches)
+        handover.stood_still(began)
+        self.handover = None
+        self.tell_change(handover)
+        self.recorder.write_every_step(MEASURED_STEPS)
         self.recorder.resume()
 
-    def reload(self, request: ProfileRequest, names: tuple[str, ...]) -> None:
-        """Another loader from the next sample on. What the former one had loaded ahead is loaded again: nothing is
-        lost, nothing comes twice."""
-        self.knobs = Profile(
-            name=request.name, title="", knobs=self.knobs.knobs | {name: request.knobs[name] for name in names}
-        )
-        self.feed.close()
-        self.open_feed(self.knobs)
-        self.batches = self.feed.epoch(self.epoch, self.seen)
-        self.recorder.write_every_step(MEASURED_STEPS)
-
-    def open_feed(self, knobs: Profile) -> None:
-        """A loader for the epoch under way, its workers at work."""
-        job = self.job
+    def open_feed(self, knobs: Profile, coming: Sequence[int] = ()) -> None:
+        """A loader for the epoch under way, its workers at work behind the draws that another loader has begun."""
+        job, seen = self.job, [*self.seen, *coming]
         volumes = Volumes(
             job.training, job.key.seed, cache=knobs["cache"], prepare=job.plan.experiment.prepare
         )
         self.feed = Feed(volumes, knobs, job.key.seed, self.device.type, job.draws)
-        if self.step < job.steps:
-            self.feed.start(self.epoch, self.seen)
+        if len(seen) < job.draws and self.step < job.steps:
+            self.feed.start(self.epoch, seen)
+        elif coming and self.epoch < job.plan.experiment.epochs:
+            self.feed.start(self.epoch + 1)
 
     def close_feed(self) -> None:
+        if self.handover is not None:
+            self.handover.former.close()
         self.feed.close()
 
     # ------------------------------------------------------------ where in the run
@@ -343,6 +358,16 @@ class Trainer:
 
     def tell_scores(self, split: str, scores: Scores) -> None:
         self.journal.write(Metrics(split=split, values=scores.mean(), epoch=self.last_epoch, step=self.step))
+
+    def tell_change(self, handover: Handover, error: str = "") -> None:
+        request = handover.request
+        self.journal.write(
+            ProfileChanged(
+                id=request.id, name=request.name, knobs=self.knobs.knobs, changed=handover.names, former=handover.held,
+                step=self.step, epoch=self.epoch, seconds=handover.seconds, error=error,
+            ),
+            sync=True,
+        )
 
     def tell_precision(self, active: str, evidence: str) -> None:
         self.journal.write(PrecisionActive(requested=self.knobs["precision"], active=active, evidence=evidence))

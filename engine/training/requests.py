@@ -46,6 +46,12 @@ def changed(held: Profile, wanted: dict[str, bool | int | float | str]) -> tuple
     return tuple(name for name in KNOBS if name in wanted and wanted[name] != held[name])
 
 
+def with_knobs(held: Profile, request: ProfileRequest) -> Profile:
+    """The held profile with what the request changes."""
+    knobs = held.knobs | {name: request.knobs[name] for name in changed(held, request.knobs)}
+    return Profile(name=request.name, title="", knobs=knobs)
+
+
 def frozen(names: tuple[str, ...]) -> tuple[str, ...]:
     """Those that cannot change between two steps."""
     return tuple(name for name in names if not KNOBS[name].live)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from itertools import repeat
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 
 from engine.events import ProfileChanged, ProfileMeasured
 from engine.profile import Profile
 from engine.records import ProfileRequest
 from engine.training import device as devices
 from engine.training.loop import Trainer
-from engine.training.requests import changed, frozen
+from engine.training.requests import changed, frozen, with_knobs
 
 WAIT_SECONDS = 0.02
 
@@ -50,7 +50,7 @@ class Trial(Trainer):
         began = time.monotonic()
         error = ", ".join(frozen(names))
         if not error and (names or self.was_fed_otherwise(request)):
-            self.reload(request, names)
+            self.reload(request)
         self.request = request
         self.journal.write(
             ProfileChanged(
@@ -70,6 +70,16 @@ class Trial(Trainer):
             if (memory := devices.memory(self.device)) is not None:
                 self.journal.write(memory)
         self.journal.write(ProfileMeasured(id=request.id, steps=request.steps), sync=True)
+
+    def reload(self, request: ProfileRequest) -> None:
+        """Another loader at once, and its first batch waited for: what was loaded for another profile is no part of the
+        measurement."""
+        self.knobs = with_knobs(self.knobs, request)
+        self.feed.close()
+        self.open_feed(self.knobs)
+        self.batches = self.feed.epoch(self.turn, self.seen)
+        if request.mode != "resident":
+            self.batches = chain([next(self.batches)], self.batches)
 
     def was_fed_otherwise(self, request: ProfileRequest) -> bool:
         """The loader of another mode may stand in the middle of an epoch."""
@@ -121,7 +131,7 @@ class Trial(Trainer):
         with self.recorder.span("data"):
             self.batches = self.feed.epoch(self.turn)
 
-    def open_feed(self, knobs: Profile) -> None:
+    def open_feed(self, knobs: Profile, coming: Sequence[int] = ()) -> None:
         """The next loader begins with a whole epoch."""
         self.seen = []
-        super().open_feed(knobs)
+        super().open_feed(knobs, coming)

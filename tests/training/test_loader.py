@@ -21,6 +21,7 @@ from numpy.random import Generator
 from engine.errors import DataError
 from engine.experiment import Subject
 from engine.profile import Profile, defaults
+from engine.training.handover import room_for
 from engine.training.loader import Feed
 from engine.training.samples import Arrays, Batch, Volumes
 from tests.conftest import wait_until
@@ -231,3 +232,39 @@ def test_writing_into_a_sample_leaves_the_prepared_volume_alone(subjects: tuple[
     volumes = Volumes(subjects)
     volumes[1, 2].image.zero_()
     assert float(volumes[1, 2].image.mean()) == 2.0
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_loader_that_is_let_out_hands_over_what_its_workers_have_begun(
+    subjects: tuple[Subject, ...], in_order: bool
+) -> None:
+    """The next one starts behind that, and every sample comes once."""
+    former = Feed(Volumes(subjects), profile(num_workers=2, prefetch_factor=1, in_order=in_order), 3, "cpu")
+    following = Feed(Volumes(subjects), profile(num_workers=1), 3, "cpu")
+    alone = Feed(Volumes(subjects), profile(), 3, "cpu")
+    try:
+        batches = former.epoch(1)
+        seen = [draw for _ in range(3) for draw in next(batches).indices]
+        coming = [draw for draws in former.let_out(1) for draw in draws]
+        assert 1 <= len(coming) <= 2 and not set(coming) & set(seen)
+        following.start(1, [*seen, *coming])
+        there = [draw for _ in coming for draw in former.another().indices]
+        assert sorted(there) == sorted(coming)
+        rest = [draw for batch in following.epoch(1, [*seen, *coming]) for draw in batch.indices]
+        order = [draw for batch in alone.epoch(1) for draw in batch.indices]
+        assert sorted([*seen, *there, *rest]) == sorted(order)
+        assert not in_order or [*seen, *there, *rest] == order
+    finally:
+        for feed in (former, following, alone):
+            feed.close()
+
+
+def test_both_loaders_at_once_only_where_memory_has_room(subjects: tuple[Subject, ...]) -> None:
+    feed = Feed(Volumes(subjects), profile(num_workers=1), 3, "cpu")
+    try:
+        next(feed.epoch(1))
+        assert room_for(feed.workers, 2, spawned=False)
+        assert not room_for(feed.workers, 100_000, spawned=False)
+        assert not room_for([], 1, spawned=False), "a trainer that loads itself has nothing to hand over"
+    finally:
+        feed.close()

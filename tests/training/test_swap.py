@@ -36,8 +36,8 @@ def test_workers_come_and_go_and_the_losses_stay_the_same(tmp_path: Path, uninte
     run = experiment(tmp_path)
     child = start(run, sabotage=NOTHING, before=SLOWLY)
     try:
-        wait_for(run, Steps, child, 2)
-        ask(run, "helped", num_workers=2, prefetch_factor=4)
+        wait_for(run, Steps, child, 1)
+        ask(run, "helped", num_workers=2, prefetch_factor=1)
         wait_for(run, ProfileChanged, child, 1)
         wait_for(run, Steps, child, 7)
         ask(run, "alone", num_workers=0)

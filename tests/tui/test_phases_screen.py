@@ -162,7 +162,7 @@ async def test_a_training_shows_what_its_change_brought(app_over: AppOver, chang
         app = await compared(pilot)
         said = screen_text(app)
         assert "1. as it was" in said and "2. moderate" in said and "×1.99" in said and "faster" in said
-        assert "Its loader was there after 120 ms" in said
+        assert "Its first batch was there after 120 ms" in said
 
 
 async def test_the_next_profile_is_shown_before_it_is_taken_up(app_over: AppOver, changed: ExperimentState) -> None:

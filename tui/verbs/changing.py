@@ -57,7 +57,7 @@ def change(options: argparse.Namespace) -> int:
     elif taken.error:
         raise UsageError(taken.error)
     else:
-        say(f"{folder.name}: {values} since step {taken.step + 1:,} (new loader in {taken.seconds:.2g} s)")
+        say(f"{folder.name}: {values} since step {taken.step + 1:,} (it stood still for {taken.seconds:.2g} s)")
     return 0
 
 

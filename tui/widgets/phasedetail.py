@@ -202,7 +202,8 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
     if one.low is not None and one.basis:
         said.append((f"Expected before it began: {one.basis}.", "label"))
     if (one.swap_seconds or 0.0) >= SWAPPED:
-        said.append((f"Its loader was there after {duration(one.swap_seconds)}.", "label"))
+        what = "The training stood still for {}." if comparison.living else "Its first batch was there after {}."
+        said.append((what.format(duration(one.swap_seconds)), "label"))
     if one.repeated:
         said.append((f"Repeated {one.repeated}×: other processes disturbed it.", "warn"))
     if (one.use.foreign_cores or 0.0) > DISTURBED_CORES or (one.use.foreign_gpu or 0.0) > DISTURBED_GPU:

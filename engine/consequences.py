@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine import phases
 from engine.experiment import Plan
 from engine.forecast import Forecast
 from engine.knob import Kind, Value
-from engine.measure import Measurement
+from engine.modelled import (
+    NOT_MEASURED as NOT_MEASURED,
+    OF_A_STEP,
+    OF_NO_MODEL,
+    SAME,
+    Range as Range,
+    batch_of,
+    complete,
+    pace_now,
+    probes_of as probes_of,
+    ratio,
+    workload_of as workload_of,
+)
 from engine.profile import KNOBS
-from engine.queueing import Workload, predict
-from engine.state import ExperimentState, RunState
-from engine.workload import fit
-
-NOT_MEASURED = "no steps measured yet"
-
-
-class Range(msgspec.Struct, frozen=True):
-    """A figure with its 90 % range and what it rests on; None where nothing is known."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    basis: str = NOT_MEASURED
+from engine.queueing import predict
+from engine.state import ExperimentState
+from engine.until_end import finish_with
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,15 +40,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consequences(msgspec.Struct, frozen=True, kw_only=True):
-    """`limit`: what would hold a step back. `finish`: seconds until the experiment ends. `sentences`: what to know
-    before choosing it, the gravest first."""
+    """`step_seconds` and `samples_per_second`: what is measured now, times what the model says of the change; `ratio`:
+    that, samples per second over those now. `limit`: what would hold a step back. `finish`: seconds until the
+    experiment ends. `unmodelled`: knobs that differ and that no figure knows of. `sentences`: what to know before
+    choosing it, the gravest first."""
 
     changes: tuple[Change, ...] = ()
     step_seconds: Range = Range()
     samples_per_second: Range = Range()
+    ratio: Range = Range()
+    measured: bool = False
     limit: str = ""
     effective_batch: int = 1
     finish: Range = Range()
+    unmodelled: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
 
     @property
@@ -77,82 +82,57 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
         for name, value in knobs.items()
         if name in KNOBS and value != held[name]
     )
-    batch = int(knobs.get("batch_size", held["batch_size"])) * int(knobs.get("accumulate_steps", 1))
+    before = complete(held.knobs)
+    after = before | {change.name: change.after for change in changes}
+    unmodelled = tuple(change.name for change in changes if change.name in OF_NO_MODEL)
     workload, basis = workload_of(state)
-    known = Consequences(changes=changes, effective_batch=batch, sentences=_sentences(changes))
-    if workload is None:
-        return known
-    complete = held.knobs | knobs
-    there, here = predict(workload, complete), predict(workload, held.knobs)
-    low, high = there.samples_range
-    finish = Range()
-    if now is not None and now.experiment.seconds is not None:
-        factor = here.samples_per_second / there.samples_per_second
-        steps = now.parts.get("train", now.experiment.seconds)
-        rest = max(0.0, now.experiment.seconds - steps)
-        finish = Range(
-            rest + steps * factor,
-            rest + steps * here.samples_per_second / high,
-            rest + steps * here.samples_per_second / low,
-            basis,
+    pace = pace_now(state, workload, basis)
+    faster = SAME if workload is None and _beside(changes) else ratio(workload, before, after) if workload else Range()
+    known = Consequences(
+        changes=changes,
+        ratio=faster,
+        measured=pace.measured,
+        limit=predict(workload, after).limit if workload is not None else "",
+        effective_batch=batch_of(after),
+        unmodelled=unmodelled,
+        sentences=_sentences(changes, unmodelled),
+    )
+    if now is not None and now.experiment.seconds:
+        as_it_is = Range(now.experiment.seconds, now.experiment.low, now.experiment.high, "as it runs")
+        finish = finish_with(state, {change.name: change.after for change in changes}, faster, now)
+        known = msgspec.structs.replace(known, finish=finish if changes else as_it_is)
+    if faster == SAME:
+        return msgspec.structs.replace(
+            known, step_seconds=pace.step_seconds, samples_per_second=pace.samples_per_second
         )
+    held_rate, held_step = pace.samples_per_second.value, pace.step_seconds.value
+    if faster.value is None or faster.low is None or faster.high is None or held_rate is None or held_step is None:
+        return known
+    rests = f"{pace.samples_per_second.basis}, times a ratio {basis}" if pace.measured else basis
+    longer = held_step * batch_of(after) / batch_of(before)
     return msgspec.structs.replace(
         known,
-        step_seconds=Range(there.step_seconds, there.low, there.high, basis),
-        samples_per_second=Range(there.samples_per_second, low, high, basis),
-        limit=there.limit,
-        finish=finish,
+        step_seconds=Range(longer / faster.value, longer / faster.high, longer / faster.low, rests),
+        samples_per_second=msgspec.structs.replace(faster.times(held_rate), basis=rests),
     )
 
 
+def _beside(changes: Sequence[Change]) -> bool:
+    """Whether a step stays what it is, as far as any model knows."""
+    return not any(change.name in OF_A_STEP for change in changes)
+
+
 def sweep(state: ExperimentState, knobs: dict[str, Value], name: str, values: Sequence[int]) -> dict[int, float]:
-    """Samples per second with each of `values` for one knob, the others as in `knobs`; empty where nothing is known."""
-    workload, _ = workload_of(state)
+    """Samples per second with each of `values` for one knob, the others as in `knobs`, on the basis of `consequences`;
+    empty where nothing is known."""
+    workload, basis = workload_of(state)
     if workload is None:
         return {}
-    complete = state.plan.profile.knobs | knobs
-    return {value: predict(workload, complete | {name: value}).samples_per_second for value in values}
-
-
-def workload_of(state: ExperimentState) -> tuple[Workload | None, str]:
-    """What has been measured of this training, as the model's figures, and in words what that was."""
-    cores = state.samples[-1].cores if state.samples else None
-    if cores is None:
-        return None, NOT_MEASURED
-    probes = probes_of(state)
-    if not probes:
-        return None, NOT_MEASURED
-    try:
-        workload = fit(probes, cores)
-    except ValueError:
-        return None, NOT_MEASURED
-    if not workload.trainer_cores and _on_cpu(state):
-        # A trainer that does not say what it computes with is taken to use what there is.
-        workload = msgspec.structs.replace(workload, trainer_cores=float(cores))
-    steps = sum(probe.steps for probe in probes)
-    tried = f", {len(probes)} profiles" if len(probes) > 1 else ""
-    return workload, f"modelled from {steps:,} steps measured here{tried}"
-
-
-def _on_cpu(state: ExperimentState) -> bool:
-    begin = state.run.begin if state.run is not None else None
-    return begin is not None and begin.device == "cpu"
-
-
-def probes_of(state: ExperimentState) -> list[Measurement]:
-    """One measurement for each profile that was tried here."""
-    if state.plan.test is not None:
-        return [one.measured for one in phases.results(state.plan, state.prepared, state.visits) if one.measured]
-    run = state.run
-    return _living(run, state.plan.profile.knobs) if run is not None else []
-
-
-def _living(run: RunState, knobs: dict[str, Value]) -> list[Measurement]:
-    if run.tested:
-        tried: Sequence[Measurement | None] = [phases.of_lines(one.lines, one.knobs) for one in run.tested]
-        return [one for one in tried if one is not None]
-    one = phases.of_lines(run.recent, knobs)
-    return [one] if one is not None else []
+    held = complete(state.plan.profile.knobs)
+    now = pace_now(state, workload, basis).samples_per_second.value
+    if now is None:
+        return {}
+    return {value: now * (ratio(workload, held, held | knobs | {name: value}).value or 1.0) for value in values}
 
 
 def _lock(plan: Plan, name: str, value: Value) -> str:
@@ -161,7 +141,7 @@ def _lock(plan: Plan, name: str, value: Value) -> str:
     return lock.reason if lock is not None and value != lock.value else ""
 
 
-def _sentences(changes: Sequence[Change]) -> tuple[str, ...]:
+def _sentences(changes: Sequence[Change], unmodelled: Sequence[str]) -> tuple[str, ...]:
     said: list[str] = []
     for change in changes:
         if change.lock:
@@ -172,6 +152,9 @@ def _sentences(changes: Sequence[Change]) -> tuple[str, ...]:
             said.append(f"{', '.join(names)} {kind}: its results cannot be compared with those so far")
     if len(changes) > 1:
         said.append(f"{len(changes)} knobs at once: whatever changes cannot be put down to one of them")
+    if unmodelled:
+        verb = "is" if len(unmodelled) == 1 else "are"
+        said.append(f"{', '.join(unmodelled)} {verb} not modelled, so no figure here knows of it: test it in a phase")
     fixed = [change.name for change in changes if not change.live]
     if fixed:
         said.append(f"{', '.join(fixed)} cannot change while it trains: stop and launch anew, or test it in a phase")

@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine import hardware
-from engine.modelled import workload_of
 from engine.costs import Cost, closing_cost, item_cost, part_cost, pooled, step_cost
 from engine.errors import UsageError
 from engine.events import PhaseEnded
@@ -19,6 +18,7 @@ from engine.footprint import Footprint, footprint, knobs_now
 from engine.hardware import Gpu
 from engine.knob import Value
 from engine.mean_step import COMPUTE, lately, mean_step
+from engine.modelled import workload_of
 from engine.phases import measurement
 from engine.queueing import Workload
 from engine.remaining import Rhythm, planned, rhythm_of

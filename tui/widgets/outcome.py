@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.budget import Resource
-from engine.consequences import Consequences, Range
+from engine.consequences import Range
+from engine.modelled import SAME
 from tui.desk import Desk, over
 from tui.format import DASH, clock, duration, margin, moment, rough, significant, size, whole
 from tui.messages import View
@@ -31,7 +32,8 @@ Say = Callable[[float | None], str]
 
 
 class Figure(NamedTuple):
-    """One row: what it was, what it would be, the range of that, and the role that says whether it is better."""
+    """One row: what it was, what it would be, the range of that (or of what it is), and the role that says whether it
+    is better."""
 
     label: str
     before: str
@@ -41,30 +43,27 @@ class Figure(NamedTuple):
 
 
 def figures(desk: Desk) -> list[Figure]:
-    """Rows from the pace to the end; `after` is empty while nothing is changed."""
+    """Rows from the pace to the end; `after` is empty where nothing changes."""
     view, before, after = desk.view, desk.before, desk.after
     if view is None:
         return []
-    edited = bool(desk.changed)
+    # Of a change that no model knows nothing follows.
+    edited = any(change.name not in after.unmodelled for change in after.changes)
+    role = role_of(after.ratio)
+    # A step of another number of samples is longer for another reason than its pace.
+    of_step = role if before.effective_batch == after.effective_batch else "number"
     rows = [
-        _pace("s/step", before.step_seconds, after.step_seconds, edited, _seconds, _measured(view, "step_seconds")),
-        _pace(
-            "samples/s",
-            before.samples_per_second,
-            after.samples_per_second,
-            edited,
-            _number,
-            _measured(view, "samples_per_second"),
-        ),
+        _pace("s/step", before.step_seconds, after.step_seconds, edited, _seconds, of_step),
+        _pace("samples/s", before.samples_per_second, after.samples_per_second, edited, _number, role),
     ]
-    if edited and (faster := _faster(before, after, rows[1].role)) is not None:
+    if edited and (faster := _faster(after.ratio, role)) is not None:
         rows.append(faster)
     limit = LIMITS.get(before.limit, before.limit) or DASH
     there = LIMITS.get(after.limit, after.limit)
     rows.append(Figure("limit", limit, there if edited and there != limit else ""))
     batch, other = before.effective_batch, after.effective_batch
     rows.append(Figure("batch", str(batch), str(other) if edited and other != batch else "", role="warn"))
-    return [*rows, *_finish(view, before, after, edited), *_memory(desk)]
+    return [*rows, *_finish(view, before.finish, after.finish, edited), *_memory(desk)]
 
 
 def _seconds(value: float | None) -> str:
@@ -75,31 +74,28 @@ def _number(value: float | None) -> str:
     return DASH if value is None else significant(value)
 
 
-def _measured(view: View, name: str) -> float | None:
-    value = getattr(view.bottleneck, name)
-    return value if isinstance(value, float) else None
+def role_of(ratio: Range) -> str:
+    """Whether it is surely faster, surely slower, or cannot be told: every figure of the pace has this colour."""
+    if ratio.low is None or ratio.high is None:
+        return "number"
+    return "good" if ratio.low > 1 else "bad" if ratio.high < 1 else "number"
 
 
-def _pace(label: str, before: Range, after: Range, edited: bool, said: Say, measured: float | None) -> Figure:
-    held = measured if measured is not None else before.value
-    if not edited or after.value is None:
-        return Figure(label, said(held) if held is not None else DASH, "" if not edited else DASH, role="label")
-    spread = _span(after.low, after.high, said) if after.low is not None and after.high is not None else ""
-    if held is None or after.low is None or after.high is None:
-        role = "number"
-    else:
-        less, more = after.high < held, after.low > held
-        better, worse = (less, more) if label == "s/step" else (more, less)
-        role = "good" if better else "bad" if worse else "number"
-    return Figure(label, said(held) if held is not None else DASH, said(after.value), spread, role)
+def _pace(label: str, before: Range, after: Range, edited: bool, said: Say, role: str) -> Figure:
+    if not edited or after == before:
+        return Figure(label, said(before.value), more=_spread(before, said))
+    return Figure(label, said(before.value), said(after.value), _spread(after, said), role)
 
 
-def _faster(before: Consequences, after: Consequences, role: str) -> Figure | None:
-    """How many times as fast."""
-    held, there = before.samples_per_second.value, after.samples_per_second
-    if not held or there.value is None or there.low is None or there.high is None:
+def _spread(of: Range, said: Say) -> str:
+    return _span(of.low, of.high, said) if of.low is not None and of.high is not None else ""
+
+
+def _faster(ratio: Range, role: str) -> Figure | None:
+    """How many times as fast; nothing where a step stays as it is."""
+    if ratio == SAME or ratio.value is None or ratio.low is None or ratio.high is None:
         return None
-    return Figure("speed", "", f"×{there.value / held:.2f}", f"{there.low / held:.2f}–{there.high / held:.2f}", role)
+    return Figure("speed", "", f"×{ratio.value:.2f}", f"{ratio.low:.2f}–{ratio.high:.2f}", role)
 
 
 def _span(low: float, high: float, said: Say) -> str:
@@ -109,21 +105,21 @@ def _span(low: float, high: float, said: Say) -> str:
     return f"{number}–{last}" if unit and last.endswith(f" {unit}") else f"{first}–{last}"
 
 
-def _finish(view: View, before: Consequences, after: Consequences, edited: bool) -> list[Figure]:
+def _finish(view: View, before: Range, after: Range, edited: bool) -> list[Figure]:
     """How long the experiment still takes, and when that is on the clock."""
-    now, expected = view.state.now, view.forecast.experiment
-    if before.finish.value is None or expected.seconds is None or expected.at is None:
+    now, expected, held, there = view.state.now, view.forecast.experiment, before.value, after.value
+    if held is None or expected.at is None:
         return []
-    held, there = expected.seconds, after.finish
-    if not edited or there.value is None:
-        return [Figure("time left", whole(held)), Figure("ends", moment(expected.at, now))]
+    if not edited or there is None or there == held:
+        spread = margin(held, before.low, before.high)
+        return [Figure("time left", whole(held), more=spread), Figure("ends", moment(expected.at, now))]
     role = "number"
-    if there.low is not None and there.high is not None:
-        role = "good" if there.high < held else "bad" if there.low > held else "number"
-    spread = margin(there.value, there.low, there.high)
+    if after.low is not None and after.high is not None:
+        role = "good" if after.high < held else "bad" if after.low > held else "number"
+    spread = margin(there, after.low, after.high)
     return [
-        Figure("time left", whole(held), whole(there.value), spread, role),
-        Figure("ends", clock(expected.at, now), clock(now + there.value, now), _sooner(held - there.value), role),
+        Figure("time left", whole(held), whole(there), spread, role),
+        Figure("ends", clock(expected.at, now), clock(now + there, now), _sooner(held - there), role),
     ]
 
 
@@ -159,8 +155,7 @@ def _sooner(seconds: float) -> str:
 def outcome_lines(desk: Desk, width: int, height: int) -> list[Line]:
     """Figures, what they rest on, then what to know before choosing it."""
     rows = figures(desk)
-    ranges = desk.changed and desk.after.step_seconds.value is not None
-    basis = desk.after.step_seconds.basis + (", 90 % ranges" if ranges else "")
+    basis = _basis(desk.after.step_seconds)
     figured = [line for row in rows for line in _figure(row, width)]
     said = [line for text, role in sentences(desk) for line in _sentence(text, role, width)]
     rests: list[Line] = [[(part, "faint")] for part in wrapped(basis, width, 2)]
@@ -175,6 +170,10 @@ def outcome_lines(desk: Desk, width: int, height: int) -> list[Line]:
     return [*figured, *rests, [], *said]
 
 
+def _basis(rests: Range) -> str:
+    return rests.basis + (", 90 % ranges" if rests.low is not None else "")
+
+
 def _sentence(text: str, role: str, width: int) -> list[Line]:
     return [[("  " if at else "· ", role), (part, role)] for at, part in enumerate(wrapped(text, width - 2, 8))]
 
@@ -183,12 +182,14 @@ def _figure(row: Figure, width: int) -> list[Line]:
     if width >= WIDE:
         label, before = (f"{row.label:<{LABEL}}", "label"), row.before.rjust(FIGURE)
         if not row.after:
-            return [[label, (before, "number")]]
+            return [[label, (before, "number"), (f"   {row.more}" if row.more else "", "label")]]
         arrow = " → " if row.before else "   "
         return [[label, (before, "text"), (arrow, "faint"), (f"{row.after:<{FIGURE}}", row.role), (row.more, "label")]]
     label = (f"{row.label:<{SHORT}}", "label")
     if not row.after:
-        return [[label, (row.before, "number")]]
+        held: Line = [label, (row.before, "number")]
+        fits = row.more and width_of(held) + 1 + len(row.more) <= width
+        return [[*held, (f" {row.more}", "label")]] if fits else [held]
     from_there: Line = [(row.before, "text"), (" → ", "faint")] if row.before else []
     first: Line = [label, *from_there, (row.after, row.role)]
     if width_of(first) > width:
@@ -223,8 +224,8 @@ class OutcomePanel(DeskPanel):
     TITLE = "What it would bring"
     NUMBER = 2
     HELP = (
-        "On the left what is measured now, on the right what the edited knobs would bring, with the range that holds "
-        "nine times in ten: from a model of the loader as a queue, fitted to the steps measured here.\n"
+        "On the left what is measured now; on the right that, times what a model of the loader as a queue, fitted to "
+        "the steps measured here, says of the change, with the range that holds nine times in ten.\n"
         "Green is surely better, red surely worse, white cannot be told apart. Below: which knobs change more than the "
         "speed, and which a training under way cannot take up."
     )

@@ -19,7 +19,7 @@ from engine.experiment import Plan, RunKey
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import FOLDER, TOKEN, alive, boot_id, end_all, holding, ident, signal_safely
 from engine.records import ExitInfo, ProcessInfo, ResultInfo
-from engine.room import is_full
+from engine.room import is_full, shm_share
 from engine.saved import saved
 from engine.verdict import Evidence, classify
 
@@ -99,6 +99,8 @@ class Attempt:
 
     def close(self, keep: set[int]) -> Ended:
         """After its end: end what it left behind, write exit.json, say what happened."""
+        # Before its batches are swept out of there.
+        shm = shm_share(self.files.run.folder.parent if self.files.run else self.files.result.parent)
         swept, survivors = end_all(None, self.info.token, keep)
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -124,6 +126,7 @@ class Attempt:
                 saved=self.files.run is None or saved(self.files.run),
                 preparing=self.files.run is None,
                 disk_full=is_full(self.files.result.parent),
+                shm=shm,
             )
         )
         # Without room for it the supervisor's journal says it all the same.

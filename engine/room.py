@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
+from engine import journal
 from engine.errors import DISK_FULL, UsageError
-from engine.events import Verdict
-from engine.paths import write_atomic
+from engine.events import Sample, Verdict
+from engine.paths import ExperimentPaths, write_atomic
 
 # With less than this nothing is begun.
 START_BYTES = 50_000_000
@@ -16,6 +19,8 @@ START_BYTES = 50_000_000
 FULL_BYTES = 1 << 18
 # What a journal may still say on a full disk: some hundred lines.
 LAST_WORDS_BYTES = 1 << 16
+# Seconds before an end in which a full /dev/shm may have to do with it.
+RECENT = 30.0
 FULL = "the disk is full"
 OTHER_LOGS = "choose another folder with --logs DIR"
 GOES_ON = f"{FULL}: training goes on unseen, and unsaved, until some space is free"
@@ -41,6 +46,17 @@ def is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < FULL_BYTES
     except OSError:
         return False
+
+
+def shm_share(experiment: Path, shm: Path = Path("/dev/shm")) -> float | None:  # noqa: S108  looked at alone
+    """The most of /dev/shm that was used in the last half minute, by the machine's journal and by a look now: its files
+    are gone as soon as the last process that holds them is."""
+    machine = [one for one in journal.read_ends(ExperimentPaths(experiment).machine)[0] if isinstance(one, Sample)]
+    shares = [one.shm_used / one.shm_total for one in machine if one.shm_total and time.time() - one.t < RECENT]
+    with contextlib.suppress(OSError):
+        found = shutil.disk_usage(shm)
+        shares.append(1 - found.free / found.total if found.total else 0.0)
+    return max(shares, default=None)
 
 
 class Room:

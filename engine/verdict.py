@@ -1,24 +1,30 @@
 """Why a run ended: a pure classifier over what the trainer, its exit and the machine left behind.
 
 A return code alone proves nothing (a forwarded SIGTERM makes torchrun exit 1; a killed process says nothing at all), so
-the trainer's own last word comes first, then the exit, then the end of its log. What is not certain says so.
+the trainer's own last word comes first, then the exit, then the end of its log (engine.log_end, engine.signs). What is
+not certain says so.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
 from engine.counts import plural
 from engine.events import Outcome, Stop, Verdict
+from engine.log_end import WORKER_TAKEN, ending, last_traceback, taken
 from engine.records import ResultInfo
+from engine.signs import BY_KIND, IN_WORKER, SAME, SIGNS, SMALLER_SHM, Sign
 from engine.text import clean
 
 EVIDENCE_LINES = 3
+# A shell or a launcher in between reports signal n of its child as exit code 128 + n.
+SHELL = 128
+# /dev/shm may have been emptied between a SIGBUS and the look at it.
+SHM_FULL = 0.9
+FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What resuming does where no run had begun.
 PREPARED = "goes on with what is prepared"
 
@@ -26,7 +32,8 @@ PREPARED = "goes on with what is prepared"
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about an ended process. `rc` None: it was nobody's child here. `tail`: the end of its log.
     `oom_kills` and `cgroup_kills`: the kernel's while it ran, on the machine and in this control group.
-    `saved`: there is a checkpoint to go on from. `preparing`: it was no run, it prepared volumes."""
+    `saved`: there is a checkpoint to go on from. `preparing`: it was no run, it prepared volumes. `shm`: the part of
+    /dev/shm that was used at the end, at most."""
 
     result: ResultInfo | None = None
     rc: int | None = None
@@ -40,78 +47,19 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     saved: bool = True
     preparing: bool = False
     disk_full: bool = False
+    shm: float | None = None
+
+    @property
+    def number(self) -> int | None:
+        """The signal that ended it, or its child where a shell stood in between."""
+        if self.signal is not None or self.rc is None or self.rc <= SHELL:
+            return self.signal
+        return self.rc - SHELL if _is_signal(self.rc - SHELL) else None
 
     @property
     def onward(self) -> str:
         return f"`steptop resume` {PREPARED if self.preparing else onward(self.saved)}"
 
-
-class Pattern(NamedTuple):
-    """A line that gives a kind away, in a log or an exception's text."""
-
-    kind: str
-    regex: re.Pattern[str]
-    text: str
-    advice: str
-
-
-PATTERNS = tuple(
-    Pattern(kind, re.compile(regex, re.IGNORECASE), text, advice)
-    for kind, regex, text, advice in (
-        (
-            "gpu_oom",
-            r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory"
-            r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
-            "the GPU's memory was full",
-            "a smaller batch_size, or precision = fp16; another process may hold memory (see the Machine panel)",
-        ),
-        (
-            "shm_exhausted",
-            r"unable to allocate shared memory|No space left on device \(28\).*torch_"
-            r"|killed by signal: Bus error|out of shared memory",
-            "/dev/shm was full: the loader's workers pass batches through it",  # noqa: S108  a text
-            "fewer num_workers or a smaller prefetch_factor, or a larger /dev/shm",
-        ),
-        (
-            "host_alloc",
-            r"DefaultCPUAllocator: can't allocate memory|ArrayMemoryError|^MemoryError|Cannot allocate memory",
-            "the machine refused memory to the trainer",
-            "fewer num_workers, a smaller batch_size, or other programs ended",
-        ),
-        (
-            "worker_killed",
-            r"DataLoader worker \(pid.* is killed by signal: \w+",
-            "a loader worker was killed from outside",
-            "most often the kernel ran out of memory: fewer num_workers; then `steptop resume`",
-        ),
-        (
-            "worker_crash",
-            r"DataLoader worker \(pid.* exited unexpectedly|Caught \w+ in DataLoader worker process",
-            "a loader worker crashed",
-            "the log names the sample; `steptop check` reads every volume",
-        ),
-        (
-            "pin_memory",
-            r"Pin memory thread exited unexpectedly",
-            "the thread that copies batches into page-locked memory died",
-            "pin_memory = false; the log may say what CUDA refused",
-        ),
-        (
-            "disk_full",
-            r"No space left on device|Disk quota exceeded|Errno 28|Errno 122",
-            "the disk is full",
-            "free some space; the last whole checkpoint is intact; then `steptop resume`",
-        ),
-        (
-            "bad_data",
-            r"\bDataError\b",
-            "a volume cannot be trained on",
-            "`steptop check` lists every such file and its remedy",
-        ),
-    )
-)
-
-BY_KIND = {pattern.kind: pattern for pattern in PATTERNS}
 
 # Preparation names these itself, in a sentence that holds file and remedy.
 TOLD = ("usage", "closed", "disk_full", "host_alloc", "worker_killed")
@@ -122,9 +70,9 @@ RESULT_KINDS: dict[str, tuple[str, str, str]] = {
         "the loss became NaN",
         "a lower learning rate, or precision = fp32; the checkpoint before it is intact",
     ),
-    "OutOfMemoryError": ("gpu_oom", PATTERNS[0].text, PATTERNS[0].advice),
-    "MemoryError": ("host_alloc", PATTERNS[2].text, PATTERNS[2].advice),
-    "DataError": ("bad_data", PATTERNS[7].text, PATTERNS[7].advice),
+    "OutOfMemoryError": ("gpu_oom", BY_KIND["gpu_oom"].text, BY_KIND["gpu_oom"].advice),
+    "MemoryError": ("host_alloc", BY_KIND["host_alloc"].text, BY_KIND["host_alloc"].advice),
+    "DataError": ("bad_data", BY_KIND["bad_data"].text, BY_KIND["bad_data"].advice),
     "CheckpointError": (
         "bad_checkpoint",
         "no valid checkpoint to go on from",
@@ -195,30 +143,32 @@ def _said_failure(e: Evidence) -> tuple[Outcome, Verdict] | None:
         return None
     said = clean(f"{e.result.error_class}: {e.result.error}" if e.result.error else e.result.error_class)[:500]
     name = e.result.error_class.rsplit(".", 1)[-1]
-    if name in RESULT_KINDS:
+    if name in RESULT_KINDS and not (name == "MemoryError" and IN_WORKER.search(said)):
         kind, text, advice = RESULT_KINDS[name]
         text = f"{text}: {clean(e.result.error)[:300]}" if kind in ("bad_data", "bad_checkpoint") else text
         return "failed", Verdict(kind=kind, text=text, evidence=(said,), advice=advice)
     if e.result.kind in TOLD:
         text, advice = clean(e.result.error)[:500], "when that is mended: `steptop resume`"
         return "failed", Verdict(kind=e.result.kind, text=text, evidence=(said,), advice=advice)
-    found = _pattern(f"{said}\n{e.tail}")
+    # The log may say more of the same error; without a traceback at its end it may as well speak of another.
+    raised = last_traceback(e.tail) or [said]
+    found = _signed(e, "\n".join([said, *raised, *taken(e.tail, raised)]))
     if found is not None:
         return found
     return "failed", Verdict(
         kind="crash",
         text=f"the trainer failed: {said}",
-        evidence=_last_lines(e.tail),
+        evidence=_last_lines(e),
         advice="the log (l) has the whole traceback",
     )
 
 
 def _worker_out_of_memory(e: Evidence) -> tuple[Outcome, Verdict] | None:
     """The kernel took a loader process rather than the trainer, which then fails with exit code 1."""
-    killed = re.search(r"DataLoader worker \(pid.* is killed by signal: Killed", e.tail)
-    if killed is None or not (e.oom_kills or e.cgroup_kills):
+    killed = next((line for line in ending(e.tail).splitlines() if "is killed by signal: Killed" in line), "")
+    if not WORKER_TAKEN.search(killed) or not (e.oom_kills or e.cgroup_kills):
         return None
-    return "failed", _out_of_memory(e, "a loader worker", clean(killed[0]))
+    return "failed", _out_of_memory(e, "a loader worker", clean(killed).strip()[:300])
 
 
 def _out_of_memory(e: Evidence, whom: str, line: str = "") -> Verdict:
@@ -236,52 +186,88 @@ def _out_of_memory(e: Evidence, whom: str, line: str = "") -> Verdict:
 
 
 def _killed(e: Evidence) -> tuple[Outcome, Verdict] | None:
-    if e.signal is None:
+    if e.number is None:
         return None
-    name = _signal_name(e.signal)
-    if e.signal == signal.SIGKILL:
+    name = _signal_name(e.number)
+    how = f"signal {e.number}" if e.signal is not None else f"exit code {e.rc}: 128 + signal {e.number}, of a child"
+    if e.number == signal.SIGKILL:
         if e.oom_kills > 0 or e.cgroup_kills > 0:
-            return "failed", _out_of_memory(e, "it")
+            return "failed", _out_of_memory(e, "it", "" if e.signal is not None else how)
         return "failed", Verdict(
             kind="external_kill",
             text="killed from outside (SIGKILL): somebody's kill -9, or the memory killer",
             sure=False,
-            evidence=("signal 9", "no out-of-memory kill was counted meanwhile"),
+            evidence=(how, "no out-of-memory kill was counted meanwhile"),
             advice=e.onward,
         )
-    found = _pattern(e.tail)
+    if e.number in FROM_OUTSIDE:
+        return "failed", Verdict(
+            kind="external_kill",
+            text=f"ended by {name}",
+            sure=e.signal is not None,
+            evidence=(how, *_last_lines(e)),
+            advice=f"the log (l) may say more; {e.onward}",
+        )
+    found = _signed(e, ending(e.tail))
     if found is not None:
         return found
+    if e.number == signal.SIGBUS:
+        return "failed", _bus_error(e, "it", how)
     return "failed", Verdict(
-        kind="external_kill" if e.signal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) else "crash",
+        kind="crash",
         text=f"ended by {name}",
-        evidence=(f"signal {e.signal}", *_last_lines(e.tail)),
+        sure=e.signal is not None,
+        evidence=(how, *_last_lines(e)),
         advice=f"the log (l) may say more; {e.onward}",
+    )
+
+
+def _bus_error(e: Evidence, whom: str, line: str) -> Verdict:
+    """That a page could not be had is certain; whether /dev/shm lacked it or a truncated file is not."""
+    sign, verb = BY_KIND["worker_bus_error"], "was ended by SIGBUS"
+    used = "how full /dev/shm was is not known"
+    if e.shm is not None:
+        used = f"/dev/shm was {e.shm:.0%} used at the end"  # noqa: S108  a text
+    if e.shm is not None and e.shm >= SHM_FULL:
+        return Verdict(
+            kind="shm_exhausted",
+            text=f"{whom} {verb}, and /dev/shm was full: the loader's workers pass batches through it",
+            sure=False,
+            evidence=(line, used),
+            advice=SMALLER_SHM,
+        )
+    return Verdict(
+        kind="bus_error",
+        text=f"{whom} {verb}: a page of a mapped file was not to be had; "
+        "the file was truncated, or /dev/shm was full for a moment",
+        sure=False,
+        evidence=(line, used),
+        advice=f"`steptop check` reads every volume; if they are whole: {sign.advice}",
     )
 
 
 def _exited(e: Evidence) -> tuple[Outcome, Verdict] | None:
     if e.rc is None:
         return None
-    found = _pattern(e.tail)
+    found = _signed(e, ending(e.tail))
     if found is not None:
         return found
     if e.disk_full and e.result is None:
         full = BY_KIND["disk_full"]
-        said = ("there was no room for its last word", *_last_lines(e.tail))
+        said = ("there was no room for its last word", *_last_lines(e))
         return "failed", Verdict(kind=full.kind, text=full.text, evidence=said, advice=full.advice, sure=False)
     if e.rc == 0:
         return "failed", Verdict(
             kind="crash",
             text="it exited with 0 but never said that it had finished",
-            evidence=_last_lines(e.tail),
+            evidence=_last_lines(e),
             advice="a trainer must write result.json as its last act (docs/journal.md)",
             sure=False,
         )
     return "failed", Verdict(
         kind="crash",
         text=f"it exited with {e.rc}",
-        evidence=_last_lines(e.tail),
+        evidence=_last_lines(e),
         advice="the log (l) has the whole output",
     )
 
@@ -297,28 +283,50 @@ RULES: tuple[Callable[[Evidence], tuple[Outcome, Verdict] | None], ...] = (
 )
 
 
-def _pattern(text: str) -> tuple[Outcome, Verdict] | None:
-    """The first pattern in order of PATTERNS, not of lines: a worker's death is told twice, its cause only once."""
-    lines = [clean(line) for line in text.splitlines()]
-    for pattern in PATTERNS:
-        hits = [line.strip() for line in lines if pattern.regex.search(line)]
+def _signed(e: Evidence, text: str) -> tuple[Outcome, Verdict] | None:
+    """The first sign in order of SIGNS, not of lines: a worker's death is told twice, its cause only once."""
+    found = _sign(text)
+    if found is None:
+        return None
+    sign, hits = found
+    if sign.kind == "worker_bus_error":
+        return "failed", _bus_error(e, "a loader worker", hits[-1])
+    if sign.kind == "host_alloc" and IN_WORKER.search(text):
+        sign = BY_KIND["worker_host_alloc"]
+    # A line that more was written after, and no traceback holds, may be of something that was got over.
+    final = e.result is not None or bool(last_traceback(e.tail)) or hits[-1] in _tail(e)
+    return "failed", Verdict(
+        kind=SAME.get(sign.kind, sign.kind), text=sign.text, evidence=hits, advice=sign.advice, sure=sign.sure and final
+    )
+
+
+def _sign(text: str) -> tuple[Sign, tuple[str, ...]] | None:
+    """The sign that decides, and the last lines that show it."""
+    lines = [clean(line).strip() for line in text.splitlines()]
+    for sign in SIGNS:
+        hits = dict.fromkeys(line[:300] for line in lines if sign.regex.search(line))
         if hits:
-            return "failed", Verdict(
-                kind=pattern.kind,
-                text=pattern.text,
-                evidence=tuple(h[:300] for h in hits[-EVIDENCE_LINES:]),
-                advice=pattern.advice,
-            )
+            return sign, tuple(hits)[-EVIDENCE_LINES:]
     return None
 
 
-def _last_lines(tail: str) -> tuple[str, ...]:
-    lines = [clean(line).strip() for line in tail.splitlines()]
+def _last_lines(e: Evidence) -> tuple[str, ...]:
+    """How the log ends, and an error that it speaks of before: that one did not end it."""
+    last = _tail(e)
+    before = _sign(e.tail)
+    if before is None or before[1][-1] in last:
+        return last
+    return (f"earlier in the log, and gone on after: {before[1][-1]}", *last)
+
+
+def _tail(e: Evidence) -> tuple[str, ...]:
+    lines = [clean(line).strip() for line in e.tail.splitlines()]
     return tuple(line[:300] for line in lines if line)[-EVIDENCE_LINES:]
 
 
+def _is_signal(number: int) -> bool:
+    return number in {one.value for one in signal.Signals}
+
+
 def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return signal.Signals(number).name if _is_signal(number) else f"signal {number}"

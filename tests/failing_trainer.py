@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import resource
 import signal
+import subprocess
 import sys
+import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.events import Begin
 from engine.journal import Writer
 from engine.paths import RunPaths
+
+KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
 
 def allocate() -> None:
@@ -38,37 +46,71 @@ def numpy_allocates() -> None:
 class Bad:
     """A dataset whose item does something to its process."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
 
     def __len__(self) -> int:
         return 4
 
     def __getitem__(self, index: int) -> int:
-        if self.number < 0:
-            raise ValueError("this volume is not one")
-        os.kill(os.getpid(), self.number)
+        self.act()
         time.sleep(5)
         return index
 
 
-def worker(number: int) -> None:
+def worker(act: Callable[[], object]) -> None:
     from torch.utils.data import DataLoader
 
-    list(DataLoader(Bad(number), num_workers=1))  # type: ignore[arg-type]
+    list(DataLoader(Bad(act), num_workers=1))  # type: ignore[arg-type]
 
 
-FAILURES = {
-    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
-    "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
+def kill(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def is_no_volume() -> None:
+    raise ValueError("this volume is not one")
+
+
+def reads_truncated() -> None:
+    """A mapped volume that something else cuts off: its pages are no longer to be had."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(1 << 20)
+        pages = mmap.mmap(file.fileno(), 1 << 20)
+        file.truncate(0)
+        pages[1 << 19]
+
+
+def skips_then_fails() -> None:
+    """It gets over an error, trains on, and then falls over another."""
+    try:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    except RuntimeError:
+        traceback.print_exc()
+    print("batch skipped", *(f"step {i}" for i in range(40)), sep="\n", flush=True)
+    bug()
+
+
+def bug() -> None:
+    dict[str, float]()["dice"]
+
+
+FAILURES: dict[str, Callable[[], object]] = {
+    "killed": lambda: kill(signal.SIGKILL),
+    "segfault": lambda: kill(signal.SIGSEGV),
+    "terminated": lambda: kill(signal.SIGTERM),
+    "killed behind a launcher": lambda: sys.exit(128 - subprocess.run([sys.executable, "-c", KILLED]).returncode),
+    "truncated file": reads_truncated,
+    "caught": skips_then_fails,
     "memory": allocate,
     "torch memory": torch_allocates,
     "numpy memory": numpy_allocates,
-    "worker killed": lambda: worker(signal.SIGKILL),
-    "worker bus error": lambda: worker(signal.SIGBUS),
-    "worker raises": lambda: worker(-1),
-    "bug": lambda: {}["dice"],
+    "worker killed": lambda: worker(lambda: kill(signal.SIGKILL)),
+    "worker segfaults": lambda: worker(lambda: ctypes.string_at(0)),
+    "worker memory": lambda: worker(allocate),
+    "worker truncated file": lambda: worker(reads_truncated),
+    "worker raises": lambda: worker(is_no_volume),
+    "bug": bug,
     "silent": lambda: None,
 }
 

@@ -13,24 +13,30 @@ from tests.conftest import Laboratory, fake_plan, wait_until
 
 ROOT = Path(__file__).parents[2]
 
+# What fails, its kind, words of the sentence about it, and of a line that shows it.
 CASES = [
-    ("killed", {"external_kill"}),
-    ("segfault", {"crash"}),
-    ("terminated", {"external_kill"}),
-    ("memory", {"host_alloc"}),
-    ("torch memory", {"host_alloc"}),
-    ("numpy memory", {"host_alloc"}),
-    ("worker killed", {"worker_killed"}),
-    ("worker bus error", {"shm_exhausted"}),
-    ("worker raises", {"worker_crash"}),
-    ("bug", {"crash"}),
-    ("silent", {"crash"}),
+    ("killed", "external_kill", "SIGKILL", "signal 9"),
+    ("killed behind a launcher", "external_kill", "SIGKILL", "exit code 137"),
+    ("segfault", "crash", "SIGSEGV", "signal 11"),
+    ("terminated", "external_kill", "SIGTERM", "signal 15"),
+    ("truncated file", "bus_error", "truncated", "/dev/shm was"),
+    ("memory", "host_alloc", "to the trainer", "MemoryError"),
+    ("torch memory", "host_alloc", "to the trainer", "can't allocate"),
+    ("numpy memory", "host_alloc", "to the trainer", "MemoryError"),
+    ("worker killed", "worker_killed", "killed from outside", "Killed"),
+    ("worker segfaults", "worker_crash", "not for want of memory", "Segmentation fault"),
+    ("worker memory", "host_alloc", "to a loader worker", "Caught MemoryError"),
+    ("worker truncated file", "bus_error", "truncated", "Bus error"),
+    ("worker raises", "worker_crash", "a loader worker crashed", "Caught ValueError"),
+    ("caught", "crash", "exited with 1", "KeyError: 'dice'"),
+    ("bug", "crash", "exited with 1", "KeyError: 'dice'"),
+    ("silent", "crash", "never said", ""),
 ]
 
 
-@pytest.mark.parametrize(("fail", "kinds"), CASES, ids=[name for name, _ in CASES])
+@pytest.mark.parametrize(("fail", "kind", "words", "line"), CASES, ids=[case[0] for case in CASES])
 def test_an_end_is_called_what_it_was(
-    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, fail: str, kinds: set[str]
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, fail: str, kind: str, words: str, line: str
 ) -> None:
     monkeypatch.setenv("FAIL", fail)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -44,6 +50,7 @@ def test_an_end_is_called_what_it_was(
     verdict = state.runs[0].verdict
     assert state.phase == "failed"
     assert verdict is not None
-    assert verdict.kind in kinds, (verdict, paths.run(0, 0).console.read_text()[-1500:])
+    assert verdict.kind == kind, (verdict, paths.run(0, 0).console.read_text()[-1500:])
+    assert words in verdict.text
+    assert any(line in one for one in verdict.evidence) or not line, verdict.evidence
     assert verdict.advice
-    assert verdict.evidence or verdict.kind == "crash"

@@ -85,7 +85,8 @@ TABLE = [
     ),
     ("NaN", Evidence(result=said("failed", "NaNLoss", "at step 120"), rc=1), "failed", "nan_loss"),
     ("shm through the worker", Evidence(rc=1, tail=SHM), "failed", "shm_exhausted"),
-    ("shm as a bus error", Evidence(rc=1, tail=BUS), "failed", "shm_exhausted"),
+    ("a bus error with /dev/shm full", Evidence(rc=1, tail=BUS, shm=0.97), "failed", "shm_exhausted"),
+    ("a bus error with room in /dev/shm", Evidence(rc=1, tail=BUS, shm=0.03), "failed", "bus_error"),
     ("a worker killed: told twice, the cause first", Evidence(rc=1, tail=WORKER_KILLED), "failed", "worker_killed"),
     (
         "a worker gone",
@@ -175,6 +176,56 @@ def test_a_log_cannot_write_to_the_terminal_through_the_evidence() -> None:
     _, verdict = classify(Evidence(rc=1, tail="\x1b]52;c;ZXZpbA==\x07CUDA out of memory \x1b[2J"))
     assert "\x1b" not in "".join(verdict.evidence)
     assert verdict.kind == "gpu_oom"
+
+
+RAISED = 'Traceback (most recent call last):\n  File "train.py", line 9, in <module>\n    step()\n'
+CAUGHT = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB: batch skipped\n"
+STEPS = "step\n" * 30
+WORKER = "RuntimeError: DataLoader worker (pid 42) is killed by signal: "
+MEMORY = "MemoryError: Caught MemoryError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\nMemoryError"
+
+# fmt: off
+# A story, what is left behind, the kind, whether it is certain, words of the sentence, and a line that shows it.
+NAMED = [
+    ("a worker crashed", Evidence(rc=1, tail=f"{WORKER}Segmentation fault. "), "worker_crash", True, "not for want of memory", "Segmentation fault"),
+    ("a worker aborted", Evidence(rc=1, tail=f"{WORKER}Aborted. "), "worker_crash", True, "crashed", "Aborted"),
+    ("somebody ended a worker", Evidence(rc=1, tail=f"{WORKER}Terminated. "), "worker_killed", True, "from outside", "Terminated"),
+    ("a worker killed, no kill counted", Evidence(rc=1, tail=f"{WORKER}Killed. "), "worker_killed", False, "from outside", "Killed"),
+    ("no room to write a batch", Evidence(rc=1, tail="RuntimeError: unable to write to file </torch_1_2>: No space left on device (28)"), "shm_exhausted", True, "/dev/shm was full", "</torch_1_2>"),
+    ("no room to grow a batch", Evidence(rc=1, tail="RuntimeError: unable to resize file </torch_1_2> to the right size: No space left on device (28)"), "shm_exhausted", True, "/dev/shm was full", "resize"),
+    ("no room for a file of one's own", Evidence(rc=1, tail="OSError: [Errno 28] No space left on device: '/data/torch_model.pt'"), "disk_full", True, "the disk is full", "torch_model"),
+    ("a batch cannot be mapped", Evidence(rc=1, tail="RuntimeError: unable to mmap 1024 bytes from file </torch_1>: Cannot allocate memory (12)"), "mmap_limit", False, "could not be mapped", "unable to mmap"),
+    ("a worker's bus error, /dev/shm full", Evidence(rc=1, tail=f"{WORKER}Bus error. ", shm=0.97), "shm_exhausted", False, "/dev/shm was full", "/dev/shm was 97% used at the end"),
+    ("a worker's bus error, /dev/shm empty", Evidence(rc=1, tail=f"{WORKER}Bus error. ", shm=0.02), "bus_error", False, "truncated", "/dev/shm was 2% used at the end"),
+    ("the trainer's bus error", Evidence(signal=7, tail="Fatal Python error: Bus error"), "bus_error", False, "truncated", "signal 7"),
+    ("CUDA's refusal caught, then SIGTERM", Evidence(signal=15, tail=f"{CAUGHT}epoch 7 done\n"), "external_kill", True, "SIGTERM", "epoch 7 done"),
+    ("CUDA's refusal caught long ago, then a bug", Evidence(rc=1, tail=f"{CAUGHT}{STEPS}{RAISED}KeyError: 'x'"), "crash", True, "exited with 1", "earlier in the log"),
+    ("CUDA's refusal caught just before, then a bug", Evidence(rc=1, tail=f"{CAUGHT}step\n{RAISED}KeyError: 'x'"), "crash", True, "exited with 1", "KeyError: 'x'"),
+    ("a traceback logged long ago, then a bug", Evidence(rc=1, tail=f"{RAISED}{CAUGHT}{STEPS}KeyError: 'x'"), "crash", True, "exited with 1", "KeyError: 'x'"),
+    ("CUDA's refusal caught, then a bug that it told of", Evidence(rc=1, result=said("failed", "KeyError", "'x'"), tail=f"{CAUGHT}epoch 7 done\n"), "crash", True, "KeyError", "epoch 7 done"),
+    ("CUDA's refusal was what an error was raised from", Evidence(rc=1, tail=f"{RAISED}{CAUGHT}\nThe above exception was the direct cause of the following exception:\n\n{RAISED}RuntimeError: no step"), "gpu_oom", True, "GPU's memory", "CUDA out of memory"),
+    ("it may have gone on after CUDA's refusal", Evidence(rc=1, tail="CUDA out of memory: batch skipped\nstep\nstep\nstep\n"), "gpu_oom", False, "GPU's memory", "CUDA out of memory"),
+    ("killed behind a shell", Evidence(rc=137), "external_kill", False, "SIGKILL", "exit code 137"),
+    ("killed for memory behind a shell", Evidence(rc=137, oom_kills=1), "host_oom_kill", False, "ran out of memory", "exit code 137"),
+    ("its container's limit behind a shell", Evidence(rc=137, cgroup_kills=1), "cgroup_oom_kill", False, "limit", "exit code 137"),
+    ("ended behind a shell", Evidence(rc=143), "external_kill", False, "SIGTERM", "exit code 143"),
+    ("crashed behind a shell", Evidence(rc=139), "crash", False, "SIGSEGV", "exit code 139"),
+    ("an exit code that is no signal's", Evidence(rc=255, tail="bye"), "crash", True, "exited with 255", "bye"),
+    ("a worker ran out of memory", Evidence(rc=1, tail=MEMORY), "host_alloc", True, "to a loader worker", "Caught MemoryError"),
+    ("a worker ran out of memory, structured", Evidence(rc=1, result=said("failed", "MemoryError", "Caught MemoryError in DataLoader worker process 0.")), "host_alloc", True, "to a loader worker", "Caught MemoryError"),
+    ("a worker's bad volume", Evidence(rc=2, result=said("failed", "DataError", "Caught DataError in DataLoader worker process 0.")), "bad_data", True, "cannot be trained on", "DataError"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("story", "evidence", "kind", "sure", "words", "line"), NAMED, ids=[row[0] for row in NAMED])
+def test_what_is_called_what_and_how_surely(
+    story: str, evidence: Evidence, kind: str, sure: bool, words: str, line: str
+) -> None:
+    _, verdict = classify(evidence)
+    assert (verdict.kind, verdict.sure) == (kind, sure), verdict
+    assert words in verdict.text
+    assert any(line in one for one in verdict.evidence), verdict.evidence
 
 
 results = st.builds(

@@ -55,8 +55,8 @@ def quoted_seconds(platform: Platform) -> tuple[float, str]:
     from engine import session_limits  # a table to be read, on these platforms only
 
     row = session_limits.chosen(platform.row, session_limits.sessions())
-    note = f", {row.note}" if row.note else ""
-    return row.hours * session_limits.HOUR, f"{row.name}: {row.hours:g} h{note}; {row.source}, {row.as_of}"
+    which = f"as {row.name}" if row.name != platform.name else ""
+    return row.hours * session_limits.HOUR, "; ".join(filter(None, (which, row.note, f"{row.source}, {row.as_of}")))
 
 
 def machine_began(now: float, proc: Path = PROC) -> float:

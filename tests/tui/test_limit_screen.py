@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 from engine import control
 from engine.events import LimitReached, LimitSet
 from engine.fold import fold_supervisor
-from engine.limit_events import Limits, Rate
+from engine.limit_events import Limits, Rate, Session
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
 from tests.conftest import Laboratory, fake_plan
@@ -25,6 +25,7 @@ from tui.launching import request_from
 from tui.messages import StateChanged
 from tui.screens.limit import LimitScreen
 from tui.terminal import LeanDriver
+from tui.verbs.showing import status_lines
 from tui.widgets.banner import Banner, banner_lines
 from tui.widgets.header import header_line
 from tui.widgets.line import text_of
@@ -81,6 +82,17 @@ def test_what_was_spent_stays_when_it_has_ended(arc: ExperimentState) -> None:
     assert seen.allowance is not None and seen.allowance.fit is None
     assert seen.allowance.spent == pytest.approx(10.0)
     assert "ends by" not in text_of(header_line(seen, 118))
+
+
+def test_a_session_of_quoted_length_ends_about_then(arc: ExperimentState) -> None:
+    session = Session(kind="kaggle", name="Kaggle", at=arc.now + 7 * 3600, seconds=12 * 3600.0, quoted="somebody, 2025-11")
+    state = fold_supervisor(arc, [LimitSet(limits=Limits(), session=session, t=arc.now, m=arc.now_monotonic)])
+    at = time.strftime("%H:%M", time.localtime(session.at))
+    said = [line for line in status_lines(state) if "session" in line or "somebody" in line]
+    assert said[0].startswith("  this session ends about ") and f"{at} (Kaggle, 12 h, quoted): 0 of 30 runs fit" in said[0]
+    assert said[1] == "  somebody, 2025-11"
+    (line,), _ = banner_lines(view(state), "", 160)
+    assert "(Kaggle session's end, 12 h, quoted)" in text_of(line)
 
 
 # ---------------------------------------------------------------- another limit

@@ -21,6 +21,8 @@ from tui import format as fmt, limit_options
 from tui.verbs.common import find, say
 
 ANSWER_SECONDS = 5.0
+# Sessions whose length is quoted: they end about then.
+SESSIONS, END = ("kaggle", "colab"), " session's end"
 
 
 def limit(options: argparse.Namespace) -> int:
@@ -114,9 +116,9 @@ def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None], d
 
 def ends_words(due: limits.Due) -> str:
     """`ends by Sun 22 Nov 08:00 at the latest: its time limit (12 h)`; a platform's in its own words."""
-    if due.kind in ("kaggle", "colab"):
-        said = f", quoted: {due.quoted}" if due.quoted else ""
-        return f"this session ends about {limits.clock(due.at)} ({due.text.partition(' (')[0]}{said})"
+    if due.kind in SESSIONS:
+        said = f"; {due.quoted}" if due.quoted else ""
+        return f"this session ends about {limits.clock(due.at)} ({due.inner.replace(END, '')}{said})"
     return f"ends by {limits.clock(due.at)} at the latest: its {due.text}"
 
 
@@ -125,10 +127,11 @@ def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]
     ended = state.phase in ("finished", "stopped", "failed", "lost")
     lines = []
     if not ended:
-        what = "this session ends about" if seen.kind in ("kaggle", "colab") else "ends by"
-        latest = "" if seen.kind in ("kaggle", "colab") else " at the latest"
-        fits = f": {seen.sentence}" if seen.sentence else ""
-        lines.append(f"  {what} {fmt.clock(seen.at, state.now)}{latest} ({limits.inner(seen.text)}){fits}")
+        fits, at = f": {seen.sentence}" if seen.sentence else "", fmt.clock(seen.at, state.now)
+        if seen.kind in SESSIONS:
+            lines.append(f"  this session ends about {at} ({limits.inner(seen.text).replace(END, '')}){fits}")
+        else:
+            lines.append(f"  ends by {at} at the latest ({limits.inner(seen.text)}){fits}")
         lines += [f"  {seen.quoted}"] if seen.quoted else []
         lines += [f"  and later its {', its '.join(seen.also)}"] if seen.also else []
     if seen.budget is not None and seen.spent is not None and seen.currency is not None:

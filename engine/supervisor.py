@@ -168,7 +168,9 @@ class Supervisor:
         left = "" if self.survivors else "; nothing of it is left running"
         if self.orders.stop is not None:
             self.orders.done()
-            return self._say_end("stopped", f"stopped as asked: {measured} phases measured{left}", None)
+            reached = self.orders.reached
+            why = f"stopped at its {reached.text}" if reached is not None else "stopped as asked"
+            return self._say_end("stopped", f"{why}: {measured} phases measured{left}", None)
         if not measured:
             verdict = conductor.done[-1].verdict if conductor.done else None
             return self._say_end("failed", text, verdict)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, strategies as st
 
 from engine import control, journal, launch, limits, process
 from engine.allowance import allowance, fit
@@ -91,6 +92,12 @@ def test_durations_are_written_as_people_write_them(text: str, seconds: float) -
 def test_what_is_no_duration_is_refused_with_what_is_one(text: str) -> None:
     with pytest.raises(UsageError, match=r"90m, 12h or 1d6h|more than nothing"):
         limits.duration(text)
+
+
+@given(st.integers(min_value=1, max_value=9 * 86_400))
+def test_a_length_is_said_as_it_can_be_typed(seconds: int) -> None:
+    again = limits.duration(limits.span(seconds))
+    assert again == seconds if seconds < 36_000 else abs(again - seconds) < 60
 
 
 def test_a_deadline_is_local_unless_it_names_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:

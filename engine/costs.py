@@ -45,6 +45,8 @@ MODELLED = 2.0
 GAP_SECONDS = 3.0
 # What somebody says about a step without having measured it here.
 QUOTED = 0.1
+# So many experiments of one kind say what the next one takes.
+FEW = 5
 EARLIER = "from earlier experiments"
 STARTUP_SECONDS = 8.0
 CLOSING_SECONDS = 1.0
@@ -264,11 +266,29 @@ def like(state: ExperimentState, run: RunState | None, history: Sequence[KeyTimi
     of a device that it may get."""
     plan = state.plan
     if run is not None and run.begin is not None:
-        return next((t for t in history if t.key == benchmark_key(plan, run.begin.device_name)), None)
+        return newest_of([t for t in history if t.key == benchmark_key(plan, run.begin.device_name)])
     gpus = {gpu.name for sample in state.samples[-1:] for gpu in sample.gpus}
     wanted = plan.device != "cpu"
     fits = [t for t in history if not gpus or (t.device_name in gpus) == wanted]
-    return next((t for t in fits if t.key == benchmark_key(plan, t.device_name)), None)
+    return newest_of([t for t in fits if t.key == benchmark_key(plan, t.device_name)])
+
+
+def newest_of(timings: Sequence[KeyTiming]) -> KeyTiming | None:
+    """The newest of them (newest first), its step that of the newest few of its key: what those differ by is how far
+    the next one may lie."""
+    if not timings or timings[0].quoted:
+        return timings[0] if timings else None
+    same = [t for t in timings if t.key == timings[0].key and t.step_seconds > 0 and not t.quoted][:FEW]
+    if len(same) < 2:
+        return timings[0]
+    means = [t.step_seconds for t in same]
+    return msgspec.structs.replace(
+        timings[0],
+        experiment=f"{timings[0].experiment} and {len(same) - 1} more",
+        steps=sum(t.steps for t in same),
+        step_seconds=sum(means) / len(means),
+        between_runs=max(between(means), *(t.between_runs for t in same)),
+    )
 
 
 def from_timing(timing: KeyTiming) -> Cost:

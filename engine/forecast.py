@@ -26,6 +26,7 @@ from engine.costs import (
     from_timing,
     item_cost,
     like,
+    newest_of,
     part_cost,
     pooled,
     step_cost,
@@ -193,7 +194,7 @@ def before_launch(
 
     `timings` come newest first. Only timings under the plan's own benchmark key count; without one nothing is known.
     """
-    timing = next((t for t in timings if t.key == benchmark_key(plan, t.device_name)), None)
+    timing = newest_of([t for t in timings if t.key == benchmark_key(plan, t.device_name)])
     if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
         why = unlike(plan, None, timings) or "nothing of this kind has run here"
         return Forecast(text=f"not known yet: {why}")

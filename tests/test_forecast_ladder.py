@@ -113,6 +113,20 @@ def test_before_it_has_begun_only_a_device_it_may_get_counts() -> None:
     assert forecast(state, [slow, quick]).experiment.basis == "from EPYC, 99 steps"
 
 
+def test_experiments_of_one_kind_that_took_unlike_long_make_the_next_one_unsure() -> None:
+    plan = plan_of(CALM, TWO)
+    times = (2.0, 2.1, 1.2, 3.4)
+    told = [
+        KeyTiming(key=benchmark_key(plan, "CPU"), device_name="CPU", experiment=f"e{i}", steps=100, step_seconds=seconds)
+        for i, seconds in enumerate(times)
+    ]
+    one, all_of_them = (before_launch(plan, {0: 20}, {0: 24}, some).run for some in (told[:1], told))
+    assert all_of_them.basis == "from e0 and 3 more, 400 steps"
+    assert one.low is not None and one.high is not None and all_of_them.low is not None and all_of_them.high is not None
+    assert all_of_them.high - all_of_them.low > 2 * (one.high - one.low)
+    assert rung(before_launch(plan, {0: 20}, {0: 24}, told), "step").parts[0].each == pytest.approx(sum(times) / 4)
+
+
 def test_of_several_others_the_nearest_is_named() -> None:
     plan = plan_of(CALM)
     key = benchmark_key(plan, "A100")

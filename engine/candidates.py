@@ -70,7 +70,7 @@ def candidates(
 
 def _resolved(plan: Plan, one: Wanted, logs: Path, machine: Machine | None) -> tuple[dict[str, Value], dict[str, str]]:
     """Complete: the profile's knobs, or the training's own, with the phase's on top. Locks hold as in a launch."""
-    settings = check_all(one.knobs, one.where or one.name)
+    settings = check_all(one.knobs, one.place)
     if one.profile:
         profile, _ = choose(plan.experiment, one.profile, settings, logs, plan.device, machine=machine)
         return profile.knobs, profile.scaled

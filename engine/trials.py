@@ -28,12 +28,13 @@ def plan_for(
     request: launch.Request,
     kind: Literal["bench", "phases", "tune"],
     wanted: Sequence[Wanted] = (),
-    steps: int = 0,
+    steps: int | None = None,
     gate: bool = True,
     batch_sizes: tuple[int, ...] = (),
 ) -> Plan:
-    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range."""
-    if steps and steps < FEWEST_STEPS:
+    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range. `steps` None:
+    as many as the precision needs."""
+    if steps is not None and steps < FEWEST_STEPS:
         raise UsageError(f"--steps {steps}: {FEWEST_STEPS} or more; about 50 tell 5 % apart")
     check_batch_sizes(batch_sizes)
     base = launch.plan_for(request)
@@ -46,7 +47,7 @@ def plan_for(
         base,
         name=request.name or f"{base.experiment_name}-{kind}",
         runs=base.runs[:1],
-        test=Test(kind=kind, phases=_distinct(phases), steps=steps, gate=gate, batch_sizes=batch_sizes),
+        test=Test(kind=kind, phases=_distinct(phases), steps=steps or 0, gate=gate, batch_sizes=batch_sizes),
     )
 
 
@@ -57,7 +58,7 @@ def check_batch_sizes(sizes: Sequence[int]) -> None:
 
 def _phase(request: launch.Request, base: Plan, one: Wanted) -> Phase:
     """A profile's or the launch's knobs, with the phase's own on top. Locks hold as in a launch."""
-    settings: dict[str, Value] = check_all(one.knobs, one.where or one.name)
+    settings: dict[str, Value] = check_all(one.knobs, one.place)
     name = one.profile or request.profile or base.experiment.profile
     try:
         profile, _ = choose(

@@ -219,7 +219,7 @@ def _test_arguments(sub: argparse.ArgumentParser, steps: int, steps_matter: bool
     sub.add_argument("--name", help="the folder's name under --logs (default EXPERIMENT-bench, -phases or -tune)")
     many = f"default {steps}" if steps else "default: as many as the precision needs, 20 to 100"
     if steps_matter:
-        sub.add_argument("--steps", type=int, default=steps, metavar="N", help=f"steps in each phase ({many})")
+        sub.add_argument("--steps", type=int, default=steps or None, metavar="N", help=f"steps in each phase ({many})")
     sub.add_argument("--detach", action="store_true", help="do not wait for its end; print its folder")
     sub.add_argument("--json", action="store_true", help="the documented contract (docs/phases.md)")
 

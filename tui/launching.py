@@ -115,7 +115,7 @@ def tasks() -> tuple[Task, ...]:
     )
 
 
-def planned(request: Request, task: Task, steps: int) -> Plan:
+def planned(request: Request, task: Task, steps: int | None) -> Plan:
     """What the dialog would start. Raises UsageError."""
     if not task.kind:
         return launch.plan_for(request)

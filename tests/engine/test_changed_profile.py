@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,15 @@ import pytest
 from engine import living, pace, tested
 from engine.consequences import consequences, sweep
 from engine.control import Request
+from engine.cores import MOST_PER_CORE, machine
+from engine.errors import UsageError
 from engine.experiment import Lock
 from engine.forecast import forecast
 from engine.pace import Pace
 from engine.state import ExperimentState
 from tests.recordings import state_of, write_recording
 from tests.tested import line, write_changed
+from tui.verbs import changing
 
 
 @pytest.fixture
@@ -69,3 +73,10 @@ def test_back_to_the_locked_value_is_no_override(before: ExperimentState) -> Non
     assert "the disk is shared" in living.refusal(plan, Request(id="1", verb="profile", knobs={"num_workers": 4}))
     assert living.refusal(plan, Request(id="1", verb="profile", knobs={"num_workers": 2})) == ""
     assert consequences(state, {"num_workers": 4}).locked and not consequences(state, {"num_workers": 2}).locked
+
+
+@pytest.mark.skipif(machine().cores * MOST_PER_CORE >= 64, reason="this machine bears every number of workers")
+def test_what_the_machine_cannot_bear_is_blamed_on_the_option_that_asked_for_it(tmp_path: Path) -> None:
+    asked = Namespace(settings=[f"num_workers={machine().cores * MOST_PER_CORE + 1}"], profile=None)
+    with pytest.raises(UsageError, match="in --set: "):
+        changing.wanted(asked, {}, tmp_path)

@@ -43,12 +43,24 @@ def test_without_a_plan_every_profile_is_tried_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[phases]]\nprofile = "moderat"\n', "no profile called 'moderat' in .*line 1; did you mean 'moderate'"),
+        ('[[phases]]\nprofile = "moderat"\n', "no profile called 'moderat' in .*line 2; did you mean 'moderate'"),
         ('title = "x"\n\n[[phases]]\nname = "a"\n', "line 3: a phase names a profile"),
         ('title = "x"\n', "one \\[\\[phases\\]\\] table for each phase"),
         ('titel = "x"\n[[phases]]\nprofile = "moderate"\n', "no field called 'titel' in .*line 1; did you mean 'title'"),
         ('[[phases]]\nprofile = "moderate"\nworkers = 2\n', "no field called 'workers'"),
-        ('[[phases]]\nname = "a"\nprofile = "moderate"\n[[phases]]\nname = "a"\nprofile = "aggressive"\n', "two phases are called 'a'"),
+        (
+            '[[phases]]\nname = "a"\nprofile = "moderate"\n[[phases]]\nprofile = "aggressive"\nname = "a"\n',
+            r"line 6: two phases are called 'a' \(the other: line 2\)",
+        ),
+        (
+            'title = "x"\n[[phases]]\nname = "a"\nprofile = "moderate"\n\n[[ phases ]] # the next\nname = "b"\nwhy = "x"\n'
+            'profile = "nosuch"\n',
+            "no profile called 'nosuch' in .*line 9",
+        ),
+        ('[[phases]]\nname = "a"\nprofile = "nosuch.toml"\n', "line 3: there is no profile"),
+        ('[[phases]]\nprofile = "moderate"\nwhy = 3\n', "line 3: why is a text"),
+        ('[[phases]]\nname = "a"\nprofil = "moderate"\n', "no field called 'profil' in .*line 3"),
+        ('phases = [{profile = "nosuch"}]\n', "no profile called 'nosuch' in .*plan.toml"),
         ("phases = 3\n", "one \\[\\[phases\\]\\] table"),
         ("[[phases]\n", "not valid TOML"),
     ],
@@ -64,8 +76,9 @@ def test_what_is_wrong_with_a_plan_is_said_with_its_line(tmp_path: Path, text: s
 )
 def test_a_phases_knobs_are_checked_like_a_profiles(tmp_path: Path, knob: str, said: str) -> None:
     _, wanted = plans.load(write(tmp_path / "plan.toml", f'[[phases]]\nname = "a"\n[phases.knobs]\n{knob}\n'))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as refused:
         trials.plan_for(request(tmp_path), "phases", wanted)
+    assert "plan.toml, line 4" in str(refused.value)
 
 
 def test_a_test_has_a_folder_of_its_own_and_never_a_trainings(tmp_path: Path) -> None:
@@ -78,7 +91,7 @@ def test_a_test_has_a_folder_of_its_own_and_never_a_trainings(tmp_path: Path) ->
         trials._free(tmp_path, "quickstart-bench", asked=True)
 
 
-@pytest.mark.parametrize(("more", "said"), [({"steps": 2}, "4 or more"), ({"batch_sizes": (0,)}, "1 to 1024")])
+@pytest.mark.parametrize(("more", "said"), [({"steps": 2}, "4 or more"), ({"steps": 0}, "--steps 0: 4 or more"), ({"steps": -3}, "4 or more"), ({"batch_sizes": (0,)}, "1 to 1024")])
 def test_figures_out_of_range_are_refused(tmp_path: Path, more: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         trials.plan_for(request(tmp_path), "tune", **more)  # type: ignore[arg-type]

@@ -212,7 +212,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         values = self._values()
         try:
             request, task = self._request(values), self._wanted()
-            plan = planned(request, task, number_of(values, "steps") or 0)
+            plan = planned(request, task, number_of(values, "steps"))
             note = "" if task.kind else launch.folder_for(request, plan)[1]
         except UsageError as error:
             self.app.call_from_thread(self._say, values, str(error), "$bad")
@@ -264,7 +264,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         try:
             request, task = self._request(values), self._wanted()
             if task.kind:
-                folder = trials.start(request, planned(request, task, number_of(values, "steps") or 0))
+                folder = trials.start(request, planned(request, task, number_of(values, "steps")))
             else:
                 folder = launch.start(request)
         except launch.Running as running:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import control, living
 from engine.choice import choose
+from engine.cores import machine
 from engine.errors import UsageError
 from engine.events import ProfileChanged
 from engine.experiment import RunKey
@@ -63,7 +64,7 @@ def change(options: argparse.Namespace) -> int:
 
 def wanted(options: argparse.Namespace, held: dict[str, Value], folder: Path) -> dict[str, Value]:
     """All knobs that the command line asks for; those it says nothing of stay as they are."""
-    settings = parse_settings(options.settings)
+    settings = parse_settings(options.settings, machine())
     if options.profile is None:
         return held | settings
     plan = Watch(folder).quick().plan

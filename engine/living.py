@@ -59,7 +59,9 @@ def beyond(plan: Plan, asked: Request, folder: Path) -> str:
 def with_profile(plan: Plan, asked: Request) -> Plan:
     """`plan` from now on: later runs and resumed ones start with the profile, and overridden locks are on record."""
     differing = changes(plan, asked.knobs)
-    profile = Profile(name=asked.name or plan.profile.name, knobs=plan.profile.knobs | differing)
+    scaled = {name: text for name, text in plan.profile.scaled.items() if name not in differing}
+    name = asked.name or plan.profile.name
+    profile = Profile(name=name, knobs=plan.profile.knobs | differing, scaled=scaled)
     locks = plan.experiment.locks
     reasons = {name: lock.reason for name, lock in locks.items() if name in differing and profile[name] != lock.value}
     return msgspec.structs.replace(plan, profile=profile, overridden=plan.overridden | reasons)

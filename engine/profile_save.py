@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import InlineTable
+from tomlkit.items import InlineTable, Item, Table
 from tomlkit.toml_document import TOMLDocument
 
 from engine.errors import UsageError
@@ -83,12 +83,25 @@ def _changed(document: TOMLDocument, wanted: Mapping[str, Value], reasons: Mappi
             continue
         held = values[name]
         if (type(held), held) != (type(value), value):
+            former = tomlkit.item(held).as_string()
             table[name] = value
+            _in_its_column(table, name, former)
             above[name] = f"{shown(value)} instead of {shown(held)}" + (f": {reason}" if reason else "")
     text = tomlkit.dumps(document)
     for name, said in above.items():
         text = _with_line_above(text, name, f"# {said}")
     return text
+
+
+def _in_its_column(table: MutableMapping[str, object], name: str, former: str) -> None:
+    """The comment beside a value stays in the column it had beside the text `former`, where there is room."""
+    if not isinstance(table, Table):
+        return
+    item = table.value.item(name)
+    if not isinstance(item, Item) or len(item.trivia.comment_ws) < 2:
+        return
+    room = len(item.trivia.comment_ws) + len(former) - len(item.as_string())
+    item.trivia.comment_ws = " " * max(1, room)
 
 
 def _with_line_above(text: str, name: str, line: str) -> str:

@@ -38,10 +38,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         return self.now.knobs
 
 
-def draft_of(name: str, knobs: Mapping[str, Value]) -> Draft:
-    """Nothing edited yet; a knob that `knobs` leaves out has its default."""
+def draft_of(name: str, knobs: Mapping[str, Value], scaled: Mapping[str, str] | None = None) -> Draft:
+    """Nothing edited yet; a knob that `knobs` leaves out has its default. `scaled`: the texts that numbers followed the
+    machine by, which go on doing so until they are edited."""
     complete = {knob.name: knobs.get(knob.name, knob.default) for knob in KNOBS.values()}
-    version = Version(name=name, knobs=complete)
+    version = Version(name=name, knobs=complete, scaled=dict(scaled or {}))
     return Draft(origin=version, now=version)
 
 
@@ -90,9 +91,11 @@ def reset(draft: Draft) -> Draft:
     return with_version(draft, draft.origin)
 
 
-def rebased(draft: Draft, name: str, knobs: Mapping[str, Value]) -> Draft:
+def rebased(
+    draft: Draft, name: str, knobs: Mapping[str, Value], scaled: Mapping[str, str] | None = None
+) -> Draft:
     """The training runs with other knobs now: reset goes back to those. What is being edited stays."""
-    fresh = draft_of(name, knobs)
+    fresh = draft_of(name, knobs, scaled)
     if fresh.origin == draft.origin:
         return draft
     now = fresh.now if draft.now == draft.origin else draft.now

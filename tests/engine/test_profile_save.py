@@ -59,7 +59,7 @@ title = "mine"   # not the shipped one
 
 [knobs] # how it runs
 # cores/3 instead of 6: 12 GiB less
-num_workers = "cores/3"            # half of the cores
+num_workers = "cores/3"    # half of the cores
 # prefetch 8 was no better
 # 4 instead of 2: loading varies
 prefetch_factor = 4
@@ -156,3 +156,18 @@ def test_whatever_is_saved_is_read_back_with_every_comment(
     assert {name: found[name] for name in meant} == meant
     assert comments(layout.replace("\r", "")) <= comments(file.read_bytes().decode())
     load(file)
+
+
+COLUMNS = """[knobs]
+num_workers = "cores/3"      # a third of the machine
+prefetch_factor = 2          # measured
+in_order = true              # as always
+"""
+
+
+def test_comments_stay_in_their_column(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(COLUMNS)
+    save_profile(file, {"num_workers": 1, "prefetch_factor": 16, "in_order": False}, file, replace=True)
+    found = {line.index("# ") for line in file.read_text().splitlines() if line.endswith(("machine", "measured", "always"))}
+    assert found == {COLUMNS.splitlines()[1].index("# ")}

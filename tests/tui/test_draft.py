@@ -84,3 +84,13 @@ def test_a_file_gets_what_its_base_sets_and_what_differs() -> None:
 def test_a_file_without_validation_sets_no_patches_for_it() -> None:
     version = draft_of("mine", defaults() | {"val_patches_per_volume": 8}).now
     assert "val_patches_per_volume" not in to_save(version, held={}, base={})
+
+
+def test_a_knob_that_was_not_edited_goes_on_following_the_machine() -> None:
+    """Only prefetching is changed: the workers stay a share of the cores, in the file too."""
+    begun = draft_of("mine", {"num_workers": 4, "prefetch_factor": 2}, {"num_workers": "cores/3"})
+    edited = with_knob(begun, "prefetch_factor", 3, TWELVE)
+    assert to_save(edited.now, {}, {"num_workers": "cores/3"}) == {"num_workers": "cores/3", "prefetch_factor": 3}
+    assert to_save(with_knob(edited, "num_workers", 5, TWELVE).now, {}, {})["num_workers"] == 5
+    moved = drafts.rebased(begun, "mine", {"num_workers": 4, "prefetch_factor": 6}, {"num_workers": "cores/3"})
+    assert moved.now.scaled == {"num_workers": "cores/3"}

@@ -96,8 +96,9 @@ class EditorScreen(ModalScreen[Draft | None]):
         self._launching, self._recording, self._readonly = launching, recording, readonly
         self._machine = cores.machine()
         self._shelf: tuple[Candidate, ...] = ()
-        fresh = drafts.draft_of(plan.profile.name, plan.profile.knobs)
-        self._draft = drafts.rebased(draft or fresh, plan.profile.name, plan.profile.knobs)
+        profile = plan.profile
+        fresh = drafts.draft_of(profile.name, profile.knobs, profile.scaled)
+        self._draft = drafts.rebased(draft or fresh, profile.name, profile.knobs, profile.scaled)
         self._cursor = GROUPED[0]
         self._compared = 0
         self._entry: str | None = None
@@ -133,7 +134,8 @@ class EditorScreen(ModalScreen[Draft | None]):
     def watch_view(self, view: View | None) -> None:
         if view is not None and view.state.plan is not self._plan:
             self._plan = view.state.plan
-            self._draft = drafts.rebased(self._draft, self._plan.profile.name, self._plan.profile.knobs)
+            profile = self._plan.profile
+            self._draft = drafts.rebased(self._draft, profile.name, profile.knobs, profile.scaled)
         self._show()
         self.watch_asked(self.asked)
 

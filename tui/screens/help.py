@@ -67,24 +67,31 @@ class HelpScreen(ModalScreen[None]):
     def _keys(self) -> Content:
         width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
         if self._own:
-            return Content("\n").join(part for key in self._own for part in _entry(*key, True, width))
+            return _table([(*key, True) for key in self._own], width)
         shown = [c for c in COMMANDS if not (c.writes and self._situation.recording)]
         entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in shown]
         entries += [(*move, True) for move in MOVES]
-        return Content("\n").join(part for entry in entries for part in _entry(*entry, width))
+        return _table(entries, width)
 
 
-def _entry(key: str, title: str, text: str, possible: bool, width: int) -> list[Content]:
-    """Key, title and text in columns; on a narrow screen the text goes below where it does not fit behind."""
-    columns = width >= KEY + TITLE + 40
-    room = width - KEY - (TITLE + 3 if columns else 0)
+def _table(entries: Sequence[tuple[str, str, str, bool]], width: int) -> Content:
+    """Key, title and text in columns as wide as the longest of each needs."""
+    keys = max(KEY - 2, *(len(key) for key, *_ in entries)) + 2
+    titles = max(TITLE, *(len(title) for _, title, *_ in entries)) + 3
+    return Content("\n").join(part for entry in entries for part in _entry(*entry, width, keys, titles))
+
+
+def _entry(key: str, title: str, text: str, possible: bool, width: int, keys: int, titles: int) -> list[Content]:
+    """On a narrow screen the text goes below where it does not fit behind."""
+    columns = width >= keys + titles + 37
+    room = width - keys - (titles if columns else 0)
     beside = columns or len(title) + 2 + len(text) <= room
     lines = wrapped(text, room, 3)
     first = lines.pop(0) if beside and lines else ""
     key_style, title_style, text_style = (
         ("$accent bold", "$number", "$label") if possible else ("$faint", "$faint", "$faint")
     )
-    named = f"{title:<{TITLE + 3}}" if columns else f"{title}  "
-    head = Content.assemble((f"{key:>{KEY - 2}}  ", key_style), (named, title_style), (first, text_style))
+    named = f"{title:<{titles}}" if columns else f"{title}  "
+    head = Content.assemble((f"{key:>{keys - 2}}  ", key_style), (named, title_style), (first, text_style))
     indent = " " * (width - room)
     return [head, *(Content.assemble((indent + line, text_style)) for line in lines)]

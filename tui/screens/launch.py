@@ -164,7 +164,9 @@ class LaunchScreen(ModalScreen[Path | None]):
         values = self._values()
         try:
             plain_plan = launch.plan_for(request_from(values, self._logs))
-            draft = draft_of(plain_plan.profile.name, plain_plan.profile.knobs | self._settings)
+            profile = plain_plan.profile
+            scaled = {name: text for name, text in profile.scaled.items() if name not in self._settings}
+            draft = draft_of(profile.name, profile.knobs | self._settings, scaled)
         except UsageError as error:
             self._write(str(error), "$bad")
             return

@@ -254,7 +254,9 @@ class PhasesScreen(Screen[None]):
     def action_save(self) -> None:
         comparison, one = self.comparison, self.comparison.one if self.comparison is not None else None
         if comparison is not None and one is not None:
-            version = draft_of(one.name, one.knobs).now
+            held = comparison.view.state.plan.profile
+            scaled = {name: text for name, text in held.scaled.items() if one.knobs.get(name) == held.knobs[name]}
+            version = draft_of(one.name, one.knobs, scaled).now
             reason = "measured " + (f"×{one.ratio.value:.2f} as fast" if one.ratio is not None else "")
             self.app.push_screen(SaveAs(version, comparison.view.state.plan, None, reason.strip()), self._saved)
 

@@ -74,13 +74,7 @@ def refresh(logs: Path, seconds: float = LOOK_SECONDS) -> Timings:
 def earlier(logs: Path, apart: str = "", before: float | None = None) -> Earlier:
     """What timings.json tells the experiment `apart`; `before`: only of experiments launched before that moment."""
     path = timings_file(logs)
-    entries = [
-        entry
-        for entry in _cached(path, _stamp(path)).experiments
-        if entry.name != apart and (before is None or entry.created < before)
-    ]
-    timings = tuple(entry.timing for entry in entries if entry.timing is not None)
-    return Earlier(timings, calibrated(left for entry in entries for left in entry.residuals))
+    return _told(path, _stamp(path), apart, before)
 
 
 def history(logs: Path) -> list[KeyTiming]:
@@ -130,9 +124,15 @@ def _read(path: Path) -> Timings:
     return found if found is not None and found.format == FORMAT else Timings()
 
 
-@lru_cache(maxsize=4)
-def _cached(path: Path, _stamp: tuple[int, int]) -> Timings:
-    return _read(path)
+@lru_cache(maxsize=64)
+def _told(path: Path, _stamp: tuple[int, int], apart: str, before: float | None) -> Earlier:
+    entries = [
+        entry
+        for entry in _read(path).experiments
+        if entry.name != apart and (before is None or entry.created < before)
+    ]
+    timings = tuple(entry.timing for entry in entries if entry.timing is not None)
+    return Earlier(timings, calibrated(left for entry in entries for left in entry.residuals))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from engine.state import ExperimentState, new_experiment
 from engine.timing import KeyTiming, benchmark_key
 from engine.wished import Wish, judged, steps_for
 from tests.traces import STARTED
+from tui.verbs.showing import long_epoch
 
 HOUR, DAY = 3600.0, 86_400.0
 MPS = "Apple MPS"
@@ -236,3 +237,13 @@ def test_twenty_experiments_on_two_gpus_are_half_as_long_only_if_they_do_not_sha
     one = rung(document_003(2.0), "run").estimate.seconds or 0
     assert makespan([one] * 20, 2) == pytest.approx(makespan([one] * 20, 1) / 2)
     assert makespan([2 * one] * 20, 2) == makespan([one] * 20, 1)  # two loaders on the cores of one: nothing is won
+
+
+def test_the_preflight_says_that_an_epoch_is_too_long() -> None:
+    plan = arc(epochs=32)
+    slow, quick = (
+        before_launch(plan, dict.fromkeys(range(3), 4000), dict.fromkeys(range(3), TESTS), [quoted(plan, seconds, "001")])
+        for seconds in (9.0, 1.0)
+    )
+    assert long_epoch(plan, slow).startswith("too long: an epoch of 4,000 steps takes 10 h, 32 of them 13.3 d; ")
+    assert long_epoch(plan, quick) == "" and long_epoch(plan, Forecast()) == ""

@@ -22,12 +22,15 @@ from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.state import ExperimentState
 from engine.text import clean
 from engine.watch import Watch
+from engine.wished import Wish, judged
 from tui import format as fmt
 from tui.verbs.common import find, left_over, request_from, say
 from tui.verbs.limiting import limit_lines
 
 WATCH_SECONDS = 2.0
 NOTHING_RAN = "not known yet: nothing has run here"
+# An epoch is the least that is validated and compared: one that takes longer than this is said to be too long.
+WISHED = Wish(6 * 3600.0, 8 * 3600.0)
 ENDED = ("finished", "stopped", "failed", "lost")
 ORPHANED = (
     "its supervisor is gone; the training goes on, and the next run waits for a new one: "
@@ -257,6 +260,8 @@ def check(options: argparse.Namespace) -> int:
             if known and expected
             else f"how long: {expected.text if expected else NOTHING_RAN}"
         )
+    if expected is not None and (long := long_epoch(plan, expected)):
+        say(f"warning: {long}")
     for warning in found.warnings:
         say(f"warning: {warning}")
     for error in found.errors:
@@ -267,6 +272,15 @@ def check(options: argparse.Namespace) -> int:
         else f"{plural(len(found.errors), 'problem')}: nothing would be trained"
     )
     return 0 if found.ok else 2
+
+
+def long_epoch(plan: Plan, expected: Forecast) -> str:
+    """That an epoch takes longer than eight hours, and how many steps would not; '' if it does not."""
+    step = next((rung.parts[0] for rung in expected.ladder if rung.name == "step"), None)
+    epoch = next((rung.parts[0] for rung in expected.ladder if rung.name == "epoch"), None)
+    if step is None or epoch is None:
+        return ""
+    return judged(round(epoch.times), plan.experiment.epochs, step.each, WISHED).text
 
 
 def _expected(expected: Forecast) -> str:

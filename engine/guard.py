@@ -21,6 +21,7 @@ from engine.limit_events import LimitReached, Limits, LimitSet, Session
 from engine.limits import Due
 from engine.notify import Event, Notifier
 from engine.paths import ExperimentPaths
+from engine.slowdowns import Key, slowdowns
 from engine.spending import last_limit, reckoned
 from engine.state import ExperimentState, RunState
 from engine.watch import Watch
@@ -67,7 +68,7 @@ class Guard:
         self._failed = False
         self._fits: int | None = None
         self._stalled = False
-        self._told: set[tuple[float, str]] | None = None
+        self._told: set[Key] | None = None
         self._last_told: dict[Event, float] = {}
 
     # ------------------------------------------------------------ what holds
@@ -198,17 +199,12 @@ class Guard:
         self._stalled = stalled
 
     def _tell_drift(self, state: ExperimentState) -> None:
-        """Sentences about steps that became slower. Those that were there at the first look are no news."""
-        run = state.run
-        slower = {
-            (sentence.t, sentence.text)
-            for sentence in (run.sentences if run is not None else ())
-            if sentence.level in ("warn", "bad") and "slower" in sentence.text
-        }
+        """What became slower since the look before. What was so at the first look is no news."""
+        found = slowdowns(state.run) if state.run is not None else {}
         if self._told is not None:
-            for _, text in sorted(slower - self._told):
-                self.tell("drift", state, text)
-        self._told = slower | (self._told or set())
+            for key in found.keys() - self._told:
+                self.tell("drift", state, found[key])
+        self._told = set(found) | (self._told or set())
 
     def _tell_risk(self, state: ExperimentState, allowed: Allowance | None) -> None:
         """Not all runs fit, when that is first known; later, fewer than did before."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.slowdowns import slowdowns
 from tui.messages import View
 from tui.settings import Alerts
 from tui.words import ENDED
@@ -39,18 +40,12 @@ def news(before: View | None, after: View) -> list[str]:
         found.append(new.phase)
     if new.stalled_seconds and not old.stalled_seconds:
         found.append("stalled")
-    if len(slower(after)) > len(slower(before)):
+    if old.run is not None and new.run is not None and slowdowns(new.run).keys() - slowdowns(old.run).keys():
         found.append("drift")
     tight, was = after.allowance, before.allowance
     if tight is not None and tight.tight and was is not None and was.fit is not None and not was.tight:
         found.append("at_risk")
     return found
-
-
-def slower(view: View) -> list[str]:
-    """Sentences about steps that became slower."""
-    run = view.state.run
-    return [s.text for s in (run.sentences if run else ()) if s.level in ("warn", "bad") and "slower" in s.text]
 
 
 def sequence(event: str, environ: Mapping[str, str], how: Alerts) -> str:

@@ -24,7 +24,7 @@ from engine.journal import Writer
 from engine.launch import lay_out, supervise
 from engine.limit_events import Limits, OnFinish
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState, Sentence
+from engine.state import ExperimentState
 from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.recordings import state_of, write_recording
@@ -229,6 +229,19 @@ def test_failures_of_one_address_are_reported_once(hook: Hook, tmp_path: Path) -
 # ---------------------------------------------------------------- what is told while it trains
 
 
+def changed_pace(state: ExperimentState, ratio: float, cause: str = "") -> ExperimentState:
+    """`state` once its steps take `ratio` times as long as before."""
+    assert state.run is not None and state.current is not None
+    pace, last = state.run.pace, state.run.pace.segments[-1]
+    fresh = msgspec.structs.replace(last, first=last.first + 100, noticed=state.now, since=state.now, ratio=ratio)
+    run = msgspec.structs.replace(
+        state.run,
+        pace=msgspec.structs.replace(pace, segments=(*pace.segments, fresh)),
+        causes={**state.run.causes, fresh.first: cause} if cause else state.run.causes,
+    )
+    return msgspec.structs.replace(state, runs=(*state.runs[: state.current], run, *state.runs[state.current + 1 :]))
+
+
 def test_stalls_slower_steps_and_limits_at_risk_are_told_once_each(hook: Hook, tmp_path: Path) -> None:
     folder = tmp_path / "arc"
     write_recording(folder, "arc", 0.25)
@@ -255,17 +268,16 @@ def test_stalls_slower_steps_and_limits_at_risk_are_told_once_each(hook: Hook, t
         stalled = msgspec.structs.replace(state, stalled_seconds=185.0)
         seen(stalled)
         seen(stalled)
-        assert state.run is not None and state.current is not None
-        slower = Sentence(state.now, "step time 13 % slower since 14:02:00", "warn")
-        run = msgspec.structs.replace(state.run, sentences=(*state.run.sentences, slower))
-        drifting = msgspec.structs.replace(state, runs=(run, *state.runs[1:]))
+        quicker = changed_pace(state, 0.8)
+        drifting = changed_pace(quicker, 1.13, "GPU clock down")
+        seen(quicker)
         seen(drifting)
         seen(drifting)
         wait_until(lambda: len(hook.bodies) == 3, what="three messages")
         assert sorted(hook.events()) == ["at_risk", "drift", "stalled"]
         texts = {body["event"]: body["text"] for body in hook.bodies}
         assert texts["stalled"] == "steptop arc: nothing new for 3 min 5 s: it may hang"
-        assert texts["drift"] == "steptop arc: step time 13 % slower since 14:02:00"
+        assert re.fullmatch(r"steptop arc: step time 13 % slower since \d\d:\d\d; GPU clock down", texts["drift"])
         assert re.match(r"steptop arc: its time limit \(11 d 13 h 46 min\) is at risk: 7 of 30 runs fit", texts["at_risk"])
         wait_until(lambda: not guard.notifier.failures() and not guard.notifier.pids(), what="their ends")
 

@@ -16,6 +16,7 @@ from engine.limit_events import Limits, Rate, Session
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
 from tests.conftest import Laboratory, fake_plan
+from tests.engine.test_notify import changed_pace
 from tests.tui.conftest import ended, stopping, view
 from tests.tui.terminal_session import TerminalSession, steptop
 from tests.tui.test_lines import KILLED
@@ -199,6 +200,8 @@ def test_news_are_ends_stalls_slower_steps_and_limits_at_risk(arc: ExperimentSta
     assert alert.news(before, view(ended(arc, "failed", KILLED, "x"))) == ["failed"]
     assert alert.news(before, view(change(arc, stalled_seconds=90.0))) == ["stalled"]
     assert alert.news(view(limited(arc, 300)), view(limited(arc, 6))) == ["at_risk"]
+    assert alert.news(before, view(changed_pace(arc, 1.2))) == ["drift"]
+    assert alert.news(before, view(changed_pace(arc, 0.8))) == []
     assert alert.news(view(limited(arc, 6)), view(limited(arc, 6))) == []
     other = change(ended(arc, "finished", KILLED, "x"), folder="/elsewhere")
     assert alert.news(before, view(other)) == []

@@ -59,11 +59,10 @@ def refresh(logs: Path, seconds: float = LOOK_SECONDS) -> Timings:
     found: list[Entry] = []
     for folder in experiments_in(logs)[:MOST] if logs.is_dir() else []:
         entry, stamp = known.get(folder.name), _stamp(ExperimentPaths(folder).events)
-        if entry is None or entry.stamp != stamp:
-            if _running(folder) or time.monotonic() > deadline:
-                continue
+        if (entry is None or entry.stamp != stamp) and not _running(folder) and time.monotonic() <= deadline:
             entry = _entry(folder, stamp)
-        found.append(entry)
+        if entry is not None:
+            found.append(entry)
     fresh = Timings(experiments=tuple(sorted(found, key=lambda entry: entry.created, reverse=True)))
     if fresh != held and found:
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import pytest
 from engine import timings
 from engine.earlier import Earlier
 from engine.errors import UsageError
-from engine.events import RunEnded
+from engine.events import RunEnded, SupervisorStarted
 from engine.forecast import forecast
 from engine.journal import read, write_all
-from engine.paths import ExperimentPaths, timings_file
+from engine.paths import ExperimentPaths, timings_file, write_json
+from engine.process import ident
+from engine.records import SupervisorInfo
 from engine.replay import Replay
 from engine.replayed import foretold, residuals
 from engine.watch import Watch
@@ -162,6 +165,17 @@ def test_an_experiment_that_was_removed_is_forgotten_and_one_that_went_on_is_rea
     again = {entry.name: entry for entry in timings.refresh(fresh).experiments}
     former = {entry.name: entry for entry in before.experiments}
     assert again["whole"] == former["whole"] and again["half"] != former["half"]
+
+
+def test_of_one_that_was_taken_up_again_what_it_told_stays_until_it_has_ended(fresh: Path) -> None:
+    before = {entry.name: entry for entry in timings.refresh(fresh).experiments}
+    paths = ExperimentPaths(fresh / "half")
+    own = ident(os.getpid())
+    assert own is not None
+    write_json(paths.supervisor, SupervisorInfo(who=own, started=0.0))
+    write_all(paths.events, [SupervisorStarted(pid=1, host="h", boot_id="b")])
+    assert {entry.name: entry for entry in timings.refresh(fresh).experiments} == before
+    assert len(timings.history(fresh)) == 2
 
 
 def test_where_nothing_may_be_written_it_is_known_all_the_same(fresh: Path) -> None:

@@ -12,7 +12,7 @@ from engine.choice import choose
 from engine.cores import Machine
 from engine.errors import UsageError
 from engine.experiment import Plan
-from engine.knob import Value
+from engine.knob import Value, shown
 from engine.plans import Wanted
 from engine.profile import KNOBS, check_all
 from engine.state import Tested
@@ -77,7 +77,7 @@ def _resolved(plan: Plan, one: Wanted, logs: Path, machine: Machine | None) -> t
     for name, value in settings.items():
         lock = plan.experiment.locks.get(name)
         if lock is not None and value != plan.profile[name]:
-            raise UsageError(f"{name} is locked at {lock.value} by the experiment: {lock.reason}")
+            raise UsageError(f"{name} is locked at {shown(lock.value)} by the experiment: {lock.reason}")
     return plan.profile.knobs | settings, {}
 
 

@@ -12,6 +12,7 @@ import msgspec
 from engine import cores
 from engine.cores import Machine
 from engine.errors import UsageError, unknown
+from engine.knob import shown
 from engine.limit_events import Limits, OnFinish
 from engine.paths import read_toml
 from engine.profile import KNOBS, Profile, Value, check_source, resolved
@@ -329,7 +330,7 @@ def resolve_profile(
         differs = KNOBS[knob].resolve(wanted, here) != KNOBS[knob].resolve(lock.value, here)
         if differs and not override_locks:
             raise UsageError(
-                f"{knob} is locked at {lock.value} by the experiment: {lock.reason}. "
+                f"{knob} is locked at {shown(lock.value)} by the experiment: {lock.reason}. "
                 f"To set it to {wanted} all the same, add --override-locks; it will be recorded"
             )
         if differs:

@@ -8,6 +8,7 @@ import msgspec
 
 from engine import contention, pace
 from engine.events import Level, PhaseEnded, ProfileChanged, Steps
+from engine.knob import shown
 from engine.state import PROFILES, SENTENCES, TESTED, RunState, Sentence, Tested
 
 
@@ -29,7 +30,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
             num_workers=workers if isinstance(workers, int) else begin.num_workers,
             batch_size=batch if isinstance(batch, int) else begin.batch_size,
         )
-    values = ", ".join(f"{name} = {record.knobs.get(name)}" for name in record.changed)
+    values = ", ".join(f"{name} = {shown(record.knobs.get(name))}" for name in record.changed)
     text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
     text += f" (it stood still for {record.seconds:.2g} s)" if record.changed else ""
     held = run.tested or (Tested(name="as it was", knobs=record.knobs | record.former, lines=run.recent),)

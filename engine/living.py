@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,13 +13,23 @@ from engine.cores import machine
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.footprint import footprint
+from engine.knob import shown
 from engine.profile import KNOBS, Profile, Value, check_all, check_workers
 from engine.watch import Watch
+
+# So many changed knobs are a name.
+FEW = 2
 
 
 def changes(plan: Plan, knobs: dict[str, Value]) -> dict[str, Value]:
     """The knobs that would differ."""
     return {name: value for name, value in knobs.items() if name in KNOBS and value != plan.profile[name]}
+
+
+def called(changed: Mapping[str, Value]) -> str:
+    """A name for a profile that was never given one: what of it was changed, where that can be said in a few words."""
+    few = len(changed) <= FEW
+    return ", ".join(f"{name}={shown(value)}" for name, value in changed.items()) if changed and few else "edited"
 
 
 def refusal(plan: Plan, asked: Request) -> str:
@@ -41,7 +52,7 @@ def refusal(plan: Plan, asked: Request) -> str:
     locked = [name for name, value in differing.items() if name in locks and value != locks[name].value]
     if locked and not asked.override:
         lock = locks[locked[0]]
-        return f"{locked[0]} is locked at {lock.value} by the experiment: {lock.reason}"
+        return f"{locked[0]} is locked at {shown(lock.value)} by the experiment: {lock.reason}"
     return ""
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from engine import cores
 from engine.errors import UsageError
-from engine.knob import Value
+from engine.knob import Value, shown
 from engine.paths import tuned_file, write_atomic
 from engine.profile import KNOBS, check_all
 from engine.text import clean
@@ -52,7 +52,8 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """One sentence for whoever chose `auto`."""
         day = time.strftime("%Y-%m-%d", time.localtime(self.found))
-        knobs = ", ".join(f"{name} {value}" for name, value in self.knobs.items() if value != KNOBS[name].default)
+        other = {name: value for name, value in self.knobs.items() if value != KNOBS[name].default}
+        knobs = ", ".join(f"{name} {shown(value)}" for name, value in other.items())
         on = f" on {self.host}" if self.host else ""
         return f"as tuned {day}{on}: {knobs or 'every knob at its default'} ({self.samples_per_second:.3g} samples/s)"
 

@@ -40,13 +40,13 @@ KEYS = (
 )
 HELP = (
     ("↑ ↓  j k", "Choose a knob", "home and end: the first and the last."),
-    ("← →  - +", "Change it", "A choice goes round; space does as well."),
+    ("← →  - +", "Change it", "A choice goes round; space does as well. A locked knob asks first."),
     ("0 … 9", "Type a value", "enter begins with nothing and takes it, escape does not. cores/2 follows the machine."),
     ("a", "Apply", "To the training under way, between two of its steps; a locked knob is asked about first."),
     ("u  ctrl+z", "Undo", "Every change since the editor was opened."),
     ("U  ctrl+y", "Redo", "What was undone."),
     ("r", "Reset", "All knobs as the training has them; undo brings the edited ones back."),
-    ("d", "Compare with another profile", "The next one. ← marks what differs, with its value there."),
+    ("d", "Compare with another", "The next profile. ← marks what differs, with its value there."),
     ("o", "Load the compared profile", "Into the editor; undo brings back what was there."),
     ("w", "Save", "As a file in ./profiles; an existing one only when asked, its comments kept."),
     ("esc", "Back", "What was edited is there again when the editor is opened again."),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.contention import DISTURBED_CORES
 from engine.experiment import Plan
-from engine.knob import Value
+from engine.knob import Value, shown
 from engine.phases import PhaseResult, best, effect, optimisation, ranged
 from tui import format as fmt
 
@@ -40,7 +40,7 @@ def rows(found: Sequence[PhaseResult]) -> list[Row]:
 
 def _cells(one: PhaseResult) -> tuple[str, ...]:
     measured, use = one.measured, one.use
-    changed = ", ".join(f"{name}={value}" for name, value in one.changed.items())
+    changed = ", ".join(f"{name}={shown(value)}" for name, value in one.changed.items())
     data = ""
     if measured is not None and measured.spans and one.mode == "train":
         data = f"{min(1.0, measured.spans.get('data', 0.0) / measured.step_seconds):.0%}"
@@ -131,6 +131,6 @@ def _ends(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | No
     if winner.number == found[0].number:
         said.append(f"none is surely faster than {winner.name}: keep it")
     else:
-        settings = " ".join(f"--set {name}={value}" for name, value in winner.changed.items())
+        settings = " ".join(f"--set {name}={shown(value)}" for name, value in winner.changed.items())
         said.append(f"fastest: {winner.name} (steptop run {plan.experiment_name} {settings})")
     return said

@@ -13,7 +13,9 @@ from engine.consequences import consequences, sweep
 from engine.control import Request
 from engine.cores import MOST_PER_CORE, machine
 from engine.errors import UsageError
+from engine.events import ProfileChanged
 from engine.experiment import Lock
+from engine.fold_profile import changed_profile
 from engine.forecast import forecast
 from engine.pace import Pace
 from engine.state import ExperimentState
@@ -80,3 +82,19 @@ def test_what_the_machine_cannot_bear_is_blamed_on_the_option_that_asked_for_it(
     asked = Namespace(settings=[f"num_workers={machine().cores * MOST_PER_CORE + 1}"], profile=None)
     with pytest.raises(UsageError, match="in --set: "):
         changing.wanted(asked, {}, tmp_path)
+
+
+def test_a_profile_without_a_name_is_called_by_what_changed() -> None:
+    assert living.called({"num_workers": 4}) == "num_workers=4"
+    assert living.called({"persistent_workers": False, "num_workers": 4}) == "persistent_workers=false, num_workers=4"
+    assert living.called({"num_workers": 4, "prefetch_factor": 4, "cache": "ram"}) == "edited"
+
+
+def test_true_and_false_are_written_one_way(before: ExperimentState) -> None:
+    locks = {"persistent_workers": Lock(value=True, reason="spawning takes a minute")}
+    plan = msgspec.structs.replace(before.plan, experiment=msgspec.structs.replace(before.plan.experiment, locks=locks))
+    said = living.refusal(plan, Request(id="1", verb="profile", knobs={"persistent_workers": False}))
+    assert "locked at true" in said
+    changed = ProfileChanged(id="1", name="x", knobs={"persistent_workers": False}, changed=("persistent_workers",), step=3)
+    run = changed_profile(before.runs[0], changed)
+    assert run.sentences[-1].text.startswith("profile x since step 4: persistent_workers = false (")

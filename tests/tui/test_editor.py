@@ -141,8 +141,27 @@ async def test_a_lock_is_shown_with_its_reason(app_over: AppOver, arc: Experimen
         said = screen_text(app)
         assert "locked" in said and f"locked at 1: {REASON}" in said
         await type_keys(pilot, "right")
+        assert isinstance(app.screen, Confirm) and REASON in app.screen._question.text
+        assert isinstance(app.focused, Button) and app.focused.id == "no"
+        await type_keys(pilot, "enter")
+        said = screen_text(app)
+        assert editor(app)._draft.knobs["num_workers"] == 1 and "unlocked" not in said and "overridden" not in said
+        await type_keys(pilot, "right", "y")
         said = screen_text(app)
         assert "unlocked" in said and "num_workers is locked: deep supervision" in said
+        await type_keys(pilot, "right")
+        assert editor(app)._draft.knobs["num_workers"] == 3, "asked once, not at every key"
+        await type_keys(pilot, "left", "left", "right")
+        assert isinstance(app.screen, Confirm), "back at its value it is locked again"
+
+
+async def test_a_typed_value_of_a_locked_knob_asks_too(app_over: AppOver, arc: ExperimentState) -> None:
+    async with app_over(locking(arc, num_workers=1)).run_test(size=(80, 24)) as pilot:
+        app = await opened(pilot)
+        await type_keys(pilot, "4", "enter")
+        assert isinstance(app.screen, Confirm)
+        await type_keys(pilot, "escape")
+        assert editor(app)._draft.knobs["num_workers"] == 1 and editor(app)._entry is None
 
 
 async def test_what_was_edited_is_there_again(app_over: AppOver, arc: ExperimentState) -> None:
@@ -174,12 +193,12 @@ async def test_apply_leaves_the_request_and_shows_both_answers(app_over: AppOver
         await settle(pilot, lambda: asked(folder))
         (request,) = asked(folder)
         assert (request.verb, request.by, request.override) == ("profile", "the dashboard", False)
-        assert request.name == "edited" and request.knobs["num_workers"] == 3
+        assert request.name == "num_workers=3" and request.knobs["num_workers"] == 3
         control.answer(ExperimentPaths(Path(folder.folder)), request, True, "acknowledged")
         await settle(pilot, lambda: "is accepted" in screen_text(app))
         still(app)
         app.post_message(StateChanged(view(taken(folder, request))))
-        await settle(pilot, lambda: "the training goes on with edited since step" in screen_text(app))
+        await settle(pilot, lambda: "the training goes on with num_workers=3 since step" in screen_text(app))
 
 
 def taken(state: ExperimentState, request: Request) -> ExperimentState:
@@ -208,7 +227,7 @@ async def test_a_locked_knob_needs_a_deliberate_yes(app_over: AppOver, folder: E
     state = locking(folder, num_workers=1)
     async with app_over(state).run_test(size=(120, 40)) as pilot:
         app = await opened(pilot)
-        await type_keys(pilot, "right", "a")
+        await type_keys(pilot, "right", "y", "a")
         assert isinstance(app.screen, Confirm)
         assert isinstance(app.focused, Button) and app.focused.id == "no"
         assert REASON in app.screen._question.text

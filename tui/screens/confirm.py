@@ -14,7 +14,7 @@ from textual.widgets import Button, Static
 
 from engine.consequences import Change
 from engine.experiment import Plan
-from engine.knob import shown
+from engine.knob import Value, shown
 from tui.format import clock, count, plural, whole
 from tui.messages import View
 from tui.plain import plain
@@ -90,6 +90,17 @@ def locks_question(plan: Plan, locked: Sequence[Change]) -> Question:
     return Question(
         f"Override {'a lock' if len(locked) == 1 else f'{len(locked)} locks'} of {plan.experiment_name}?",
         "\n".join([*said, "The override is recorded in the plan and the journal, for this run and those that follow."]),
+        "Override",
+    )
+
+
+def unlock_question(plan: Plan, name: str, value: Value) -> Question:
+    """One locked knob, before it is edited."""
+    lock = plan.experiment.locks[name]
+    return Question(
+        f"Override the lock of {name}?",
+        f"{plan.experiment_name} needs {name} = {shown(lock.value)}, not {shown(value)}: {lock.reason}.\n"
+        "Nothing changes yet: what is applied or launched with it is asked about again, and recorded as overridden.",
         "Override",
     )
 

@@ -18,6 +18,7 @@ from engine.candidates import Candidate, candidates, every_profile
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.knob import Value
+from engine.living import called
 from engine.profile import KNOBS
 from tui import draft as drafts
 from tui.desk import (
@@ -37,7 +38,7 @@ from tui.desk import (
 from tui.draft import Draft
 from tui.messages import ApplyProfile, Asked, View
 from tui.plain import plain
-from tui.screens.confirm import Confirm, locks_question
+from tui.screens.confirm import Confirm, locks_question, unlock_question
 from tui.screens.help import HelpScreen
 from tui.screens.saveas import SaveAs
 from tui.widgets.knobnote import KnobNote
@@ -212,12 +213,23 @@ class EditorScreen(ModalScreen[Draft | None]):
         self.action_leave()
 
     def _take(self, value: Value) -> None:
-        """The knob looked at has `value` from now on, or it is said why it has not."""
+        """The knob looked at has `value` from now on, or it is said why it has not. One that the experiment locks
+        changes only when that is confirmed; then it is free, until it has its locked value again."""
         try:
-            self._edit(drafts.with_knob(self._draft, self._cursor, value, self._machine))
+            draft = drafts.with_knob(self._draft, self._cursor, value, self._machine)
         except UsageError as error:
             self._problem = str(error)
             self._show()
+            return
+        name, lock = self._cursor, self._plan.experiment.locks.get(self._cursor)
+        held, wanted = self._draft.knobs[name], draft.knobs[name]
+        if lock is None or wanted == lock.value or held != lock.value:
+            self._edit(draft)
+            return
+        self._entry = None
+        self._show()
+        question = unlock_question(self._plan, name, wanted)
+        self.app.push_screen(Confirm(question), lambda yes: self._edit(draft) if yes else None)
 
     def _edit(self, draft: Draft) -> None:
         """What was said of an earlier request is no longer about this draft."""
@@ -271,10 +283,10 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     @property
     def profile_name(self) -> str:
-        """The profile it was loaded from, where nothing of it was changed since."""
+        """The profile it was loaded from, where nothing of it was changed since; else what was changed."""
         now = self._draft.now
         same = any(one.name == now.name and one.knobs == now.knobs for one in self._shelf)
-        return now.name if same else "edited"
+        return now.name if same else called(drafts.changed(self._draft, self._plan.profile.knobs))
 
     def action_save(self) -> None:
         base = next((one for one in self._shelf if one.name == self._draft.now.name), None)

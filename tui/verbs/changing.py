@@ -13,7 +13,7 @@ from engine.errors import UsageError
 from engine.events import ProfileChanged
 from engine.experiment import RunKey
 from engine.journal import read
-from engine.knob import Value
+from engine.knob import Value, shown
 from engine.paths import ExperimentPaths
 from engine.profile import parse_settings
 from engine.watch import Watch
@@ -41,7 +41,7 @@ def change(options: argparse.Namespace) -> int:
         paths,
         "profile",
         by="the command line",
-        profile=options.profile or "own",
+        profile=options.profile or living.called(asked),
         knobs=asked,
         override=options.override_locks,
     )
@@ -51,7 +51,7 @@ def change(options: argparse.Namespace) -> int:
         return 0
     if not answer.accepted:
         raise UsageError(answer.text)
-    values = ", ".join(f"{knob} {state.plan.profile[knob]}→{value}" for knob, value in asked.items())
+    values = ", ".join(f"{knob} {shown(state.plan.profile[knob])}→{shown(value)}" for knob, value in asked.items())
     taken = _taken(paths, state.plan.runs[state.current or 0], name) if state.trainer_alive else None
     if taken is None:
         say(f"{folder.name}: {values} from the next step on")

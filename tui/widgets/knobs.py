@@ -100,7 +100,7 @@ class KnobList(DeskPanel):
         "Every knob of the profile, in three groups: speed only (nothing is learned differently), changes the "
         "optimisation (another training), changes the metric (what is measured).\n"
         "← is the value it is compared with (d chooses another profile, o loads it). locked: the experiment needs "
-        "that value and says why below. relaunch: a training under way cannot take that up."
+        "that value, says why below and asks before it changes. relaunch: a training under way cannot take that up."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "knob before", show=False),

@@ -241,7 +241,9 @@ class LaunchScreen(ModalScreen[Path | None]):
 
     def _write(self, text: str, style: str) -> None:
         lines = [plain(line, style) for line in text.split("\n")][:6]
-        self.query_one("#expected", Static).update(Content("\n").join(lines))
+        # While the screen closes its parts go one after the other.
+        for box in self.query("#expected").results(Static):
+            box.update(Content("\n").join(lines))
 
     def on_input_submitted(self) -> None:
         self.focus_next()

@@ -171,7 +171,7 @@ def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 def main(folder: Path) -> int:
     os.umask(0o077)
-    for number in (signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     try:
         ending = msgspec.json.decode(sys.stdin.buffer.read(1 << 20), type=Ending)

@@ -179,7 +179,8 @@ def _touched(file: Path) -> float:
 
 def main(folder: Path, parent: int) -> int:
     """`parent`: the supervisor. Told rather than asked for: it may have gone before this process first looked."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     # The supervisor starts this from its only thread, so the signal comes when the process ends, not a thread.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

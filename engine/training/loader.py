@@ -187,9 +187,10 @@ def hurry(batches: Any) -> None:
 
 
 def start_worker(_worker: int) -> None:
-    """A worker leaves Ctrl-C to the trainer and computes on one thread. Its SIGTERM is torch's own by now, not the
-    trainer's flag, so it can be ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker leaves Ctrl-C and Slurm's warning to the trainer and computes on one thread. Its SIGTERM is torch's own
+    by now, not the trainer's flag, so it can be ended."""
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     give_back_memory()
 

@@ -41,11 +41,11 @@ LARGE_SHARE = 0.8
 
 
 class Stop:
-    """Set by SIGTERM or SIGINT, looked at between volumes."""
+    """Set by SIGTERM, SIGINT or SIGUSR1 (Slurm's warning), looked at between volumes."""
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._handle)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:

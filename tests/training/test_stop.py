@@ -23,7 +23,7 @@ def long_run(tmp_path: Path) -> RunPaths:
     return build(tmp_path, table=LONG).run(0, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_asked_to_end_it_finishes_the_step_saves_and_says_so(long_run: RunPaths, number: int) -> None:
     child = start(long_run)
     try:

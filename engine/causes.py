@@ -22,6 +22,8 @@ FEWEST = 2
 # Another clock, other processes' cores, other reading from disk (bytes per second): by how much at least.
 CLOCK, CORES, CORE_SHARE, READ = 0.04, 0.4, 0.04, 5e6
 KERNELS = 5.0
+# All cores busy: then less is enough, so many cores or this part of what the training has.
+FULL_CPU, LEAST_CORES, OWN_SHARE = 0.85, 0.1, 0.12
 # A GPU this warm (°C) slows down by itself, and one that draws this part of its power limit.
 HOT, AT_LIMIT = 83.0, 0.97
 FULL = 0.03
@@ -29,15 +31,18 @@ MOST_SAID = 2
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over some readings; None where there are none. `clock` MHz, `heat` °C, `read` bytes/s, `foreign` cores of
-    others, `memory` bytes and `kernels` percent of the time of others on this training's GPUs, `free` share of RAM,
-    `held_back`: what slows the GPU down, as the driver says."""
+    """Means over some readings; None where there are none. `clock` MHz, `heat` °C, `power` of its limit, `foreign`
+    cores of others, `own` the training's, `used` share of all, `read` bytes/s, `memory` bytes and `kernels` percent of
+    the time of others on this training's GPUs, `free` share of RAM, `held_back`: what slows the GPU down, as the driver
+    says."""
 
     cores: int
     clock: float | None
     heat: float | None
     power: float | None
     foreign: float | None
+    own: float | None
+    used: float
     read: float | None
     workers: float
     memory: float | None
@@ -57,6 +62,8 @@ def machine(samples: Sequence[Sample]) -> Machine:
         heat=_mean(gpu.temperature for gpu in gpus if gpu.temperature is not None),
         power=_mean(tops),
         foreign=_mean(max(0.0, sample.cpu - sample.own_cpu) for sample in samples if sample.own_cpu),
+        own=_mean(sample.own_cpu for sample in samples if sample.own_cpu),
+        used=_mean(sample.cpu / sample.cores for sample in samples if sample.cores) or 0.0,
         read=_mean(sample.disk_read for sample in samples if sample.disk_read is not None),
         workers=_mean(sum(w.role == "worker" for w in sample.workers) for sample in samples) or 0.0,
         memory=_mean(others),
@@ -106,7 +113,11 @@ def _neighbour(before: Machine, after: Machine, slower: bool) -> str:
     if before.foreign is None or after.foreign is None:
         return ""
     more = after.foreign - before.foreign
-    if abs(more) < max(CORES, CORE_SHARE * after.cores) or (more > 0) != slower:
+    enough = max(CORES, CORE_SHARE * after.cores)
+    if max(before.used, after.used) >= FULL_CPU and before.own and after.own:
+        # On a full machine what others take is what this training lacks.
+        enough = min(enough, max(LEAST_CORES, OWN_SHARE * max(before.own, after.own)))
+    if abs(more) < enough or (more > 0) != slower:
         return ""
     return f"other processes use {after.foreign:.1f} of {after.cores} cores (before: {before.foreign:.1f})"
 
@@ -146,7 +157,7 @@ RULES: tuple[Rule, ...] = (_clock, _workers, _neighbour, _shared_gpu, _memory, _
 
 def likely(before: Sequence[Sample], after: Sequence[Sample], slower: bool) -> str:
     """The cause in words, or that none was seen."""
-    if len(before) < FEWEST or len(after) < FEWEST:
+    if len(before) < FEWEST or not after:
         return f"{NOT_SEEN}: the machine was not looked at then"
     were, are = machine(before), machine(after)
     said = [text for rule in RULES if (text := rule(were, are, slower))]
@@ -160,7 +171,7 @@ def cause(run: RunState, segment: Segment, path: Path) -> str:
         return "part of a slow creep"
     samples = readings(path, segment.since - WINDOW_SECONDS, min(segment.noticed, segment.since + WINDOW_SECONDS))
     before = [sample for sample in samples if sample.t < segment.since - EDGE_SECONDS]
-    after = [sample for sample in samples if sample.t > segment.since + EDGE_SECONDS / 2]
+    after = [sample for sample in samples if sample.t > segment.since + EDGE_SECONDS / 4]
     return likely(before, after, segment.ratio > 1)
 
 

@@ -7,6 +7,8 @@ from statistics import median
 
 import pytest
 
+from engine.changes import changes_of
+from engine.replay import Replay
 from tests.benchmarks._others import TOOLS
 from tests.benchmarks.forecast import Replayed, recorded
 from tests.fixtures.recorded import HERE, RECIPES, unpack
@@ -51,3 +53,15 @@ def test_after_a_stop_and_a_resume_the_end_is_still_known(runs: list[Replayed]) 
     later = [abs(one.error) for one in resumed.seen if one.percent > 40]
     assert median(later) <= 0.1
     assert resumed.coverage >= 0.85
+
+
+def test_why_these_trainings_became_slower_or_faster_is_mostly_seen(experiments: list[Path]) -> None:
+    """Test suites and benchmarks came and went on the same two cores."""
+    causes = []
+    for experiment in experiments:
+        replay = Replay(experiment)
+        for run in replay.state_at(replay.ends).runs:
+            causes += [change.cause for change in changes_of(run)]
+    named = [cause for cause in causes if cause.startswith("other processes use ")]
+    assert len(causes) >= 10
+    assert len(named) >= 0.6 * len(causes)

@@ -233,6 +233,7 @@ class Conductor:
             vram_device=max((gpu.memory_used or 0 for gpu in gpus), default=0) or None,
             vram_total=gpus[-1].memory_total if gpus else None,
             foreign_vram=max((others(gpu) for gpu in gpus), default=0) or None,
+            cores=len(os.sched_getaffinity(0)),
             own_cores=round(own, 3),
             foreign_cores=round(foreign, 3),
             foreign_gpu=sum(beside) / len(beside) if beside else None,

@@ -9,11 +9,18 @@ from pathlib import Path
 
 import msgspec
 
+from engine.counts import plural
+from engine.phase_events import Use
+
 TICKS = os.sysconf("SC_CLK_TCK")
 # Somebody who takes an eighth of a core changes CPU-bound step times by more than 5 %; less is the system's own noise.
 DISTURBED_CORES = 0.12
 # Kernels of two processes take turns on a GPU: what others get is taken from the step. Percent.
 DISTURBED_GPU = 3.0
+# Where others and the measured training together use less of the cores than this, they are not in each other's way.
+FULL = 0.85
+# Who computes less than this is given a core whenever it wants one.
+LITTLE = 0.3
 USER, NICE, SYSTEM, IRQ, SOFTIRQ, STEAL = 1, 2, 3, 6, 7, 8
 
 
@@ -60,6 +67,22 @@ def disturbed(cores: float, machine: int, gpu: float | None = None) -> bool:
     """Whether that much spoils a measurement on a machine of so many cores: where many are idle, more does no harm.
     `gpu`: percent of the time that others computed on the GPU."""
     return cores > max(DISTURBED_CORES, 0.02 * machine) or (gpu or 0.0) > DISTURBED_GPU
+
+
+def crowded(use: Use, cores: int) -> str:
+    """Why what was measured meanwhile cannot be relied on; '' if others left it what it needed. `cores`: the machine's,
+    where `use` does not say."""
+    there = use.cores or cores
+    own, foreign = use.own_cores or 0.0, use.foreign_cores or 0.0
+    spoilt = disturbed(foreign, there) and own > LITTLE and own + foreign > FULL * there
+    if not spoilt and (use.foreign_gpu or 0.0) <= DISTURBED_GPU:
+        return ""
+    return f"{said(use.foreign_cores, use.foreign_gpu)} (of {plural(there, 'core')}) meanwhile"
+
+
+def disturbance(use: Use) -> float:
+    """For comparing visits: cores and GPUs that others used."""
+    return (use.foreign_cores or 0.0) + (use.foreign_gpu or 0.0) / 100
 
 
 def said(cores: float | None, gpu: float | None) -> str:

@@ -28,7 +28,7 @@ def next_visit(plan: Plan, done: Sequence[PhaseEnded], limits: Limits = lambda _
     """The next visit; or, when the course is through, why it ended, in words. `limits` says why knobs must not be
     tried; a tuner never asks for those, and a plan's phase that it refuses is not visited by the conductor."""
     assert plan.test is not None
-    counted = [visit for visit in done if not visit.repeated]
+    counted = phases.counted(done)
     if plan.test.kind == "tune":
         return tuning.next_visit(plan, counted, limits)
     return COURSES[plan.test.kind](plan.test, counted)

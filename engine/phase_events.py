@@ -77,6 +77,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vram_reserved: int | None = None
     vram_device: int | None = None
     vram_total: int | None = None
+    cores: int | None = None
     own_cores: float | None = None
     foreign_cores: float | None = None
     foreign_vram: int | None = None

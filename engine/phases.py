@@ -7,6 +7,7 @@ from math import inf, sqrt
 
 import msgspec
 
+from engine.contention import crowded, disturbance
 from engine.cores import machine
 from engine.events import SPANS, AnyRecord, Mode, PhaseBegun, PhaseEnded, Steps, Use, Verdict
 from engine.experiment import Plan, Prepared, steps_per_epoch
@@ -14,10 +15,13 @@ from engine.measure import Load, Measurement, measured, merged, period
 from engine.profile import KNOBS, Profile, Value
 from engine.queueing import predict
 from engine.ratio import Ratio, ratio
+from engine.space import differing
 from engine.workload import fit
 
 # An interval from a third to three times says nothing.
 UNKNOWN = 9.0
+# Verdicts that claim a difference.
+SURE = ("faster", "slower")
 
 
 class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +59,25 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- one phase's visits
 
 
+def counted(done: Sequence[PhaseEnded]) -> list[PhaseEnded]:
+    """The visit of each round that counts: the last one or, where others disturbed that too, the least disturbed one.
+    A round whose visit is being repeated has none yet."""
+    rounds: dict[tuple[int, int], list[PhaseEnded]] = {}
+    for visit in done:
+        rounds.setdefault((visit.phase, visit.round), []).append(visit)
+    found = []
+    for visits in rounds.values():
+        last = visits[-1]
+        if last.repeated:
+            continue
+        sound = [visit for visit in reversed(visits) if visit.verdict.kind == "ok"]
+        found.append(min(sound, key=lambda visit: disturbance(visit.use)) if last.verdict.kind == "ok" else last)
+    return found
+
+
 def measurement(done: Sequence[PhaseEnded], number: int) -> Measurement | None:
     """Of all visits to a phase that count; None while none of them gives any."""
-    visits = [visit for visit in done if visit.phase == number and not visit.repeated and visit.verdict.kind == "ok"]
+    visits = [visit for visit in counted(done) if visit.phase == number and visit.verdict.kind == "ok"]
     found = [one for visit in visits if (one := visited(visit)) is not None]
     return merged(found) if found else None
 
@@ -71,7 +91,7 @@ def visited(visit: PhaseEnded) -> Measurement | None:
         spread = max(0.0, visit.load_squares / visit.loads - mean**2)
         load = Load(seconds=mean, cv=sqrt(spread) / mean if mean else None, cpu_seconds=visit.load_cpu / visit.loads)
     try:
-        return measured(
+        found = measured(
             visit.seconds,
             visit.samples,
             period(visit.knobs) if visit.mode != "resident" else 1,
@@ -83,6 +103,15 @@ def visited(visit: PhaseEnded) -> Measurement | None:
         )
     except ValueError:
         return None
+    found = within_step(found, sum(visit.seconds) / steps)
+    others = crowded(visit.use, machine().cores)
+    return msgspec.structs.replace(found, unstable=others) if others else found
+
+
+def within_step(found: Measurement, all_seconds: float) -> Measurement:
+    """With spans, which hold the warm-up too, in proportion to the steps that count. `all_seconds`: a step of all."""
+    share = found.step_seconds / all_seconds if all_seconds > 0 else 1.0
+    return msgspec.structs.replace(found, spans={name: seconds * share for name, seconds in found.spans.items()})
 
 
 def unstable(done: Sequence[PhaseEnded], number: int) -> str:
@@ -127,7 +156,7 @@ def of_lines(lines: Sequence[Steps], knobs: dict[str, Value]) -> Measurement | N
     except ValueError:
         return None
     if single:
-        return found
+        return within_step(found, sum(seconds) / steps)
     return msgspec.structs.replace(found, step_seconds=sum(line.seconds for line in lines) / steps)
 
 
@@ -177,26 +206,28 @@ def _result(
     done: Sequence[PhaseEnded],
 ) -> PhaseResult:
     visits = [visit for visit in done if visit.phase == one.number]
-    counted = [visit for visit in visits if not visit.repeated]
-    failed = next((visit.verdict for visit in counted if visit.verdict.kind != "ok"), None)
+    known = counted(visits)
+    failed = next((visit.verdict for visit in known if visit.verdict.kind != "ok"), None)
     found = measurement(done, one.number)
     beside = one.mode == "train" and one.number != first.number
     compared = ratio(base, found) if beside and base is not None and found is not None else None
     under_way = sum(record.phase == one.number for record in begun) > len(visits)
     verdict, text = verdict_of(found, compared, failed, under_way)
+    if compared is not None and verdict in SURE and base is not None and base.unstable:
+        verdict, text = "unstable", f"{first.name}: {base.unstable}"
     return msgspec.structs.replace(
         one,
-        changed={k: v for k, v in one.knobs.items() if v != first.knobs.get(k, v)},
+        changed=differing(first.knobs, one.knobs),
         measured=found,
         verdict=verdict,
         text=text,
         evidence=failed.evidence if failed else (),
         advice=failed.advice if failed else "",
         ratio=compared,
-        use=_use([visit.use for visit in counted]),
-        rounds=len(counted),
+        use=_use([visit.use for visit in known]),
+        rounds=len(known),
         repeated=sum(visit.repeated for visit in visits),
-        swap_seconds=next((visit.swap_seconds for visit in counted if visit.swap_seconds), None),
+        swap_seconds=next((visit.swap_seconds for visit in known if visit.swap_seconds), None),
         seconds=extrapolated(plan, prepared, one.knobs, found) if found is not None and one.mode == "train" else {},
     )
 
@@ -258,7 +289,7 @@ def against_first(found: Sequence[PhaseResult]) -> list[PhaseResult]:
             verdict = "ok"
         elif verdict in ("ok", "faster", "slower", "not distinguishable") and compared is not None:
             verdict = compared.verdict
-        changed = {k: v for k, v in one.knobs.items() if v != found[0].knobs.get(k, v)}
+        changed = differing(found[0].knobs, one.knobs)
         said.append(msgspec.structs.replace(one, number=number, ratio=compared, verdict=verdict, changed=changed))
     return said
 

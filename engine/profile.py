@@ -47,9 +47,8 @@ KNOBS: dict[str, Knob] = {
         Knob(
             "in_order",
             True,
-            Kind.SPEED,
-            "hand batches out in sampler order even if a later one is ready first",
-            live=True,
+            Kind.OPTIMISATION,
+            "hand batches out in sampler order; false: the first that is ready, so samples come in another order",
         ),
         Knob("batch_size", 1, Kind.OPTIMISATION, "samples in one forward pass", "samples", 1, 1024),
         Knob("accumulate_steps", 1, Kind.OPTIMISATION, "forward passes summed into one step", "passes", 1, 1024),

@@ -14,7 +14,7 @@ import pytest
 
 from engine import contention, control, courses, living, phases, process, tuning
 from engine.courses import Visit
-from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Verdict
+from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
 from engine.experiment import Phase, Plan, Test
 from engine.journal import read
 from engine.paths import ExperimentPaths
@@ -212,6 +212,61 @@ def test_a_disturbed_visit_does_not_count() -> None:
     assert (again.phase, again.round) == (0, 0)
 
 
+def used(foreign: float, own: float = 1.5, **more: Any) -> dict[str, Any]:
+    return {"use": Use(cores=2, own_cores=own, foreign_cores=foreign, **more)}
+
+
+def test_of_visits_that_were_all_disturbed_the_least_disturbed_one_counts() -> None:
+    knobs = defaults() | {"num_workers": 1}
+    tries = [
+        ended(0, 0, knobs, 0.02, **used(1.4), repeated=True),
+        ended(0, 0, knobs, 0.03, **used(0.3), repeated=True),
+        ended(0, 0, knobs, 0.04, **used(1.7)),
+    ]
+    assert [visit.use.foreign_cores for visit in phases.counted(tries)] == [0.3]
+    assert phases.counted(tries[:2]) == [], "it is being repeated"
+    assert phases.counted([*tries[:2], ended(0, 0, knobs, 0.02, **used(0.05))])[0].use.foreign_cores == 0.05
+
+
+@pytest.mark.parametrize(
+    ("use", "verdict"),
+    [
+        (used(0.05), "faster"),
+        (used(1.6), "unstable"),
+        (used(1.6, own=0.1), "faster"),  # it waits, and others may have the cores
+        (used(0.0, foreign_gpu=30.0), "unstable"),
+    ],
+    ids=["alone", "somebody takes the cores", "cores it does not need", "somebody computes on the GPU"],
+)
+def test_what_others_got_in_the_way_of_proves_nothing(use: dict[str, Any], verdict: str) -> None:
+    """However large the difference: neither of the disturbed phase, nor of those that are compared with it."""
+    plan = test_of(fake_plan(), {}, {"num_workers": 2})
+    assert plan.test is not None
+    one, two = (phase.knobs for phase in plan.test.phases)
+    quiet = used(0.0)
+    for uses in ((use, quiet), (quiet, use)):
+        records = [
+            ended(number, turn, knobs, step, 40, **uses[number])
+            for turn in (0, 1)
+            for number, knobs, step in ((0, one, 0.02), (1, two, 0.005))
+        ]
+        second = phases.results(plan, None, records)[1]
+        assert second.verdict == verdict
+        assert second.ratio is not None and second.ratio.low > 3
+        assert verdict == "faster" or "other processes used" in second.text
+
+
+def test_the_parts_of_a_step_are_never_more_than_the_step() -> None:
+    """Its first steps, which waited for the workers' start, are in neither."""
+    knobs = defaults() | {"num_workers": 1}
+    visit = ended(0, 0, knobs, 0.1, 40)
+    slow = msgspec.structs.replace(visit, seconds=(8.0, *visit.seconds[1:]), spans=Spans(data=8.5, forward=3.4))
+    found = phases.measurement([slow], 0)
+    assert found is not None
+    assert found.step_seconds == pytest.approx(0.1, rel=0.05)
+    assert sum(found.spans.values()) <= found.step_seconds * 1.001
+
+
 def test_several_knobs_at_once_are_said_to_belong_to_none_alone() -> None:
     plan = test_of(fake_plan(), {}, {"num_workers": 2, "prefetch_factor": 4})
     assert plan.test is not None
@@ -306,7 +361,23 @@ def test_the_tuner_finds_the_workers_that_are_enough_and_auto_learns_of_it(lab: 
     assert lines
     assert "measured" in lines[0]
     assert any("by the model" in line for line in lines)
+    answer, state = tuning.read_answer(paths), Watch(paths.folder).poll()
+    assert answer is not None
+    table = {key(one.knobs): one for one in phases.results(plan, state.prepared, state.visits)}
+    for one in answer.ranking:
+        shown = table[key(one.knobs)].measured if key(one.knobs) in table else None
+        assert (one.measured is None) == (shown is None), "what was measured is ranked by its measurement"
+        if one.measured is not None and shown is not None:
+            assert one.measured.samples_per_second == pytest.approx(shown.samples_per_second)
+            assert (one.measured.samples_low, one.measured.steps) == pytest.approx((shown.samples_low, shown.steps))
+    assert plan.test is not None
+    assert min(table.values(), key=lambda one: one.number).knobs == plan.test.phases[0].knobs, "the measure is in use"
     assert (lab.logs / "tuned.toml").exists()
+    kept = tuned.entries(lab.logs)[0]
+    best = table[key(ended.knobs)].measured
+    assert best is not None
+    assert (kept.samples_per_second, kept.low) == pytest.approx((best.samples_per_second, best.samples_low))
+    assert f"{kept.samples_per_second:.3g} samples/s, " in kept.text
     assert "[tuned.knobs]" in (lab.logs / "tuned.toml").read_text()
 
 

@@ -21,6 +21,8 @@ Limits: TypeAlias = Callable[[Knobs], str]
 
 GRID_STEPS = 60
 BUDGET, LEAST_BUDGET = 0.15, 200
+# Without workers they mean nothing.
+IDLE = ("prefetch_factor", "persistent_workers", "multiprocessing_context", "in_order")
 # Each takes memory in proportion: what ran out of it with less will with more.
 GROWING = ("num_workers", "prefetch_factor", "batch_size")
 
@@ -87,15 +89,22 @@ def grid_of(current: Knobs, choices: Mapping[str, Sequence[Value]]) -> tuple[dic
     found: dict[Key, dict[str, Value]] = {}
     for values in product(*choices.values()):
         knobs = {**current, **dict(zip(choices, values, strict=True))}
+        if not int(knobs.get("num_workers", 1)):
+            knobs |= {name: current[name] for name in IDLE if name in current}
         found.setdefault(key(knobs), knobs)
     return tuple(sorted(found.values(), key=cost))
 
 
 def key(knobs: Knobs) -> Key:
     """Equal for configurations that do the same: without workers there is nothing to prefetch."""
-    idle = {"prefetch_factor", "persistent_workers", "multiprocessing_context", "in_order"}
-    unused = idle if not int(knobs.get("num_workers", 0)) else set()
+    unused = IDLE if not int(knobs.get("num_workers", 0)) else ()
     return tuple(sorted((name, value) for name, value in knobs.items() if name not in unused))
+
+
+def differing(before: Knobs, after: Knobs) -> dict[str, Value]:
+    """The knobs of `after` that are not as `before`, without those that mean nothing in it."""
+    meant = dict(key(after))
+    return {name: value for name, value in after.items() if name in meant and value != before.get(name, value)}
 
 
 def cost(knobs: Knobs) -> tuple[int, int, int]:
@@ -106,10 +115,16 @@ def cost(knobs: Knobs) -> tuple[int, int, int]:
 
 def beyond(knobs: Knobs, trial: Trial) -> bool:
     """Whether it takes at least what `trial` took of what that lacked."""
-    return all(int(knobs.get(name, 0)) >= int(trial.knobs.get(name, 0)) for name in trial.taking)
+    return all(_taken(knobs, name) >= _taken(trial.knobs, name) for name in trial.taking)
+
+
+def _taken(knobs: Knobs, name: str) -> int:
+    """Without workers nothing is loaded ahead."""
+    return 0 if name in IDLE and not int(knobs.get("num_workers", 0)) else int(knobs.get(name, 0))
 
 
 def said(knobs: Knobs, others: Sequence[Knobs]) -> str:
     """The knobs in which `others` differ, `num_workers 4, prefetch_factor 2`."""
-    names = [name for name in knobs if len({one.get(name) for one in (*others, knobs)}) > 1]
+    names = [name for name, _ in key(knobs) if len({one.get(name) for one in (*others, knobs)}) > 1]
+    names = [name for name in knobs if name in names]
     return ", ".join(f"{name} {knobs[name]}" for name in names) or "the profile in use"

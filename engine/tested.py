@@ -10,6 +10,7 @@ from engine.measure import Measurement
 from engine.phases import PhaseResult, extrapolated, of_lines, verdict_of
 from engine.queueing import predict
 from engine.ratio import ratio
+from engine.space import differing
 from engine.state import ExperimentState, Tested
 from engine.workload import fit
 
@@ -46,7 +47,7 @@ def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
                 number=number,
                 name=one.name,
                 knobs=one.knobs,
-                changed={k: v for k, v in one.knobs.items() if v != first.get(k, v)},
+                changed=differing(first, one.knobs),
                 measured=measured,
                 verdict=verdict,
                 text=text,

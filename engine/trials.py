@@ -32,8 +32,10 @@ def plan_for(
     gate: bool = True,
     batch_sizes: tuple[int, ...] = (),
 ) -> Plan:
-    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range. `steps` None:
-    as many as the precision needs."""
+    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range.
+
+    `steps` None: as many as the precision needs.
+    """
     if steps is not None and steps < FEWEST_STEPS:
         raise UsageError(f"--steps {steps}: {FEWEST_STEPS} or more; about 50 tell 5 % apart")
     check_batch_sizes(batch_sizes)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from engine.measure import Measurement, period
+from engine.counts import plural
+from engine.measure import Measurement, merged, period
 from engine.queueing import VARIES, Prediction, predict
 from engine.race import FEWEST_ROUNDS, RACE_SHARE, Standing, price, standing, visit_steps
-from engine.ratio import ratio
+from engine.ratio import Ratio, ratio
 from engine.space import Finished, Key, Knobs, Limits, Measure, Ranked, Space, Trial, beyond, cost, key, said
 from engine.workload import fit
 
@@ -60,7 +61,12 @@ def decide(space: Space, done: Sequence[Trial], limits: Limits) -> Measure | Fin
     if race.next is not None:
         why = f"round {race.rounds + 1} of the race of {len(contenders)}"
         return Measure(knobs=dict(race.next), steps=visit_steps(race.next, varying), why=why)
-    return _finished(space, done, race, predictions, out)
+    everything: dict[Key, list[Measurement]] = {}
+    for trial in good:
+        if trial.measurement is not None:
+            everything.setdefault(key(trial.knobs), []).append(trial.measurement)
+    measured = {name: merged(each) for name, each in everything.items()}
+    return _finished(space, done, race, predictions, out, measured)
 
 
 def finalists(allowed: Sequence[Knobs], predictions: dict[Key, Prediction]) -> list[Knobs]:
@@ -128,31 +134,75 @@ def _refused(knobs: Knobs, done: Sequence[Trial], limits: Limits) -> str:
 
 
 def _finished(
-    space: Space, done: Sequence[Trial], race: Standing, predictions: dict[Key, Prediction], out: dict[Key, str]
+    space: Space,
+    done: Sequence[Trial],
+    race: Standing,
+    predictions: dict[Key, Prediction],
+    out: dict[Key, str],
+    measured: dict[Key, Measurement],
 ) -> Finished:
+    """`measured`: of all visits that count, probes too. The words and the ranking have their figures from there, as the
+    table of phases has."""
     assert race.winner is not None
-    now = race.measured.get(key(space.current))
+    now = measured.get(key(space.current))
     best, gain = race.winner, None
     if key(best) != key(space.current) and now is not None:
-        gain = ratio(now, race.measured[key(best)])
-    words, over = said(best, space.grid), f"Stopped after {race.rounds} rounds: {race.why}."
-    range_said = f"({gain.low:.2f} to {gain.high:.2f})" if gain is not None else ""
+        gain = ratio(now, measured[key(best)])
+    words, over = said(best, space.grid), f"Stopped after {plural(race.rounds, 'round')}: {race.why}."
+    range_said = f"×{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})" if gain is not None else ""
     if key(best) == key(space.current):
-        why = "The profile in use is the best, or within 2 % of it and cheaper."
+        why = f"The profile in use is kept: {_why_kept(best, race, measured, space)}."
     elif gain is None:
         why = f"{words}: the cheapest within 2 % of the best; the profile in use could not be measured."
     elif gain.low <= 1:
-        why = f"{words} brings ×{gain.value:.2f} {range_said}, which may be nothing: the profile in use stays."
+        what = "was chosen by measurement and model" if gain.value >= 1 else "is cheaper"
+        why = f"The profile in use is kept: {words} {what}, but at {range_said} its samples/s is no sure gain."
         best = space.current
     else:
-        why = f"{words}: ×{gain.value:.2f} the samples/s of now {range_said}, the cheapest within 2 % of the best."
+        why = f"{words}: {range_said} the samples/s of the profile in use, "
+        why += f"the cheapest within 2 % of the best{_beside(best, measured, space)}."
     return Finished(
         best=dict(best),
         why=f"{why} {over}",
         gain=gain,
         steps=sum(trial.steps for trial in done),
-        ranking=_listed(space, out | race.out, predictions, race.measured),
+        ranking=_listed(space, out | race.out, predictions, measured),
     )
+
+
+def _why_kept(best: Knobs, race: Standing, measured: dict[Key, Measurement], space: Space) -> str:
+    """Why nothing else is taken, though another may have the higher figure."""
+    faster = _fastest(best, measured)
+    if faster is None:
+        return "none that was measured is faster"
+    rival, ahead = faster
+    name = said(dict(rival), space.grid)
+    if rival in race.out:
+        return f"{name} fell out of the race, {race.out[rival]}"
+    if ahead.low > 1:
+        return f"{name} measured ×{ahead.value:.2f} as fast, but by its visits and the model together it is within 2 %"
+    return f"{name} measured ×{ahead.value:.2f} ({ahead.low:.2f} to {ahead.high:.2f}), which may be chance"
+
+
+def _beside(best: Knobs, measured: dict[Key, Measurement], space: Space) -> str:
+    """What has a higher figure than the one that is taken; '' if nothing has."""
+    faster = _fastest(best, measured)
+    if faster is None:
+        return ""
+    rival, ahead = faster
+    times = f"×{ahead.value:.2f} ({ahead.low:.2f} to {ahead.high:.2f})"
+    return f"; {said(dict(rival), space.grid)}, {times} of that, takes more"
+
+
+def _fastest(best: Knobs, measured: dict[Key, Measurement]) -> tuple[Key, Ratio] | None:
+    """What has a higher figure than `best`, the highest, and how many times as much."""
+    mine = measured.get(key(best))
+    if mine is None:
+        return None
+    rival = max(measured, key=lambda name: measured[name].samples_per_second)
+    if measured[rival].samples_per_second <= mine.samples_per_second:
+        return None
+    return rival, ratio(mine, measured[rival])
 
 
 def _listed(

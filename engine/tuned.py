@@ -9,6 +9,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -55,7 +56,15 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
         other = {name: value for name, value in self.knobs.items() if value != KNOBS[name].default}
         knobs = ", ".join(f"{name} {shown(value)}" for name, value in other.items())
         on = f" on {self.host}" if self.host else ""
-        return f"as tuned {day}{on}: {knobs or 'every knob at its default'} ({self.samples_per_second:.3g} samples/s)"
+        pace = f"{self.samples_per_second:.3g} samples/s{self._range}"
+        return f"as tuned {day}{on}: {knobs or 'every knob at its default'} ({pace})"
+
+    @property
+    def _range(self) -> str:
+        """95 % interval; a figure without one must not look surer than it is."""
+        if self.low is None or self.high is None or not isfinite(self.high):
+            return ", its range not known"
+        return f", {self.low:.3g}–{self.high:.3g}"
 
 
 class _File(msgspec.Struct, frozen=True):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
+from typing import NamedTuple
 
 from engine import phases, tuned
 from engine.cores import machine
 from engine.costs import training_key
+from engine.counts import plural
 from engine.events import PhaseEnded
 from engine.experiment import Plan
 from engine.knob import Value
@@ -22,6 +25,8 @@ VARIED = ("num_workers", "prefetch_factor")
 # Items that wait for a disk rather than compute gain from more processes than there are cores.
 PER_CORE = 2
 FEWEST_MOST = 4
+# An interval that reaches so many times its lower end says nothing.
+WIDE = 9.0
 
 
 def space_of(plan: Plan, cores: int) -> Space:
@@ -65,7 +70,11 @@ def next_visit(plan: Plan, done: Sequence[PhaseEnded], limits: Limits) -> Visit 
     known: dict[Key, int] = {}
     for visit in done:
         known.setdefault(key(visit.knobs), visit.phase)
-    number = known.get(key(found.knobs), max(known.values(), default=-1) + 1)
+    assert plan.test is not None
+    # What all others are compared with is the profile in use, whichever is measured first.
+    current = key(plan.test.phases[0].knobs)
+    first = {current: 0} if 0 not in known.values() else {}
+    number = (first | known).get(key(found.knobs), max([0, *known.values()]) + 1)
     low, high, basis = phases.expected(done, found.knobs) if done else (None, None, "")
     return Visit(
         phase=number,
@@ -97,7 +106,7 @@ def write_down(
 ) -> dict[str, Value] | None:
     """What was found, kept as tuning.json beside the journals, and for whoever chooses profile `auto` for this kind of
     training; None if nothing was."""
-    found = answer(plan, [visit for visit in done if not visit.repeated], limits, machine().cores)
+    found = answer(plan, phases.counted(done), limits, machine().cores)
     if not isinstance(found, Finished):
         return None
     write_json(paths.tuning, found)
@@ -118,19 +127,70 @@ def write_down(
     return found.best
 
 
+class Place(NamedTuple):
+    """A configuration in the tuner's ranking, in words. `measured` and `modelled`: samples/s; `best`: the one taken."""
+
+    name: str
+    modelled: str
+    measured: str
+    out: str
+    best: bool
+
+
+def read_answer(paths: ExperimentPaths) -> Finished | None:
+    """What the tuner found; None before it has ended."""
+    return read_json(paths.tuning, Finished)
+
+
+def places(found: Finished, plan: Plan) -> list[Place]:
+    """Every configuration, the measured ones first, each group from the fastest on."""
+    return [
+        Place(
+            name=name_of(one.knobs, plan),
+            modelled=_modelled(one),
+            measured=_measured(one),
+            out=one.out or ("" if one.measured is not None or one.predicted is not None else "not tried"),
+            best=key(one.knobs) == key(found.best),
+        )
+        for one in found.ranking
+    ]
+
+
+def _modelled(one: Ranked) -> str:
+    if one.predicted is None:
+        return ""
+    low, high = one.predicted.samples_range
+    return f"{low:.3g}–{high:.3g}, {one.predicted.limit} the limit"
+
+
+def _measured(one: Ranked) -> str:
+    if one.measured is None:
+        return ""
+    low, high = one.measured.samples_low, one.measured.samples_high
+    known = isfinite(high) and high < WIDE * low
+    return f"{one.measured.samples_per_second:.3g} ({f'{low:.3g}–{high:.3g}' if known else 'range not known'})"
+
+
 def ranking(paths: ExperimentPaths, plan: Plan) -> list[str]:
-    """What the tuner made of every configuration, best first, a line each; empty before it has ended."""
-    found = read_json(paths.tuning, Finished)
-    return [f"{name_of(one.knobs, plan)}: {_standing(one)}" for one in found.ranking] if found is not None else []
+    """A line for each configuration, best first; empty before the tuner has ended."""
+    found = read_answer(paths)
+    lines = []
+    for one in places(found, plan) if found is not None else ():
+        measured = f"{one.measured} samples/s measured" if one.measured else ""
+        modelled = f"{one.modelled}, by the model" if one.modelled else ""
+        lines.append(f"{one.name}: {'; '.join(part for part in (measured, modelled, one.out) if part)}")
+    return lines
 
 
-def _standing(one: Ranked) -> str:
-    if one.measured is not None:
-        low, high = one.measured.samples_low, one.measured.samples_high
-        said = f"{one.measured.samples_per_second:.3g} samples/s measured ({low:.3g}–{high:.3g})"
-    elif one.predicted is not None:
-        low, high = one.predicted.samples_range
-        said = f"{low:.3g}–{high:.3g} samples/s by the model, {one.predicted.limit} the limit"
-    else:
-        said = "not tried"
-    return f"{said}; {one.out}" if one.out else said
+def ranking_table(found: Finished, plan: Plan, most: int) -> list[str]:
+    """The ranking as a table of `most` lines below its head, and how many more there are."""
+    listed = places(found, plan)
+    table = [("", "samples/s measured", "by the model"), *((one.name, one.measured, one.modelled) for one in listed)]
+    outs = ["", *(("taken" if one.best else one.out) for one in listed)]
+    widths = [max(len(row[i]) for row in table[: most + 1]) for i in range(3)]
+    said = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), out]).rstrip()
+        for row, out in zip(table, outs, strict=True)
+    ]
+    left = len(listed) - most
+    return [*said[: most + 1], *([f"and {plural(left, 'other configuration')}"] if left > 0 else [])]

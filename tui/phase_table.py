@@ -128,7 +128,10 @@ def _ends(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | No
     winner = best(found, knobs)
     if winner is None or len([one for one in found if one.mode == "train"]) < 2:
         return said
-    if winner.number == found[0].number:
+    in_use = plan.test.phases[0].knobs if plan.test is not None and plan.test.kind == "tune" else None
+    if winner.knobs == in_use:
+        said.append(f"the profile in use is kept: {winner.name}")
+    elif winner.number == found[0].number:
         said.append(f"none is surely faster than {winner.name}: keep it")
     else:
         settings = " ".join(f"--set {name}={shown(value)}" for name, value in winner.changed.items())

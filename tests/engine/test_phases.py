@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import contention, control, courses, living, phases, process, tuning
+from engine import contention, control, courses, living, phases, process, tuned, tuning
 from engine.courses import Visit
 from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
 from engine.experiment import Phase, Plan, Test
 from engine.journal import read
 from engine.paths import ExperimentPaths
 from engine.profile import defaults
+from engine.space import key
 from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 

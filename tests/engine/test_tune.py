@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from engine.measure import Load, measured, period
 from engine.profile import Value
 from engine.queueing import Workload
-from engine.space import Finished, Measure, Space, Trial, cost, grid_of, key
+from engine.space import Finished, Measure, Space, Trial, cost, differing, grid_of, key, said
 from engine.tune import decide
 
 Knobs = dict[str, Value]
@@ -87,13 +87,15 @@ def tuned(
 ) -> tuple[Finished, list[Trial]]:
     done: list[Trial] = []
     while True:
-        said = decide(space, done, limits)
-        if isinstance(said, Finished):
-            return said, done
+        next_one = decide(space, done, limits)
+        if isinstance(next_one, Finished):
+            return next_one, done
         assert len(done) < 150, "never comes to an end"
-        why = fails(said.knobs)
+        why = fails(next_one.knobs)
         done.append(
-            Trial(knobs=said.knobs, steps=1, failed=why, taking=("batch_size",)) if why else machine.measure(said)
+            Trial(knobs=next_one.knobs, steps=1, failed=why, taking=("batch_size",))
+            if why
+            else machine.measure(next_one)
         )
 
 
@@ -118,6 +120,35 @@ def test_what_already_keeps_up_stays() -> None:
     assert answer.best == CURRENT
     assert "in use" in answer.why
     assert answer.gain is None or answer.gain.low <= 1 or answer.gain.high < 1.02
+
+
+def test_why_the_profile_in_use_is_kept_names_what_measured_more() -> None:
+    answers = [tuned(Machine(FAST_LOADER, seed, 0.2), space_of(WORKERS))[0] for seed in range(12)]
+    kept = [answer for answer in answers if answer.best == CURRENT]
+    for answer in kept:
+        pace = {key(one.knobs): one.measured.samples_per_second for one in answer.ranking if one.measured}
+        fastest = max(pace, key=lambda name: pace[name])
+        assert answer.why.startswith("The profile in use is kept: ")
+        if answer.gain is None and fastest != key(CURRENT):
+            assert f"×{pace[fastest] / pace[key(CURRENT)]:.2f}" in answer.why or "fell out" in answer.why, answer.why
+    assert any("×" in answer.why for answer in kept)
+
+
+def test_what_is_measured_as_a_probe_is_ranked_by_its_measurement() -> None:
+    answer, done = tuned(Machine(SLOW_LOADER), space_of(WORKERS))
+    tried = {key(trial.knobs) for trial in done}
+    assert tried == {key(one.knobs) for one in answer.ranking if one.measured is not None}
+    steps = {key(one.knobs): one.measured.steps for one in answer.ranking if one.measured is not None}
+    for name in tried:
+        assert steps[name] == sum(t.measurement.steps for t in done if key(t.knobs) == name and t.measurement)
+
+
+def test_without_workers_nothing_else_of_the_loader_is_a_second_knob() -> None:
+    none = next(one for one in grid_of(CURRENT, WORKERS) if one["num_workers"] == 0)
+    assert said(none, grid_of(CURRENT, WORKERS)) == "num_workers 0"
+    assert differing(CURRENT, none) == {"num_workers": 0}
+    assert differing(CURRENT, {**none, "prefetch_factor": 4}) == {"num_workers": 0}
+    assert differing(none, {**CURRENT, "prefetch_factor": 4}) == {"num_workers": 2, "prefetch_factor": 4}
 
 
 def test_only_the_batch_sizes_that_are_allowed_are_tried() -> None:

@@ -72,8 +72,8 @@ def _test(options: argparse.Namespace, plan: Plan) -> int:
         say()
         for line in phase_table.report(_found(state), state.plan, _best(state)):
             say(line)
-        for line in tuning.ranking(ExperimentPaths(folder), state.plan)[:RANKED]:
-            say(f"  {line}")
+        for line in _ranked(state):
+            say(line)
         print(folder)
     return code
 
@@ -102,6 +102,8 @@ def compare(options: argparse.Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
         return 0
     for line in phase_table.report(found, first.plan, None if several else _best(first)):
+        say(line)
+    for line in [] if several else _ranked(first):
         say(line)
     return 0
 
@@ -132,6 +134,14 @@ def _document(state: ExperimentState) -> object:
     kind = state.plan.test.kind if state.plan.test is not None else "run"
     text = state.ended.text if state.ended is not None else ""
     return document(Path(state.folder).name, state.phase, kind, _found(state), text, _best(state))
+
+
+def _ranked(state: ExperimentState) -> list[str]:
+    """Why the tuner answered as it did, and its ranking; nothing for another test."""
+    found = tuning.read_answer(ExperimentPaths(Path(state.folder)))
+    if found is None:
+        return []
+    return ["", found.why, *(f"  {line}" for line in tuning.ranking_table(found, state.plan, RANKED))]
 
 
 def _best(state: ExperimentState) -> dict[str, Value] | None:

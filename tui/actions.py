@@ -133,7 +133,7 @@ COMMANDS: tuple[Command, ...] = (
         "phases",
         "c",
         "Compare profiles",
-        "What each profile brought, with its interval; accept or roll back.",
+        "What each profile brought, and how sure; accept or roll back.",
         "compare",
         4,
         lambda s: s.view is not None,
@@ -142,7 +142,7 @@ COMMANDS: tuple[Command, ...] = (
         "what_if",
         "w",
         "What if",
-        "Other counts, knobs, GPUs: time, memory, cost; decide and launch.",
+        "Other counts, knobs, GPUs: time, memory, cost; decide, launch.",
         "what if",
         5,
         lambda s: s.view is not None,
@@ -210,7 +210,7 @@ COMMANDS: tuple[Command, ...] = (
         "Another curve in the loss plot, such as validation figures.",
         when=lambda s: s.dashboard,
     ),
-    Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (your terminal's own). Remembered."),
+    Command("next_theme", "t", "Next theme", "dark, light, colour-blind, ansi (the terminal's). Remembered."),
     Command(
         "faster", "plus,equals_sign", "Refresh more often", "Down to four times a second. Remembered.", shown_key="+"
     ),

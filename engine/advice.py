@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import msgspec
 
 from engine.budget import budget
-from engine.consequences import workload_of
 from engine.footprint import footprint, knobs_now
-from engine.knob import Value
+from engine.knob import Kind, Value
+from engine.modelled import workload_of
+from engine.profile import KNOBS
 from engine.queueing import VARIES, Prediction, Workload, predict
 from engine.state import ExperimentState
 from engine.vram_budget import said
@@ -58,6 +59,8 @@ def advice(state: ExperimentState) -> Advice:
     now = predict(workload, knobs)
     tried = list(_tried(workload, knobs, now))
     worth = [one for one in tried if one[2].samples_per_second >= WORTH * now.samples_per_second]
+    # What changes more than the speed is only spoken of where nothing else helps.
+    worth = [one for one in worth if KNOBS[one[0]].kind is Kind.SPEED] or worth
     change = None
     if worth:
         best = max(prediction.samples_per_second for _, _, prediction in worth)

@@ -6,9 +6,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine import remedies
 from engine.advice import Advice, Proposal, advice
 from engine.evidence import CPU_SHARE, Evidence, evidence
+from engine.knob import Kind as KnobKind, shown
 from engine.mean_step import COMPUTE, FEWEST_STEPS, MeanStep, lately, mean_step
+from engine.profile import KNOBS
 from engine.state import ExperimentState, RunState
 
 __all__ = ["Bottleneck", "Share", "bottleneck", "lately"]
@@ -164,27 +167,31 @@ def _advice(
         return f"Other processes use {seen.foreign:.1f} of {state.samples[-1].cores} cores; no setting here helps that."
     match kind:
         case "validation":
-            return "val_every_epochs and reconstruct_every_epochs say how often; val_num_workers loads for it."
+            return remedies.of_validation(state)
         case "copy":
-            pinned = state.plan.profile["pin_memory"]
-            return "" if pinned else "pin_memory = true makes copies to the GPU faster."
+            return remedies.of_copying(state, step) if _device(run) == "GPU" else ""
         case "host" if step.spans["other"] < LIMITS["other"] * step.whole:
-            return "More workers will not help. compile = true launches less; test it in a phase."
+            return remedies.of_launching(state, seen)
         case "host":
-            return "More workers will not help: the time is neither loading nor computing."
+            return remedies.of_host(step)
         case "compute" if step.spans["data"] < KEEPS_UP * step.seconds:
-            return "More workers will not help: the loader already keeps up."
+            return remedies.of_computing(state, step)
     if kind == "storage" and state.plan.profile["cache"] == "disk" and run.epoch <= 1:
         return "The first epoch reads from the disk; the next ones find in RAM what fits there."
-    return proposed(advised.change) if advised.change is not None else _no_change(state, run)
+    kept = remedies.of_storage(state) if kind == "storage" else ""
+    if advised.change is None:
+        return kept or _no_change(state, run)
+    return f"{proposed(advised.change)} {kept}".rstrip()
 
 
 def proposed(change: Proposal) -> str:
     """`num_workers 1→4: 4.3–4.7 s/step expected, 28 GiB of RAM.`"""
-    said = f"{change.knob} {change.before}→{change.after}: {_range(change.low, change.high)} expected"
+    said = f"{change.knob} {shown(change.before)}→{shown(change.after)}: {_range(change.low, change.high)} expected"
     said += f", {change.memory}" if change.memory else ""
     said += ", which does not fit" if change.refused else ""
-    return f"{said}." + (f" Locked: {change.lock}" if change.lock else "")
+    kind = KNOBS[change.knob].kind
+    other = "" if kind is KnobKind.SPEED else f" It {kind}: only as a test phase, never in a training that counts."
+    return f"{said}.{other}" + (f" Locked: {change.lock}" if change.lock else "")
 
 
 def _no_change(state: ExperimentState, run: RunState) -> str:

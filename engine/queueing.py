@@ -195,7 +195,7 @@ def _any_order(queue: Queue, loads: list[float]) -> float:
     waiting: list[tuple[float, int]] = []
     for place in range(depth):
         worker = place % workers
-        ready[worker] += loads[place - lead - depth]
+        ready[worker] += loads[(place - lead - depth) % count]
         waiting.append((ready[worker] + trip, worker))
     heapify(waiting)
     free = warm = 0.0

@@ -13,7 +13,6 @@ from engine import phases, tuning
 from engine.advice import Advice, advice
 from engine.allowance import Allowance, allowance
 from engine.bottleneck import Bottleneck, bottleneck
-from engine.consequences import workload_of
 from engine.errors import UsageError
 from engine.events import Gap, RunEnded, Sample, Steps
 from engine.experiment import Plan, Prepared
@@ -23,6 +22,7 @@ from engine.forecast import Forecast, forecast
 from engine.journal import read
 from engine.knob import Value as KnobValue
 from engine.mean_step import lately
+from engine.modelled import workload_of
 from engine.paths import NAME, ExperimentPaths, RunPaths, read_json
 from engine.phases import PhaseResult
 from engine.queueing import Workload

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from engine.bottleneck import Bottleneck
 from engine.events import PrecisionActive
-from engine.knob import shown
+from engine.knob import Kind, shown
+from engine.profile import KNOBS
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Mark, Name, Pieces, say
@@ -92,7 +93,9 @@ def _proposed(facts: Facts, name: str) -> Mark | None:
     model = sources.modelled(facts.advice.basis)
     span = numbers.span(change.low, change.high, model)
     after = numbers.sentence(shown(change.after), model)
-    return Mark("warning", say("with ", after, " a step is expected to take ", span))
+    kind = KNOBS[name].kind
+    only = "" if kind is Kind.SPEED else f"; it {kind}, so only as a test phase"
+    return Mark("warning", say("with ", after, " a step is expected to take ", span, only))
 
 
 def _useless(facts: Facts, name: str) -> Mark | None:

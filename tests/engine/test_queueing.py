@@ -245,3 +245,9 @@ def test_heavy_items_sum_to_their_mean() -> None:
     for cv in (0.4, 1.0, 2.0 / sqrt(3)):
         queue = Queue(1, 2, draw.uniform(0.5, 2), cv, 0.0, 0.0, 0.0, 1e-6)
         assert simulated(queue) == pytest.approx(queue.load, rel=0.02)
+
+
+def test_any_number_of_workers_and_batches_ahead_has_an_answer() -> None:
+    """64 batches ahead of 12 workers are more than the batches that are simulated."""
+    queue = Queue(workers=12, ahead=64, load=12.0, cv=1.5, pack=0.0, take=0.001, trip=0.002, compute=1.0, in_order=False)
+    assert simulated(queue) > 0

@@ -8,6 +8,7 @@ from engine.candidates import Candidate, following
 from engine.consequences import Range, consequences
 from engine.knob import shown
 from engine.phases import PhaseResult, extrapolated, of_lines
+from engine.space import Finished
 from engine.state import ExperimentState
 from engine.tested import tested
 from tui.desk import Taker
@@ -39,7 +40,8 @@ HELP = (
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """`living`: profiles of a training rather than phases of a test. `now`: the number of the phase under way;
-    `winner`: of the best one, once that is known. `plan_name` and `candidates`: what could come next."""
+    `winner`: of the best one, once that is known. `plan_name` and `candidates`: what could come next.
+    `answer`: what a tuner found."""
 
     view: View
     found: tuple[PhaseResult, ...]
@@ -51,6 +53,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str = ""
     plan_name: str = ""
     candidates: tuple[Candidate, ...] = ()
+    answer: Finished | None = None
 
     @property
     def one(self) -> PhaseResult | None:
@@ -152,6 +155,9 @@ def title_line(comparison: Comparison, width: int) -> Line:
     right: Line = []
     if comparison.winner is not None:
         best = comparison.found[comparison.winner]
+        test = state.plan.test
         said = "none is surely faster than" if comparison.winner == comparison.found[0].number else "best:"
+        if test is not None and test.kind == "tune":
+            said = "in use, and kept:" if best.knobs == test.phases[0].knobs else "taken:"
         right = [(f"{said} ", "label"), (f"{best.number + 1}. {clipped(best.name, 24)} ", "good")]
     return ends(left, right, width)

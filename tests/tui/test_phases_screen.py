@@ -10,7 +10,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from engine import control
-from engine.paths import ExperimentPaths
+from engine.paths import ExperimentPaths, write_json
+from engine.phases import results
+from engine.queueing import Prediction
+from engine.space import Finished, Ranked
 from engine.state import ExperimentState
 from tests.tested import write_changed, write_test
 from tests.tui.conftest import view
@@ -273,6 +276,47 @@ async def test_a_test_in_a_small_terminal_and_in_the_list(app_over: AppOver, tmp
 async def test_the_end_of_a_test_points_to_the_comparison(app_over: AppOver, test: ExperimentState) -> None:
     async with app_over(test).run_test(size=(80, 24)) as pilot:
         assert "c compare   l logs" in screen_text(await shown(pilot))
+
+
+def tuned(folder: Path) -> ExperimentState:
+    """The same phases as what a tuner went through, with its ranking; the second one was measured alone as a probe."""
+    state = write_test(folder)
+    assert state.plan.test is not None
+    found = results(state.plan, state.prepared, state.visits)
+    ranked = tuple(
+        Ranked(
+            knobs=one.knobs,
+            measured=one.measured,
+            predicted=Prediction(step_seconds=2.0, samples_per_second=0.5, low=1.8, high=2.2, limit="loader"),
+            out="24% slower (20% to 28%)" if one.number == 1 else "",
+        )
+        for one in found
+    )
+    untried = Ranked(knobs=found[0].knobs | {"num_workers": 7}, predicted=ranked[0].predicted)
+    why = "The profile in use is kept: num_workers 2 fell out of the race."
+    write_json(ExperimentPaths(folder).tuning, Finished(best=found[0].knobs, why=why, ranking=(*ranked, untried)))
+    plan = msgspec.structs.replace(state.plan, test=msgspec.structs.replace(state.plan.test, kind="tune"))
+    return msgspec.structs.replace(state, plan=plan)
+
+
+async def test_a_tuners_ranking_is_on_the_screen_with_the_figures_of_its_table(
+    app_over: AppOver, tmp_path: Path
+) -> None:
+    """Configuration, what was measured, what the model says, and why one is out."""
+    state = tuned(tmp_path / "logs" / "arc-tune")
+    async with app_over(state).run_test(size=(120, 40)) as pilot:
+        app = await compared(pilot)
+        await settle(pilot, lambda: "configuration" in screen_text(app))
+        lines = screen_text(app).splitlines()
+        assert any("The profile in use is kept: num_workers 2 fell out" in line for line in lines)
+        (taken,) = [line for line in lines if line.rstrip("│ ").endswith("taken")]
+        assert "✔ 1 worker, prefetch" in taken
+        assert any("24% slower" in line and "2 workers" in line for line in lines)
+        (untried,) = [line for line in lines if "7 workers" in line]
+        assert "loader the limit" in untried
+        measured = results(state.plan, state.prepared, state.visits)[0].measured
+        assert measured is not None
+        assert f"{measured.samples_per_second:.3g} (" in taken
 
 
 def test_with_room_every_phase_shows_how_steady_it_was(test: ExperimentState) -> None:

@@ -18,10 +18,13 @@ from engine.candidates import Candidate, candidates
 from engine.errors import UsageError
 from engine.experiment import Plan
 from engine.knob import Value
+from engine.paths import ExperimentPaths
 from engine.phases import PhaseResult
 from engine.plans import Wanted
 from engine.profile import KNOBS
+from engine.space import Finished
 from engine.state import ExperimentState
+from engine.tuning import read_answer
 from tui.comparison import HELP, Comparison, change_words, found_of, gate, keys, marks_of, title_line
 from tui.desk import Taker, asked_words, taker_of
 from tui.draft import draft_of
@@ -34,6 +37,7 @@ from tui.widgets.oneline import Remark, Written, keys_line
 from tui.widgets.panel import Panel
 from tui.widgets.phasedetail import FiguresPanel, MeaningPanel
 from tui.widgets.phasetable import PhaseTable, height_of
+from tui.widgets.ranking import RankingPanel, wanted_height
 
 PROFILES = "all profiles"
 
@@ -79,11 +83,14 @@ class PhasesScreen(Screen[None]):
         self._found: tuple[PhaseResult, ...] = ()
         self._folded: tuple[object, ...] = ()
         self._selected: int | None = None
+        self._ended = ""
+        self._answer: Finished | None = None
 
     def compose(self) -> ComposeResult:
         yield Written(id="phases-title")
         yield Remark(id="phases-remark")
         yield PhaseTable(id="phase-table").data_bind(PhasesScreen.comparison)
+        yield RankingPanel(id="ranking").data_bind(PhasesScreen.comparison)
         with Horizontal(id="phase-detail"):
             yield FiguresPanel(id="figures").data_bind(PhasesScreen.comparison)
             yield MeaningPanel(id="meaning").data_bind(PhasesScreen.comparison)
@@ -125,6 +132,7 @@ class PhasesScreen(Screen[None]):
         last = now if now is not None else winner if winner is not None else len(found) - 1
         taker, why_not = self._taker
         self._look_ahead(state)
+        self._look_back(state)
         comparison = Comparison(
             view=view,
             found=found,
@@ -136,10 +144,14 @@ class PhasesScreen(Screen[None]):
             why_not=why_not,
             plan_name=self._plans[self._chosen],
             candidates=self._candidates,
+            answer=self._answer,
         )
         self.comparison = comparison
         size = self.app.size
         self.query_one(PhaseTable).styles.height = min(height_of(comparison) + 2, max(6, size.height * 9 // 20))
+        ranking = self.query_one(RankingPanel)
+        height = wanted_height(comparison, size.height)
+        ranking.display, ranking.styles.height = height > 0, max(1, height)
         self.query_one("#phases-title", Written).write([title_line(comparison, size.width)])
         self.query_one("#phases-keys", Written).write([keys_line(keys(comparison), size.width)])
 
@@ -151,6 +163,23 @@ class PhasesScreen(Screen[None]):
         if len(parts) != len(self._folded) or any(a is not b for a, b in zip(parts, self._folded, strict=True)):
             self._folded, self._found = parts, found_of(state)
         return self._found
+
+    def _look_back(self, state: ExperimentState) -> None:
+        """Read a tuner's ranking once it has ended."""
+        test = state.plan.test
+        ended = state.folder if test is not None and test.kind == "tune" and state.ended is not None else ""
+        if ended != self._ended:
+            self._ended, self._answer = ended, None
+            if ended:
+                self._read_answer(Path(ended))
+
+    @work(thread=True, exclusive=True, group="ranking")
+    def _read_answer(self, folder: Path) -> None:
+        self.app.call_from_thread(self._answered_with, read_answer(ExperimentPaths(folder)))
+
+    def _answered_with(self, answer: Finished | None) -> None:
+        self._answer = answer
+        self._show()
 
     # ------------------------------------------------------------ what comes next
 

@@ -61,7 +61,10 @@ def _row(one: PhaseResult, found: Sequence[PhaseResult], width: int, now: int | 
     here = one.number == now
     role = role_of(one.verdict)
     graph = width - 2 - NAME - PACE - RATIO - VERDICT - 6
-    name_room = NAME + (max(0, graph) if graph < LEAST_GRAPH else min(8, graph - LEAST_GRAPH))
+    longest = max(len(f"{other.number + 1}. {other.name}") for other in found) + 1
+    # Names have the room of a graph that is not there, and of one that stays wide enough without it.
+    drawn = graph >= LEAST_GRAPH and any(other.ratio is not None for other in found)
+    name_room = NAME + (min(max(0, longest - NAME), graph - LEAST_GRAPH) if drawn else max(0, graph))
     mark = ("▶ ", "accent") if here else ("✔ ", "good") if one.number == winner else ("  ", "text")
     pace = significant(one.measured.samples_per_second) if one.measured is not None else DASH
     ratio = f"×{one.ratio.value:.2f}" if one.ratio is not None else DASH

@@ -20,6 +20,8 @@ from tui.widgets.phaselist import role_of, verdict_word
 
 MARK, VERDICT, RATIO = 2, 14, 7
 NEXT = 3
+# So much of a graph stays beside a long name.
+LEAST_GRAPH = 16
 
 
 class Columns(NamedTuple):
@@ -39,12 +41,14 @@ class Columns(NamedTuple):
 def columns(found: tuple[PhaseResult, ...], width: int) -> Columns:
     """What fits: the verdict and the interval always, the rest where there is room and something to say."""
     room = width - MARK - RATIO - VERDICT - 2
+    longest = max((len(f"{one.number + 1}. {one.name}") + 1 for one in found), default=0)
     if width < 100:
-        return Columns(20, 0, 0, 9, max(0, room - 20 - 9))
+        name = min(max(20, longest), max(20, room - 9 - LEAST_GRAPH))
+        return Columns(name, 0, 0, 9, max(0, room - name - 9))
     if width < 150:
-        name, expected, pace, more = 22, 11, 13, (0, 0, 0, 0)
+        name, expected, pace, more = min(34, max(22, longest)), 11, 13, (0, 0, 0, 0)
     else:
-        name, expected, pace = 28, 14, 14
+        name, expected, pace = min(44, max(28, longest)), 14, 14
         used = [one.use for one in found]
         more = (
             10,
@@ -128,7 +132,10 @@ def _row(one: PhaseResult, comparison: Comparison, wide: Columns, scale: Scale) 
     else:
         line.append(((DASH if comparison.first is not one else "").rjust(RATIO) + " ", "faint"))
         line += empty(scale, wide.graph) if one.mode == "train" else [(" " * wide.graph, "text")]
-    word = "the measure" if comparison.first is one and one.verdict == "ok" else verdict_word(one.verdict)
+    test = comparison.view.state.plan.test
+    tuning = test is not None and test.kind == "tune" and one.knobs == test.phases[0].knobs
+    measure = "in use" if tuning else "the measure"
+    word = measure if comparison.first is one and one.verdict == "ok" else verdict_word(one.verdict)
     if running and not comparison.living:
         word, role = "measuring", "accent"
     return [*line, (f" {word}", role)]

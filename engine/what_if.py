@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
-from math import ceil, exp, hypot, log, sqrt
+from math import ceil, exp, hypot, log, log1p, sqrt
 from typing import NamedTuple
 
 import msgspec
@@ -27,8 +27,14 @@ from engine.scaling import SAME, Scaling
 
 COUNTED = ("epochs", "steps_per_epoch", "restarts", "gpus", "cores")
 # Knobs that a step's own time does not depend on.
-BESIDE = ("steps_per_epoch", "val_batch_size", "val_num_workers", "val_every_epochs", "val_patches_per_volume",
-          "reconstruct_every_epochs")  # fmt: skip
+BESIDE = (
+    "steps_per_epoch",
+    "val_batch_size",
+    "val_num_workers",
+    "val_every_epochs",
+    "val_patches_per_volume",
+    "reconstruct_every_epochs",
+)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,8 +240,8 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
         value, low, high = (getattr(one, name) for one in (middle, quick, slow))
         if value <= 0:
             return Range(value, value, value, basis)
-        down = hypot(log(value / min(value, low)) if low > 0 else 5.0, Z90 * sigma, log1(error))
-        up = hypot(log(max(value, high) / value), Z90 * sigma, log1(error))
+        down = hypot(log(value / min(value, low)) if low > 0 else 5.0, Z90 * sigma, log1p(error))
+        up = hypot(log(max(value, high) / value), Z90 * sigma, log1p(error))
         return Range(value, value * exp(-down), value * exp(up), basis)
 
     # What was measured differs from other runs, and so do those to come; many of them even out.
@@ -252,28 +258,24 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
     )
 
 
-def log1(error: float) -> float:
-    return log(1 + error)
-
-
 def _shares_cores(known: Known, question: Question) -> bool:
     return question.gpus > 1 or (question.cores is not None and question.cores != known.cores)
 
 
 def _totals(known: Known, question: Question, shape: Shape, scene: _Scene) -> _Totals:
     step, limit, _ = _step_seconds(known, question, scene)
-    costs, whole = _costs(known, question, scene, step), dict[int, float]()
+    costs = _costs(known, question, scene, step)
+    whole: dict[int, float] = {}
     rhythms = {fold: _rhythm(known, question, shape, fold) for fold in dict.fromkeys(key.fold for key in shape.runs)}
     epoch = 0.0
     for fold, rhythm in rhythms.items():
         whole[fold] = _seconds(whole_run(rhythm, step), costs)
         ends = _seconds(rhythm.ends(1, rhythm.epochs), costs) / rhythm.epochs
         epoch = max(epoch, rhythm.steps * step + ends + rhythm.timed(rhythm.steps, step) * costs["checkpoint"].mean)
-    each = [
-        _seconds(whole_run(rhythms[key.fold], step, done), costs) if (done := _done(known, question, shape, key)) else
-        whole[key.fold]
-        for key in shape.runs
-    ]  # fmt: skip
+    each = []
+    for key in shape.runs:
+        done = _done(known, question, shape, key)
+        each.append(_seconds(whole_run(rhythms[key.fold], step, done), costs) if done else whole[key.fold])
     return _Totals(step, epoch, max(whole.values()), makespan(each, question.gpus, known.costs["gap"].mean), limit)
 
 

@@ -108,7 +108,7 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
     held_rate, held_step = pace.samples_per_second.value, pace.step_seconds.value
     if faster.value is None or faster.low is None or faster.high is None or held_rate is None or held_step is None:
         return known
-    rests = f"{pace.samples_per_second.basis}, times a ratio {basis}" if pace.measured else basis
+    rests = f"{pace.samples_per_second.basis}; ratio {basis}" if pace.measured else basis
     longer = held_step * batch_of(after) / batch_of(before)
     return msgspec.structs.replace(
         known,

@@ -128,7 +128,7 @@ def _in_test(state: ExperimentState, held: dict[str, Value]) -> tuple[Pace | Non
     for one in phases.results(state.plan, state.prepared, state.visits):
         if one.mode == "train" and one.measured is not None and complete(one.knobs) == held:
             found = one.measured
-            return _pace(found.step_seconds, found.samples_per_second, found, f"phase {one.number + 1}"), held
+            return _pace(found.step_seconds, found.samples_per_second, found, f"in phase {one.number + 1}"), held
     return None, held
 
 

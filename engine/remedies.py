@@ -18,7 +18,8 @@ from engine.queueing import predict
 from engine.sizes import said
 from engine.state import ExperimentState
 
-GUESS = "A guess: test it in a phase"
+GUESS = "a guess, test it in a phase"
+SLOW_START = "its first step takes tens of seconds"
 # Less than this of the time left, or of a step, is not worth a word.
 WORTH_SECONDS = 1.0
 VALIDATION_WORKERS = 2
@@ -71,19 +72,19 @@ def of_copying(state: ExperimentState, step: MeanStep) -> str:
         return f"Without copying: {most}. Page-locked batches are copied faster."
     if knobs["pin_memory"]:
         return f"Copies are page-locked already; without any it would be {most}."
-    return f"pin_memory false→true: {most}, {_memory(state, knobs, 'pin_memory', True)}. {GUESS}."
+    return f"pin_memory false→true: {most}, {_memory(state, knobs, 'pin_memory', True)}; {GUESS}."
 
 
 def of_computing(state: ExperimentState, step: MeanStep) -> str:
     """At most what remains beside computing can go."""
     share = max(0.0, min(0.9, step.spans["data"] / step.whole))
     text = "More workers will not help: the loader already keeps up"
-    text += f"; without any wait for data it would be {_times(share)} at most." if share > 0.005 else "."
+    text += f" ({_times(share)} at most without any wait)." if share > 0.005 else "."
     knobs, run = knobs_now(state), state.run
     on_gpu = run is not None and run.begin is not None and run.begin.device.startswith("cuda")
     if not on_gpu or knobs.get("compile") or state.plan.experiment.command:
         return text
-    return f"{text} compile false→true may compute faster; its first step takes tens of seconds. {GUESS}."
+    return f"{text} compile false→true: {GUESS}; {SLOW_START}."
 
 
 def of_launching(state: ExperimentState, seen: Evidence) -> str:
@@ -93,11 +94,8 @@ def of_launching(state: ExperimentState, seen: Evidence) -> str:
     if knobs_now(state).get("compile"):
         return "More workers will not help, and compile = true is on already: larger steps launch less often."
     util = seen.gpu_util or 0.0
-    most = f"at most ×{significant(min(100.0, 100 / util), 2)} the samples/s, since" if util >= 1 else "where"
-    return (
-        f"More workers will not help. compile false→true launches less: {most} the GPU is busy {util:.0f} % of a step; "
-        f"its first step takes tens of seconds. {GUESS}."
-    )
+    most = f"at most ×{significant(min(100.0, 100 / util), 2)} the samples/s, " if util >= 1 else ""
+    return f"More workers will not help. compile false→true launches less: {most}{GUESS}; {SLOW_START}."
 
 
 def of_host(step: MeanStep) -> str:
@@ -118,7 +116,7 @@ def of_storage(state: ExperimentState) -> str:
     if kept.load_seconds < workload.load_seconds:
         most = predict(kept, knobs).samples_per_second / predict(workload, knobs).samples_per_second
     takes = _memory(state, knobs, "cache", "ram")
-    return f"cache disk→ram: at most ×{max(1.0, most):.2g} the samples/s once each volume was read, {takes}. {GUESS}."
+    return f"cache disk→ram: at most ×{max(1.0, most):.2g} the samples/s once each volume was read, {takes}; {GUESS}."
 
 
 def _times(share: float) -> str:

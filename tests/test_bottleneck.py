@@ -59,8 +59,8 @@ def test_a_busy_gpu_is_the_limit_and_workers_will_not_help() -> None:
     assert limit.kind == "compute"
     assert limit.headline == "The GPU is the limit: it waits 7 of 520 ms for data."
     assert limit.advice == (
-        "More workers will not help: the loader already keeps up; without any wait for data it would be ×1.01 at most. "
-        "compile false→true may compute faster; its first step takes tens of seconds. A guess: test it in a phase."
+        "More workers will not help: the loader already keeps up (×1.01 at most without any wait). "
+        "compile false→true: a guess, test it in a phase; its first step takes tens of seconds."
     )
 
 

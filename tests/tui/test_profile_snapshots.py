@@ -32,7 +32,7 @@ def test_the_editor_over_a_locked_knob(
         app = await shown(pilot)
         await pilot.press("p")
         await settle(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen._shelf)
-        await pilot.press("4", "enter", "end", *["up"] * 6, "right")
+        await pilot.press("4", "enter", "end", *["up"] * 6, "right", "y")
         await pilot.pause()
 
     assert snap_compare(app_over(locking(arc, batch_size=1)), terminal_size=size, run_before=edit)

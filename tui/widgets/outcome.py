@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.budget import Resource
-from engine.consequences import Range
+from engine.consequences import Consequences, Range
 from engine.modelled import SAME
 from tui.desk import Desk, over
 from tui.format import DASH, clock, duration, margin, moment, rough, significant, size, whole
@@ -155,7 +155,7 @@ def _sooner(seconds: float) -> str:
 def outcome_lines(desk: Desk, width: int, height: int) -> list[Line]:
     """Figures, what they rest on, then what to know before choosing it."""
     rows = figures(desk)
-    basis = _basis(desk.after.step_seconds)
+    basis = _basis(desk.after)
     figured = [line for row in rows for line in _figure(row, width)]
     said = [line for text, role in sentences(desk) for line in _sentence(text, role, width)]
     rests: list[Line] = [[(part, "faint")] for part in wrapped(basis, width, 2)]
@@ -170,8 +170,12 @@ def outcome_lines(desk: Desk, width: int, height: int) -> list[Line]:
     return [*figured, *rests, [], *said]
 
 
-def _basis(rests: Range) -> str:
-    return rests.basis + (", 90 % ranges" if rests.low is not None else "")
+def _basis(after: Consequences) -> str:
+    """What the pace rests on. An interval of what is measured is one of 95 %, as everywhere it is compared."""
+    if after.step_seconds.low is None:
+        return after.step_seconds.basis
+    level = 95 if after.measured and after.ratio == SAME else 90
+    return f"{after.step_seconds.basis}; {level} % ranges"
 
 
 def _sentence(text: str, role: str, width: int) -> list[Line]:

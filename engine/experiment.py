@@ -177,6 +177,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stop_after_runs: int = 0
     training_hash: str = ""
     overridden: dict[str, str] = {}
+    over_budget: bool = False
     command: tuple[str, ...] = ()
     created: float = 0.0
     test: Test | None = None

@@ -60,6 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Value] = {}
     stop_after_runs: int = 0
     override_locks: bool = False
+    over_budget: bool = False
     command: tuple[str, ...] = ()
     limits: Wanted = Wanted()
     on_finish: OnFinish | None = None
@@ -115,6 +116,7 @@ def plan_for(request: Request) -> Plan:
         stop_after_runs=request.stop_after_runs,
         training_hash=training_hash(experiment, profile),
         overridden=overridden,
+        over_budget=request.over_budget,
         command=request.command or ("steptop", "run", request.experiment),
         created=time.time(),
         on_finish=request.on_finish,

@@ -212,6 +212,9 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"
     )
+    sub.add_argument(
+        "--over-budget", action="store_true", help="start although the memory it takes is more than there is; recorded"
+    )
 
 
 def _test_arguments(sub: argparse.ArgumentParser, steps: int, steps_matter: bool = True) -> None:

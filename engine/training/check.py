@@ -17,6 +17,7 @@ from statistics import median
 
 import msgspec
 
+from engine.counts import plural
 from engine.device_preview import missing_device, quick_device
 from engine.errors import DataError, UsageError
 from engine.experiment import Plan, steps_per_epoch
@@ -254,9 +255,16 @@ def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Repor
     samples = max((fold["train"] for fold in report.folds), default=0)
     told = needs.known(plan, report.device["kind"], samples, None if report.quick else _estimate(plan, report))
     memory, made = needs.memory(plan, told)
+    batch = int(plan.profile["batch_size"])
+    errors = [
+        f"batch_size {batch} is more than the {plural(fold['train'], 'sample')} of an epoch of fold {fold['fold']}"
+        for fold in report.folds if fold["train"] < batch and not plan.profile["steps_per_epoch"]
+    ][:1]
+    if not plan.over_budget:
+        errors += needs.refusals(made)
     return msgspec.structs.replace(
-        report, memory=memory, budget=needs.told(made), estimate=told.estimate,
-        warnings=(*report.warnings, *needs.warnings(plan, made)),
+        report, memory=memory, budget=needs.told(made), estimate=told.estimate, ok=report.ok and not errors,
+        errors=(*report.errors, *errors), warnings=(*report.warnings, *needs.warnings(plan, made)),
     )
 
 

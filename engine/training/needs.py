@@ -47,11 +47,20 @@ def told(made: Budget) -> tuple[str, ...]:
     return tuple(f"{resource.name} {resource.verdict}: {resource.sentence}" for resource in there)
 
 
+def refusals(made: Budget) -> list[str]:
+    """What does not fit even if as little is taken as may be, with the arithmetic and what takes less."""
+    return [
+        f"{resource.name} {SAID['over']}: {resource.sentence}; {made.advice} (--over-budget starts it all the same)"
+        for resource in made.resources if resource.verdict == "over"
+    ]
+
+
 def warnings(plan: Plan, made: Budget) -> tuple[str, ...]:
     """What does not fit, or may not, and what takes less; more workers than cores."""
     short = [
         f"{resource.name} {SAID[resource.verdict]}: {resource.sentence}; {made.advice}"
-        for resource in made.resources if resource.verdict in SAID
+        for resource in made.resources
+        if resource.verdict == "tight" or (plan.over_budget and resource.verdict == "over")
     ]
     crowded = cores.crowded(int(plan.profile["num_workers"]), cores.machine())
     return (*short, *([crowded] if crowded else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -201,12 +202,26 @@ def test_what_cannot_be_trained_is_an_error_with_its_remedy(
 
 def test_batches_that_will_not_fit_into_memory_are_warned_of(tmp_path: Path, data: Path) -> None:
     knobs = {"num_workers": 64, "prefetch_factor": 64, "batch_size": 4}
-    _, report = check(plan(tmp_path, data, knobs, prepare={"spacing_mm": 1.0, "shape": [256, 256, 256]}), "--quick")
+    wanted = plan(tmp_path, data, knobs, prepare={"spacing_mm": 1.0, "shape": [256, 256, 256]})
+    code, report = check(wanted, "--quick")
+    refused = [error for error in report["errors"] if "does not fit" in error]
+    assert code == 2 and refused[-1].startswith("/dev/shm does not fit: 64 workers × 64 batches ahead × 320 MiB")
+    assert "--over-budget" in refused[-1]
+    code, report = check(msgspec.structs.replace(wanted, over_budget=True), "--quick")
+    assert code == 0
     assert report["memory"]["waiting_batches"] == 64 * 64 * 4 * 256**3 * 5
     assert any(w.startswith(("RAM may not fit: trainer ", "RAM does not fit: trainer ")) and "fewer num_workers" in w for w in report["warnings"])
     assert any(w.startswith("/dev/shm does not fit: 64 workers × 64 batches ahead × 320 MiB") for w in report["warnings"])
     assert any(w.startswith("64 workers on ") and "more than cores only help" in w for w in report["warnings"])
     assert [line.split()[0] for line in report["budget"]] == ["RAM", "/dev/shm"] and "/dev/shm over: " in report["budget"][1]
+
+
+def test_a_batch_of_more_samples_than_there_are_is_refused(tmp_path: Path, data: Path) -> None:
+    code, report = check(plan(tmp_path, data, {"batch_size": 64}), "--quick")
+    assert code == 2
+    assert any(re.fullmatch(r"batch_size 64 is more than the \d+ samples of an epoch of fold \d", e) for e in report["errors"])
+    code, _ = check(plan(tmp_path, data, {"batch_size": 64, "steps_per_epoch": 2}), "--quick")
+    assert code == 0, "an epoch of so many steps goes through the samples again"
 
 
 def test_what_a_step_of_meshnet_keeps_is_what_torch_keeps(tmp_path: Path, data: Path) -> None:

@@ -87,6 +87,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         settings=profile.parse_settings(options.settings, cores.machine()),
         stop_after_runs=getattr(options, "stop_after_run", 0),
         override_locks=options.override_locks,
+        over_budget=options.over_budget,
         command=("steptop", *limit_options.unsaid(options.words)),
         limits=limit_options.wanted(options),
         on_finish=limit_options.command(options),

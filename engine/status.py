@@ -13,10 +13,12 @@ from engine.ladder import Rung
 from engine.options import Decision
 from engine.state import ExperimentPhase, ExperimentState, RunState
 from engine.text import clean
+from engine.visit_status import TestStatus, test_status
 
 VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.
 OLD_SECONDS = 10.0
+OF_TEST = "a test of profiles; `test` says when it ends"
 ENDED = ("finished", "stopped", "failed", "lost")
 
 
@@ -199,11 +201,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     disk_full: bool
     verdict: Verdict | None
     decision: Decision | None = None
+    test: TestStatus | None = None
 
 
 def status(state: ExperimentState) -> Status:
-    """`state` as the contract says it."""
-    expected, limit, run = forecast(state), bottleneck(state), state.run
+    """`state` as the contract says it. A test of profiles has no epoch or run that would end."""
+    expected = forecast(state) if state.plan.test is None else Forecast(text=OF_TEST)
+    limit, run = bottleneck(state), state.run
     shares = {share.name: share.seconds for share in limit.shares}
     return Status(
         version=VERSION,
@@ -232,6 +236,7 @@ def status(state: ExperimentState) -> Status:
         survivors=state.survivors,
         disk_full=state.disk_full,
         verdict=state.verdict,
+        test=test_status(state, limit.step_seconds),
     )
 
 

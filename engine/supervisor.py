@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine import journal as journals, logout, notify, on_finish, room
+from engine import journal as journals, logout, notify, on_finish, phases, room
 from engine.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
 from engine.completion import completed
 from engine.conductor import Conductor
@@ -170,7 +170,8 @@ class Supervisor:
             self.orders.done()
             reached = self.orders.reached
             why = f"stopped at its {reached.text}" if reached is not None else "stopped as asked"
-            return self._say_end("stopped", f"{why}: {measured} phases measured{left}", None)
+            known = sum(phases.measurement(conductor.done, n) is not None for n in {v.phase for v in conductor.done})
+            return self._say_end("stopped", f"{why}: {plural(known, 'phase')} measured{left}", None)
         if not measured:
             verdict = conductor.done[-1].verdict if conductor.done else None
             return self._say_end("failed", text, verdict)

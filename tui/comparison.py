@@ -11,12 +11,13 @@ from engine.phases import PhaseResult, extrapolated, of_lines
 from engine.space import Finished
 from engine.state import ExperimentState
 from engine.tested import tested
+from engine.visit_status import results_of
 from tui.desk import Taker
 from tui.format import plural
 from tui.messages import View
 from tui.plain import clipped
 from tui.widgets.line import Line, ends
-from tui.widgets.phaselist import results_of, under_way, winner_of
+from tui.widgets.phaselist import under_way, winner_of
 from tui.widgets.visiting import phase_words, standing_of
 from tui.words import state_word
 

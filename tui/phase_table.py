@@ -20,6 +20,7 @@ WORDS = {
     "unstable": "unstable",
     "waiting": "not begun",
     "running": "under way",
+    "stopped": "stopped",
 }
 
 
@@ -96,11 +97,23 @@ def report(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | N
         said += [f"    {line}" for line in one.evidence]
         if one.advice:
             said.append(f"    {one.advice}")
-        if other := optimisation(one):
-            said.append(f"    {', '.join(other)} changes more than the speed: it is another training")
+    said += _other_trainings(found)
     said += _disturbed(found)
     said += _ends(found, plan, knobs)
     return said
+
+
+def _other_trainings(found: Sequence[PhaseResult]) -> list[str]:
+    """Each knob that changes more than the speed once, whichever phases change it."""
+    numbers: dict[tuple[str, ...], list[str]] = {}
+    for one in found:
+        if other := optimisation(one):
+            numbers.setdefault(other, []).append(str(one.number + 1))
+    return [
+        f"phase{'s' if len(which) > 1 else ''} {', '.join(which)}: {', '.join(names)} "
+        f"change{'s' if len(names) == 1 else ''} more than the speed: it is another training"
+        for names, which in numbers.items()
+    ]
 
 
 def _disturbed(found: Sequence[PhaseResult]) -> list[str]:

@@ -159,7 +159,7 @@ class PhasesScreen(Screen[None]):
         """Worked out again only when something was measured."""
         run = state.run
         measured = (run.tested or run.recent) if run is not None else None
-        parts = (state.visits, state.plan, state.prepared, measured)
+        parts = (state.visits, state.plan, state.prepared, state.ended, measured)
         if len(parts) != len(self._folded) or any(a is not b for a, b in zip(parts, self._folded, strict=True)):
             self._folded, self._found = parts, found_of(state)
         return self._found

@@ -24,6 +24,7 @@ from engine.text import clean
 from engine.watch import Watch
 from engine.wished import Wish, judged
 from tui import format as fmt
+from tui.phase_lines import test_lines
 from tui.verbs.common import find, left_over, request_from, say
 from tui.verbs.limiting import limit_lines
 
@@ -92,7 +93,9 @@ def status_lines(state: ExperimentState) -> list[str]:
     lines = [f"{seen.experiment}  {seen.state}  profile {seen.profile}  {seen.device}"]
     if state.phase == "preparing" and state.preparing is not None:
         lines.append(f"  preparing volumes {state.preparing.done}/{state.preparing.total}")
-    if run is not None:
+    if seen.test is not None:
+        lines += test_lines(seen.test, state.now)
+    elif run is not None:
         lines.append(
             f"  run {run.index}/{run.total} (fold {run.fold} restart {run.restart})"
             + (f"  epoch {run.epoch}/{run.epochs}  step {run.step}/{run.steps_per_epoch}" if run.epochs else "")
@@ -104,7 +107,7 @@ def status_lines(state: ExperimentState) -> list[str]:
         spans = "  ".join(f"{name} {fmt.duration(seconds)}" for name, seconds in seen.spans.items() if seconds)
         lines.append(f"  {spans}")
         lines.append(f"  {seen.bottleneck.headline}")
-    lines += _finish_lines(state, expected)
+    lines += _finish_lines(state, expected) if seen.test is None else []
     lines += _machine_lines(machine, state.now)
     if seen.limit is not None:
         lines += limit_lines(seen.limit, state)

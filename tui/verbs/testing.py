@@ -15,6 +15,7 @@ from engine.paths import ExperimentPaths, read_json
 from engine.phase_json import document
 from engine.phases import PhaseResult
 from engine.state import ExperimentState
+from engine.visit_status import results_of
 from engine.watch import Watch
 from tui import phase_table
 from tui.verbs.common import find, request_from, say
@@ -126,7 +127,7 @@ def comparable(a: Plan, b: Plan) -> None:
 def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
     if state.plan.test is not None:
         prepared = state.prepared or read_json(ExperimentPaths(Path(state.folder)).data, Prepared)
-        return phases.results(state.plan, prepared, state.visits)
+        return results_of(state, prepared)
     return tested.tested(state)
 
 

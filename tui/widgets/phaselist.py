@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine import phases
 from engine.events import PhaseBegun
 from engine.experiment import Plan
 from engine.phases import PhaseResult, best
 from engine.state import ExperimentState
+from engine.visit_status import results_of
 from tui.format import DASH, plural, significant
 from tui.messages import View
 from tui.phase_table import WORDS
@@ -24,6 +24,7 @@ VERDICT_ROLES = {
     "not distinguishable": "label",
     "unstable": "warn",
     "waiting": "faint",
+    "stopped": "warn",
     "running": "accent",
 }
 PACE, RATIO, VERDICT, NAME = 8, 7, 13, 10
@@ -86,11 +87,6 @@ def _row(one: PhaseResult, found: Sequence[PhaseResult], width: int, now: int | 
     return [*line, (f"  {word}", "accent" if here else role)]
 
 
-def results_of(state: ExperimentState) -> tuple[PhaseResult, ...]:
-    """Of a test's plan and visits."""
-    return phases.results(state.plan, state.prepared, state.visits)
-
-
 def winner_of(state: ExperimentState, found: Sequence[PhaseResult]) -> int | None:
     """The phase that was found best, once the test is over."""
     if state.ended is None or len(found) < 2:
@@ -116,7 +112,7 @@ class PhasesPanel(Panel):
         return (state.visits, state.plan, state.prepared, state.ended)
 
     def _results(self, state: ExperimentState) -> tuple[PhaseResult, ...]:
-        parts: tuple[object, ...] = (state.visits, state.plan, state.prepared)
+        parts: tuple[object, ...] = (state.visits, state.plan, state.prepared, state.ended)
         if self._known is None or any(a is not b for a, b in zip(self._known[0], parts, strict=True)):
             self._known = parts, results_of(state)
         return self._known[1]

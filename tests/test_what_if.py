@@ -166,13 +166,28 @@ def test_a_faster_gpu_helps_where_computing_is_the_limit(compute_bound: Known) -
 
 
 def test_only_what_the_gpu_does_is_divided(compute_bound: Known) -> None:
-    """With nine tenths of computing on the GPU a GPU that takes no time leaves a tenth, and the loader's pace."""
-    host = msgspec.structs.replace(compute_bound, busy=0.9)
+    """With half of computing on the GPU, one that takes no time leaves the other half."""
+    host = msgspec.structs.replace(compute_bound, busy=0.5)
     assert host.workload is not None
     endless = Scaling(value=1e9, low=1e9, high=1e9)
     quick = value(times(host, Question(knobs={"num_workers": 16}), endless).step)
-    assert quick >= 0.1 * host.workload.compute(1)
-    assert quick < 0.5 * host.step.mean
+    assert quick >= 0.5 * host.workload.compute(1)
+    assert quick < 0.6 * host.step.mean
+
+
+def test_a_gpu_that_waits_for_its_instructions_gains_little_from_a_faster_one() -> None:
+    """NVML: busy 20 % of a step that "computes" all the time. What is missing is the host's."""
+    folder = Path(mkdtemp()) / "arc"
+    write_recording(folder, "compute", 0.4)
+    state = state_of(folder)
+    idle = tuple(
+        msgspec.structs.replace(one, gpus=tuple(msgspec.structs.replace(gpu, util=20.0) for gpu in one.gpus))
+        for one in state.samples
+    )
+    known = known_of(msgspec.structs.replace(state, samples=idle), SHEET)
+    assert known.busy == pytest.approx(0.2, abs=0.02)
+    row = hardware_table.row(known, Question(), hardware.named("H100 SXM"))
+    assert value(row.speed) < 1.15
 
 
 def test_the_same_question_here_is_what_was_measured(compute_bound: Known, loader_bound: Known) -> None:

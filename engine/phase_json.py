@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine.bench_words import conclusions
 from engine.events import Use
 from engine.knob import Value
 from engine.phases import PhaseResult, best
@@ -61,6 +62,7 @@ class PhasesJson(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[PhaseJson, ...]
     best: int | None
     text: str
+    conclusions: tuple[str, ...] = ()
 
 
 def document(
@@ -80,6 +82,7 @@ def document(
         phases=tuple(_phase(one) for one in found),
         best=winner.number if winner is not None else None,
         text=text,
+        conclusions=conclusions(found),
     )
 
 

@@ -21,6 +21,7 @@ from engine.workload import fit
 # An interval from a third to three times says nothing.
 UNKNOWN = 9.0
 # Verdicts that claim a difference.
+DOES = {"train": "training", "resident": "computing alone", "load": "loading alone"}
 SURE = ("faster", "slower")
 
 
@@ -284,13 +285,19 @@ def against_first(found: Sequence[PhaseResult]) -> list[PhaseResult]:
     base, said = (found[0].measured if found else None), []
     for number, one in enumerate(found):
         compared = ratio(base, one.measured) if number and base is not None and one.measured is not None else None
-        verdict = one.verdict
+        verdict, text = one.verdict, one.text
+        if compared is not None and one.mode != found[0].mode:
+            # Loading alone is no faster training: it does less.
+            text = f"{DOES[one.mode]}, {ranged(compared)} the samples/s of {DOES[found[0].mode]}"
+            text += ": not the same work, no gain"
+            compared = None
         if number == 0 and verdict in ("faster", "slower", "not distinguishable"):
             verdict = "ok"
         elif verdict in ("ok", "faster", "slower", "not distinguishable") and compared is not None:
             verdict = compared.verdict
         changed = differing(found[0].knobs, one.knobs)
-        said.append(msgspec.structs.replace(one, number=number, ratio=compared, verdict=verdict, changed=changed))
+        fresh = {"number": number, "ratio": compared, "verdict": verdict, "text": text, "changed": changed}
+        said.append(msgspec.structs.replace(one, **fresh))
     return said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.bench_words import conclusions
 from engine.contention import DISTURBED_CORES
 from engine.experiment import Plan
 from engine.knob import Value, shown
@@ -98,6 +99,7 @@ def report(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | N
         if one.advice:
             said.append(f"    {one.advice}")
     said += _other_trainings(found)
+    said += conclusions(found)
     said += _disturbed(found)
     said += _ends(found, plan, knobs)
     return said

@@ -1,4 +1,4 @@
-"""How steady each phase was: samples per second block by block, all phases on one scale."""
+"""How steady each phase was: samples per second block by block, all phases that do the same on one scale."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ def block_lines(found: Sequence[PhaseResult], width: int, room: int) -> list[Lin
     if rows < FEWEST_ROWS or cells < NUMBER:
         return []
     rates = {one.number: [1 / block for block in one.measured.blocks if block > 0] for one in known if one.measured}
-    low, high = bounds([rate for each in rates.values() for rate in each])
+    # Loading alone is hundreds of times as fast as training: on one scale every other curve would be flat.
+    scales = {
+        mode: bounds([rate for one in known if one.mode == mode for rate in rates[one.number]])
+        for mode in {one.mode for one in known}
+    }
     lines: list[Line] = [[("samples/s, block after block as measured", "faint")]]
     for one in known:
         points = [(float(at), rate) for at, rate in enumerate(rates[one.number])]
+        low, high = scales[one.mode]
         drawn = curve(columns(points, 2 * cells), rows, low, high)
         numbers = {0: significant(high), rows - 1: significant(low)}
         lines += [

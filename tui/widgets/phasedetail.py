@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine import contention
+from engine.bench_words import conclusions
 from engine.consequences import Range
 from engine.contention import DISTURBED_CORES, DISTURBED_GPU
 from engine.events import SPANS
@@ -190,7 +191,10 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
         said.append(("Being measured: no whole block of steps after the warm-up yet.", "accent"))
     elif one is first:
         alone = comparison.living and len(comparison.found) == 1
-        said.append((nothing_words(comparison) if alone else "What the others are compared with.", "label"))
+        bench = conclusions(comparison.found)
+        what = "All of it, beside its parts." if bench else "What the others are compared with."
+        said.append((nothing_words(comparison) if alone else what, "label"))
+    said += [(text, "text") for text in conclusions(comparison.found)]
     said += [(f"  {line}", "label") for line in one.evidence]
     if one.advice:
         said.append((f"{one.advice[0].upper()}{one.advice[1:]}.", "warn"))

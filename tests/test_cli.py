@@ -123,7 +123,7 @@ def test_stop_after_run_is_pending_cancellable_and_happens(steptop: Shell) -> No
     assert "cancelled" in steptop("stop", "--cancel").stdout
     assert steptop.status()["stop"] is None
     steptop("stop", "--after-run")
-    wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
+    wait_until(lambda: steptop.status()["state"] == "stopped", 40, "the stop")
     assert steptop.status()["runs_finished"] == 1
     steptop.environ |= {"FAKE_STEP_SECONDS": "0.001"}
     assert "all 2 runs finished" in steptop("resume", "--wait").stdout

@@ -137,7 +137,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         )
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(SETTLE_SECONDS, self._expect)
+        self._timer = self.set_timer(SETTLE_SECONDS, lambda: self._expect(self._values()))
 
     def _say_settings(self) -> None:
         said = ", ".join(f"{name} = {shown(value)}" for name, value in self._settings.items())
@@ -148,9 +148,8 @@ class LaunchScreen(ModalScreen[Path | None]):
         )
         self.query_one("#settings", Static).update(text)
 
-    def _wanted(self) -> Task:
-        chosen = self._value("task")
-        return next((task for task in self._tasks if task.title == chosen), self._tasks[0])
+    def _wanted(self, values: Mapping[str, str]) -> Task:
+        return next((task for task in self._tasks if task.title == values["task"]), self._tasks[0])
 
     def _request(self, values: Mapping[str, str]) -> Request:
         request = request_from(values, self._logs)
@@ -209,11 +208,10 @@ class LaunchScreen(ModalScreen[Path | None]):
         }
 
     @work(thread=True, exclusive=True, group="expect")
-    def _expect(self) -> None:
+    def _expect(self, values: dict[str, str]) -> None:
         """What these values would train, at once; when it would end, as soon as that is known."""
-        values = self._values()
         try:
-            request, task = self._request(values), self._wanted()
+            request, task = self._request(values), self._wanted(values)
             plan = planned(request, task, number_of(values, "steps"))
             note = "" if task.kind else launch.folder_for(request, plan)[1]
         except UsageError as error:
@@ -266,7 +264,7 @@ class LaunchScreen(ModalScreen[Path | None]):
     @work(thread=True, exclusive=True, group="start")
     def _start(self, values: dict[str, str]) -> None:
         try:
-            request, task = self._request(values), self._wanted()
+            request, task = self._request(values), self._wanted(values)
             if task.kind:
                 folder = trials.start(request, planned(request, task, number_of(values, "steps")))
             else:

@@ -34,7 +34,7 @@ def test_every_plan_of_phases_can_be_chosen() -> None:
 
 
 def test_training_is_what_happens_if_nothing_else_is_chosen(tmp_path: Path) -> None:
-    plan = planned(request(tmp_path), tasks()[0], 0)
+    plan = planned(request(tmp_path), tasks()[0], None)
     assert plan.test is None and summary(plan).startswith("4 runs")
 
 
@@ -46,9 +46,9 @@ def test_a_test_of_all_profiles_begins_with_the_one_in_use(tmp_path: Path) -> No
 
 
 def test_a_plan_a_bench_and_the_tuner_say_what_they_do(tmp_path: Path) -> None:
-    said = {one.kind: summary(planned(request(tmp_path), one, 0)) for one in tasks() if one.kind != "phases"}
+    said = {one.kind: summary(planned(request(tmp_path), one, None)) for one in tasks() if one.kind != "phases"}
     assert "computing alone" in said["bench"] and "within the limits" in said["tune"]
-    plan = planned(request(tmp_path), task("test plan workers-then-batch"), 0)
+    plan = planned(request(tmp_path), task("test plan workers-then-batch"), None)
     assert [phase.name for phase in plan.test.phases] == ["start", "more workers", "larger batch"]  # type: ignore[union-attr]
 
 
@@ -59,7 +59,7 @@ def test_too_few_steps_and_foreign_trainers_are_refused(tmp_path: Path, monkeypa
     with pytest.raises(UsageError, match="4 or more"):
         planned(request(tmp_path), task(ALL), 2)
     with pytest.raises(UsageError, match="brings its own trainer"):
-        planned(Request(experiment="standin", logs=tmp_path), task(ALL), 0)
+        planned(Request(experiment="standin", logs=tmp_path), task(ALL), None)
 
 
 # ---------------------------------------------------------------- in the dialog

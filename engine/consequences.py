@@ -25,7 +25,9 @@ from engine.modelled import (
 from engine.profile import KNOBS
 from engine.queueing import predict
 from engine.state import ExperimentState
-from engine.until_end import finish_with
+from engine.until_end import finish_with, seconds_more
+
+NONE = Range(0.0, 0.0, 0.0, "nothing changes")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +44,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Consequences(msgspec.Struct, frozen=True, kw_only=True):
     """`step_seconds` and `samples_per_second`: what is measured now, times what the model says of the change; `ratio`:
     that, samples per second over those now. `limit`: what would hold a step back. `finish`: seconds until the
-    experiment ends. `unmodelled`: knobs that differ and that no figure knows of. `sentences`: what to know before
-    choosing it, the gravest first."""
+    experiment ends; `more`: those of them that are the change's. `unmodelled`: knobs that differ and that no figure
+    knows of. `sentences`: what to know before choosing it, the gravest first."""
 
     changes: tuple[Change, ...] = ()
     step_seconds: Range = Range()
@@ -53,6 +55,7 @@ class Consequences(msgspec.Struct, frozen=True, kw_only=True):
     limit: str = ""
     effective_batch: int = 1
     finish: Range = Range()
+    more: Range = Range()
     unmodelled: tuple[str, ...] = ()
     sentences: tuple[str, ...] = ()
 
@@ -99,8 +102,9 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
     )
     if now is not None and now.experiment.seconds:
         as_it_is = Range(now.experiment.seconds, now.experiment.low, now.experiment.high, "as it runs")
-        finish = finish_with(state, {change.name: change.after for change in changes}, faster, now)
-        known = msgspec.structs.replace(known, finish=finish if changes else as_it_is)
+        more = seconds_more(state, {change.name: change.after for change in changes}, faster, now) if changes else NONE
+        finish = finish_with(now, more) if changes else as_it_is
+        known = msgspec.structs.replace(known, finish=finish, more=more)
     if faster == SAME:
         return msgspec.structs.replace(
             known, step_seconds=pace.step_seconds, samples_per_second=pace.samples_per_second

@@ -7,6 +7,7 @@ unit costs what it costs now, but for what the knobs change of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import hypot
 from typing import NamedTuple
 
 import msgspec
@@ -37,21 +38,27 @@ class Left(NamedTuple):
     after: Amounts
 
 
-def finish_with(state: ExperimentState, knobs: Mapping[str, Value], faster: Range, now: Forecast) -> Range:
-    """Seconds until the end with `knobs` (those that differ). `faster`: samples per second over those now; `now`: the
-    forecast as it runs. Empty where nothing can be said."""
-    seconds = now.experiment.seconds
-    more = seconds_more(state, knobs, faster, now) if seconds is not None else Range()
-    if seconds is None or more.value is None or more.low is None or more.high is None:
+def finish_with(now: Forecast, more: Range) -> Range:
+    """Seconds until the end: the forecast and what it takes `more`, with the range of both. Empty where nothing can be
+    said."""
+    held = now.experiment
+    if held.seconds is None or more.value is None or more.low is None or more.high is None:
         return Range()
-    low, value, high = (max(0.0, seconds + one) for one in (more.low, more.value, more.high))
-    return Range(value, low, high, more.basis)
+    value = max(0.0, held.seconds + more.value)
+    if held.low is None or held.high is None:
+        return Range(value, basis=more.basis)
+    # What is shorter has a smaller range too.
+    scale = value / held.seconds if held.seconds else 1.0
+    down = hypot(scale * (held.seconds - held.low), more.value - more.low)
+    up = hypot(scale * (held.high - held.seconds), more.high - more.value)
+    return Range(value, max(0.0, value - down), value + up, more.basis)
 
 
 def seconds_more(
     state: ExperimentState, knobs: Mapping[str, Value], faster: Range, now: Forecast | None = None
 ) -> Range:
-    """What the rest of the experiment takes more (less: below 0) with `knobs`, in seconds."""
+    """Seconds that the rest of the experiment takes more (less: below 0) with `knobs`, those that differ; empty where
+    nothing can be said. `faster`: samples per second over those now; `now`: the forecast as it runs."""
     try:
         known = known_of(state, ())
     except UsageError:

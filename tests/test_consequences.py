@@ -91,6 +91,9 @@ def test_ratio_figures_colour_and_end_agree(
     assert step and longer
     assert longer / step == pytest.approx(after.effective_batch / before.effective_batch / by.value)
     shown = rows(desk_of(state, edits))["samples/s"]
+    ends = after.finish
+    assert ends.value is not None and ends.low is not None and ends.high is not None
+    assert ends.low <= ends.value <= ends.high
     assert (shown.role == "good") == (by.low > 1 and bool(shown.after)), shown
     assert (shown.role == "bad") == (by.high < 1 and bool(shown.after)), shown
     if set(after.changes) and not {one.name for one in after.changes} & (set(BESIDE) | {"batch_size", "accumulate_steps"}):
@@ -211,3 +214,12 @@ def test_what_is_in_no_model_says_so_and_shows_no_figure(quick: ExperimentState,
 def test_a_training_with_passes_and_uneven_steps_is_measured_as_the_dashboard_says() -> None:
     state = training(2.0, 1.0, 3.0, {"num_workers": 1}, uneven=0.1)
     assert consequences(state, {}).step_seconds.value == pytest.approx(view_of(state).bottleneck.step_seconds)
+
+
+def test_the_end_has_the_range_of_the_forecast_and_the_colour_of_the_difference(quick: ExperimentState) -> None:
+    shown = rows(desk_of(quick, {"val_every_epochs": 1}))["time left"]
+    assert shown.role == "bad" and shown.after
+    now = forecast(quick).experiment
+    found = consequences(quick, {"val_every_epochs": 1}, forecast(quick)).finish
+    assert found.high is not None and found.value is not None and now.high is not None and now.seconds is not None
+    assert found.high - found.value > 0.9 * (now.high - now.seconds)

@@ -21,10 +21,12 @@ from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, asked, folder, screen_text, settle, shown, still  # noqa: F401
 from tui.app import SteptopApp
+from tui.desk import HELP
 from tui.messages import StateChanged
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.editor import EditorScreen
+from tui.screens.help import table
 from tui.screens.saveas import SaveAs
 
 REASON = "deep supervision needs frequent small-batch updates"
@@ -333,3 +335,39 @@ async def test_more_memory_than_there_is_is_refused_with_its_arithmetic(
         await type_keys(pilot, "u", "u")
         assert "RAM is not enough" not in screen_text(app)
     assert asked(folder) == []
+
+
+FOLLOWING = """title = "Mine"
+
+[knobs]
+num_workers = "cores/3"      # a third of the machine
+prefetch_factor = 2          # measured
+"""
+
+
+async def test_a_file_keeps_what_was_not_edited_as_it_was_written(
+    app_over: AppOver, arc: ExperimentState, place: Path
+) -> None:
+    """Launched with a share of the cores; only prefetching is edited, and saved over the file."""
+    file = place / "profiles" / "mine.toml"
+    file.write_text(FOLLOWING)
+    profile = msgspec.structs.replace(arc.plan.profile, name="mine", scaled={"num_workers": "cores/3"})
+    state = msgspec.structs.replace(arc, plan=msgspec.structs.replace(arc.plan, profile=profile))
+    async with app_over(state).run_test(size=(120, 40)) as pilot:
+        app = await opened(pilot)
+        await type_keys(pilot, "down", "right", "w", *"mine")
+        app.screen.query_one("#title-text", Input).value = "Mine"
+        await type_keys(pilot, "ctrl+s", "y")
+        await settle(pilot, lambda: isinstance(app.screen, EditorScreen))
+    lines = file.read_text().splitlines()
+    kept = 'num_workers = "cores/3"      # a third of the machine'
+    assert kept in lines and "prefetch_factor = 3          # measured" in lines
+    assert not any("instead of cores" in line for line in lines)
+
+
+def test_titles_of_the_help_have_their_own_column() -> None:
+    lines = table([(*key, True) for key in HELP], 100).plain.split("\n")
+    at = [line.index(title) for _, title, text in HELP for line in lines if title in line and line.endswith(text[-8:])]
+    beside = [line.index(text[:8]) for _, title, text in HELP for line in lines if title in line and text[:8] in line]
+    assert len(set(at)) == 1 and len(set(beside)) == 1 and len(beside) == len(HELP)
+    assert beside[0] > at[0] + max(len(title) for _, title, _ in HELP)

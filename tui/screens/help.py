@@ -67,14 +67,14 @@ class HelpScreen(ModalScreen[None]):
     def _keys(self) -> Content:
         width = min(WIDEST, int(self.app.size.width * 0.96)) - FRAME
         if self._own:
-            return _table([(*key, True) for key in self._own], width)
+            return table([(*key, True) for key in self._own], width)
         shown = [c for c in COMMANDS if not (c.writes and self._situation.recording)]
         entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in shown]
         entries += [(*move, True) for move in MOVES]
-        return _table(entries, width)
+        return table(entries, width)
 
 
-def _table(entries: Sequence[tuple[str, str, str, bool]], width: int) -> Content:
+def table(entries: Sequence[tuple[str, str, str, bool]], width: int) -> Content:
     """Key, title and text in columns as wide as the longest of each needs."""
     keys = max(KEY - 2, *(len(key) for key, *_ in entries)) + 2
     titles = max(TITLE, *(len(title) for _, title, *_ in entries)) + 3

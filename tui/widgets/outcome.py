@@ -63,7 +63,7 @@ def figures(desk: Desk) -> list[Figure]:
     rows.append(Figure("limit", limit, there if edited and there != limit else ""))
     batch, other = before.effective_batch, after.effective_batch
     rows.append(Figure("batch", str(batch), str(other) if edited and other != batch else "", role="warn"))
-    return [*rows, *_finish(view, before.finish, after.finish, edited), *_memory(desk)]
+    return [*rows, *_finish(view, before.finish, after, edited), *_memory(desk)]
 
 
 def _seconds(value: float | None) -> str:
@@ -105,8 +105,10 @@ def _span(low: float, high: float, said: Say) -> str:
     return f"{number}–{last}" if unit and last.endswith(f" {unit}") else f"{first}–{last}"
 
 
-def _finish(view: View, before: Range, after: Range, edited: bool) -> list[Figure]:
-    """How long the experiment still takes, and when that is on the clock."""
+def _finish(view: View, before: Range, brings: Consequences, edited: bool) -> list[Figure]:
+    """How long the experiment still takes, and when that is on the clock. Its colour is that of the difference: what
+    the end is unsure of in either case says nothing of the change."""
+    after, more = brings.finish, brings.more
     now, expected, held, there = view.state.now, view.forecast.experiment, before.value, after.value
     if held is None or expected.at is None:
         return []
@@ -114,8 +116,8 @@ def _finish(view: View, before: Range, after: Range, edited: bool) -> list[Figur
         spread = margin(held, before.low, before.high)
         return [Figure("time left", whole(held), more=spread), Figure("ends", moment(expected.at, now))]
     role = "number"
-    if after.low is not None and after.high is not None:
-        role = "good" if after.high < held else "bad" if after.low > held else "number"
+    if more.low is not None and more.high is not None:
+        role = "good" if more.high < 0 else "bad" if more.low > 0 else "number"
     spread = margin(there, after.low, after.high)
     return [
         Figure("time left", whole(held), whole(there), spread, role),

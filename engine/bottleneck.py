@@ -190,7 +190,7 @@ def proposed(change: Proposal) -> str:
     said += f", {change.memory}" if change.memory else ""
     said += ", which does not fit" if change.refused else ""
     kind = KNOBS[change.knob].kind
-    other = "" if kind is KnobKind.SPEED else f" It {kind}: only as a test phase, never in a training that counts."
+    other = "" if kind is KnobKind.SPEED else f" In a test phase only: it {kind}."
     return f"{said}.{other}" + (f" Locked: {change.lock}" if change.lock else "")
 
 

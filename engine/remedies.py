@@ -19,7 +19,6 @@ from engine.sizes import said
 from engine.state import ExperimentState
 
 GUESS = "a guess, test it in a phase"
-SLOW_START = "its first step takes tens of seconds"
 # Less than this of the time left, or of a step, is not worth a word.
 WORTH_SECONDS = 1.0
 VALIDATION_WORKERS = 2
@@ -66,13 +65,14 @@ def _less(saved: Range) -> str:
 def of_copying(state: ExperimentState, step: MeanStep) -> str:
     """At most the share of a step that copying has."""
     share = step.spans["h2d"] / step.whole
-    most = f"at most {_times(share)} the samples/s (copying is {100 * share:.0f} % of a step)"
+    most, why = f"at most {_times(share)} the samples/s", f"copying is {100 * share:.0f} % of a step"
     knobs = knobs_now(state)
     if state.plan.experiment.command:
-        return f"Without copying: {most}. Page-locked batches are copied faster."
+        return f"Without copying {most}: {why}. Page-locked batches are copied faster."
     if knobs["pin_memory"]:
-        return f"Copies are page-locked already; without any it would be {most}."
-    return f"pin_memory false→true: {most}, {_memory(state, knobs, 'pin_memory', True)}; {GUESS}."
+        return f"Copies are page-locked already; without any it would be {most}: {why}."
+    takes = _memory(state, knobs, "pin_memory", True)
+    return f"pin_memory false→true: {most}, {takes} ({GUESS}): {why}."
 
 
 def of_computing(state: ExperimentState, step: MeanStep) -> str:
@@ -84,7 +84,7 @@ def of_computing(state: ExperimentState, step: MeanStep) -> str:
     on_gpu = run is not None and run.begin is not None and run.begin.device.startswith("cuda")
     if not on_gpu or knobs.get("compile") or state.plan.experiment.command:
         return text
-    return f"{text} compile false→true: {GUESS}; {SLOW_START}."
+    return f"{text} compile false→true is {GUESS}."
 
 
 def of_launching(state: ExperimentState, seen: Evidence) -> str:
@@ -95,7 +95,7 @@ def of_launching(state: ExperimentState, seen: Evidence) -> str:
         return "More workers will not help, and compile = true is on already: larger steps launch less often."
     util = seen.gpu_util or 0.0
     most = f"at most ×{significant(min(100.0, 100 / util), 2)} the samples/s, " if util >= 1 else ""
-    return f"More workers will not help. compile false→true launches less: {most}{GUESS}; {SLOW_START}."
+    return f"More workers will not help. compile false→true launches less: {most}{GUESS}."
 
 
 def of_host(step: MeanStep) -> str:
@@ -116,7 +116,7 @@ def of_storage(state: ExperimentState) -> str:
     if kept.load_seconds < workload.load_seconds:
         most = predict(kept, knobs).samples_per_second / predict(workload, knobs).samples_per_second
     takes = _memory(state, knobs, "cache", "ram")
-    return f"cache disk→ram: at most ×{max(1.0, most):.2g} the samples/s once each volume was read, {takes}; {GUESS}."
+    return f"cache disk→ram: at most ×{max(1.0, most):.2g} once each volume was read, {takes} ({GUESS})."
 
 
 def _times(share: float) -> str:

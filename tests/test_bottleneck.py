@@ -60,7 +60,7 @@ def test_a_busy_gpu_is_the_limit_and_workers_will_not_help() -> None:
     assert limit.headline == "The GPU is the limit: it waits 7 of 520 ms for data."
     assert limit.advice == (
         "More workers will not help: the loader already keeps up (×1.01 at most without any wait). "
-        "compile false→true: a guess, test it in a phase; its first step takes tens of seconds."
+        "compile false→true is a guess, test it in a phase."
     )
 
 

@@ -134,7 +134,7 @@ def _waiting(state: ExperimentState, run: RunState | None) -> str:
 
 def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence) -> str:
     device = _device(run)
-    data = step.spans["data"]
+    data, compute = step.spans["data"], sum(step.spans[name] for name in COMPUTE)
     who = "the trainer" if device == "CPU" else "the GPU"
     match kind:
         case "validation":
@@ -148,14 +148,13 @@ def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence) -> str:
         case "storage":
             return f"Storage is the limit: {who} waits {_of(data, step.seconds)} for samples that wait for the disk."
         case "compute":
-            return f"The {device} is the limit: it waits {_of(data, step.seconds)} for data."
+            return f"The {device} is the limit: it computes {_of(compute, step.seconds)}."
         case "copy":
             return f"Copying to the {device} is the limit: {_of(step.spans['h2d'], step.seconds)}."
         case "host" if step.spans["other"] >= LIMITS["other"] * step.whole:
             return f"The trainer's own code is the limit: {_of(step.spans['other'], step.seconds)} is in no span."
         case "host":
             return f"Launching is the limit: the GPU is busy {seen.gpu_util:.0f} % of a step that only computes."
-    compute = sum(step.spans[name] for name in COMPUTE)
     return f"No single limit: data {100 * data / step.whole:.0f} %, computing {100 * compute / step.whole:.0f} %."
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from engine import clocks, pace
 from engine.counts import plural
+from engine.epochs import own_seconds
 from engine.events import (
     AnyRecord,
     Begin,
@@ -114,6 +115,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 curves={name: tuple(p for p in points if p[0] <= resumed) for name, points in run.curves.items()},
                 started=run.started if not first else record.t,
                 started_monotonic=record.m,
+                epoch_ended=None,
                 recent=(),
                 phase="running",
                 verdict=None,
@@ -139,9 +141,11 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             }
             return new(run, parts=parts, activity="" if run.activity == record.name else run.activity)
         case EpochEnded():
-            text = f"epoch {record.epoch} done: {record.seconds / max(record.steps, 1):.3g} s/step"
+            seconds = own_seconds(record, run.epoch_ended)
+            text = f"epoch {record.epoch} done: {seconds / max(record.steps, 1):.3g} s/step"
             text += f", loss {record.loss:.4g}" if record.loss is not None else ""
-            return new(run, epoch_seconds=record.seconds, sentences=say(run, record.t, text))
+            sentences = say(run, record.t, text)
+            return new(run, epoch_seconds=seconds, epoch_ended=record.m, sentences=sentences)
         case Metrics():
             curves = dict(run.curves)
             for name, value in record.values.items():

@@ -96,6 +96,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     epoch_started_step: int = 0
     epoch_seconds: float = 0.0
+    epoch_ended: float | None = None
     activity: str = ""
     activity_done: int = 0
     activity_total: int = 0

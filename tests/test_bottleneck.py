@@ -57,7 +57,7 @@ def test_a_gpu_that_waits_is_told_so_and_how_many_workers_would_do() -> None:
 def test_a_busy_gpu_is_the_limit_and_workers_will_not_help() -> None:
     limit = bottleneck(seen(with_spans(data=0.01, forward=0.2, backward=0.31)))
     assert limit.kind == "compute"
-    assert limit.headline == "The GPU is the limit: it waits 7 of 520 ms for data."
+    assert limit.headline == "The GPU is the limit: it computes 510 of 520 ms."
     assert limit.advice == (
         "More workers will not help: the loader already keeps up (×1.01 at most without any wait). "
         "compile false→true is a guess, test it in a phase."

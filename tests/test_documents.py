@@ -6,6 +6,7 @@ Real loader processes, real waiting; only the time scale is shrunk. The trainer 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from engine.bottleneck import Bottleneck, bottleneck
 from engine.budget import budget
 from engine.consequences import consequences
 from engine.errors import UsageError
-from engine.events import EpochEnded, Sample, Steps, Worker
-from engine.experiment import Plan, Prepared, Split, from_table, resolve_profile, runs_of, training_hash
+from engine.events import EpochEnded, Sample, Worker
+from engine.experiment import Prepared, Split, from_table, resolve_profile, training_hash
 from engine.footprint import Estimate, Footprint, Peak
 from engine.journal import read
+from engine.paths import write_json
 from engine.profile import Profile, defaults
+from engine.report.build import report_of
+from engine.report.render_markdown import render
 from engine.state import ExperimentState
+from engine.status import status
 from engine.validation import mismatch, validation_batches
 from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
@@ -117,22 +122,44 @@ def test_002_a_larger_batch_is_not_paid_for_with_the_size_of_its_input() -> None
 # ---------------------------------------------------------------- 001
 
 
+def own_trainer(lab: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str, profile: Profile, **document: Any) -> Path:
+    """tests/document_trainer.py, with a loop and a clock of its own, under a supervisor; its folder."""
+    monkeypatch.setenv("DOCUMENT", json.dumps(document))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    plan = fake_plan(name, folds=1, restarts=1)
+    experiment = msgspec.structs.replace(plan.experiment, command=(sys.executable, "-m", "tests.document_trainer"))
+    hash_ = training_hash(experiment, profile)
+    return lab.launch(
+        msgspec.structs.replace(plan, experiment=experiment, profile=profile, training_hash=hash_)
+    ).folder
+
+
 def test_001_an_epoch_is_as_long_as_itself_and_not_as_all_before_it(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """97, 185, 271 s were read as durations; they were times since the start."""
-    slow = {"item": 0.01, "compute": 0.005, "epochs": 3}
-    state = train(lab, monkeypatch, slow, 190, num_workers=1, batch_size=1)
-    run = Watch(Path(state.folder)).paths.run(0, 0)
-    wait_until(lambda: len([r for r in read(run.segment(1)) if isinstance(r, EpochEnded)]) == 3, what="three epochs")
-    records = list(read(run.segment(1)))
-    epochs = [record for record in records if isinstance(record, EpochEnded)]
-    for epoch in epochs:
-        steps = sum(line.seconds for line in records if isinstance(line, Steps) and line.epoch == epoch.epoch)
-        assert epoch.seconds == pytest.approx(steps, rel=0.25)
-    assert max(e.seconds for e in epochs[1:]) < 1.6 * min(e.seconds for e in epochs)
-    said = [sentence.text for sentence in Watch(Path(state.folder)).poll().runs[0].sentences]
-    assert sum("epoch" in text and "s/step" in text for text in said) == 3
+    """97, 185, 271 s were read as durations; they were times since the start, in its log and in what it told steptop."""
+    profile = Profile(name="test", knobs=defaults())
+    folder = own_trainer(lab, monkeypatch, "times", profile, epochs=[0.97, 0.88, 0.86])
+    watch = Watch(folder)
+    wait_until(lambda: watch.quick().ended, 60, "its end")
+    state, run = watch.poll(), watch.paths.run(0, 0)
+    printed = [float(value) for value in re.findall(r"time: ([\d.]+) s", run.console.read_text())]
+    assert len(printed) == 3
+    own = [after - before for before, after in zip([0.0, *printed], printed, strict=False)]
+    wrote = [record.seconds for record in read(run.segment(1)) if isinstance(record, EpochEnded)]
+    assert wrote == pytest.approx(printed, abs=0.002), "it writes what it prints"
+
+    said = [sentence.text for sentence in state.runs[0].sentences]
+    paces = [float(found[1]) for text in said if (found := re.match(r"epoch \d done: ([\d.]+) s/step", text))]
+    assert [20 * pace for pace in paces] == pytest.approx(own, rel=0.03)
+    assert 20 * (status(state).step_seconds or 0.0) == pytest.approx(own[-1], rel=0.15)
+
+    report = render(report_of(state))
+    rows = [line.split(" | ") for line in report.splitlines() if re.match(r"\| [123](\[|[ ^])", line)]
+    told = [number.match(row[2]) for number in (re.compile(r"([\d.]+) (ms|s)"),) for row in rows if len(row) > 2]
+    seconds = [float(one[1]) / (1000 if one[2] == "ms" else 1) for one in told if one]
+    assert seconds[:3] == pytest.approx(own, rel=0.03), rows
+    assert "they look cumulative" in report.lower()
 
 
 # ---------------------------------------------------------------- 003
@@ -157,17 +184,32 @@ def test_003_validation_batches_come_from_the_data(patches: int, batch: int, exp
     assert validation_batches(141, profile) == expected
 
 
-def test_003_a_validation_of_another_length_is_called_out(lab: Laboratory) -> None:
-    plan: Plan = fake_plan(folds=1, restarts=1)
-    profile = Profile(name="", knobs=defaults() | {"val_patches_per_volume": 20, "val_batch_size": 16})
-    plan = msgspec.structs.replace(plan, profile=profile, runs=runs_of(plan.experiment), training_hash=training_hash(plan.experiment, profile))
-    paths = lab.launch(plan)
-    wait_until(lambda: Watch(paths.folder).poll().ended, 60, "its end")
-    state = Watch(paths.folder).poll()
+def test_003_a_validation_of_another_length_is_called_out(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its author counted 22 batches of 16 samples, where 141 volumes held out and 20 patches of each make 177."""
+    knobs = defaults() | {"val_patches_per_volume": 20, "val_batch_size": 16}
+    folder = own_trainer(lab, monkeypatch, "patches", Profile(name="test", knobs=knobs), validate=22, batch=16)
+    watch = Watch(folder)
     split = Split(fold=0, train=tuple(range(569)), test=tuple(range(569, 710)))
-    held_out = Prepared(subjects=(), splits=(split,), data_hash="x")
-    run = msgspec.structs.replace(state.runs[0], activity="validate", activity_done=3, activity_total=14_100)
-    state = msgspec.structs.replace(state, prepared=held_out, runs=(run,), current=0)
-    assert mismatch(state) == "validation goes through 14,100 samples where 141 volumes × 20 patches make 2,820"
-    right = msgspec.structs.replace(run, activity_total=2820)
-    assert mismatch(msgspec.structs.replace(state, runs=(right,))) == ""
+    write_json(watch.paths.data, Prepared(subjects=(), splits=(split,), data_hash="x"))
+
+    wait_until(lambda: (run := watch.poll().run) is not None and run.activity == "validate", 60, "validation")
+    state = watch.poll()
+    wrong = "validation goes through 352 samples where 141 volumes × 20 patches make 2,820"
+    assert mismatch(state) == wrong
+    assert wrong in bottleneck(state).evidence
+    assert wrong in render(report_of(state))
+    right = msgspec.structs.replace(state.plan.profile, knobs=knobs | {"val_patches_per_volume": 0})
+    plan = msgspec.structs.replace(state.plan, profile=right)
+    assert "16" in mismatch(msgspec.structs.replace(state, plan=plan)), "whole volumes are another number again"
+
+
+def test_003_a_validation_of_the_right_length_is_not(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    knobs = defaults() | {"val_patches_per_volume": 16, "val_batch_size": 16}
+    folder = own_trainer(lab, monkeypatch, "patches", Profile(name="test", knobs=knobs), validate=22, batch=16)
+    watch = Watch(folder)
+    split = Split(fold=0, train=tuple(range(88)), test=tuple(range(88, 110)))
+    write_json(watch.paths.data, Prepared(subjects=(), splits=(split,), data_hash="x"))
+    wait_until(lambda: (run := watch.poll().run) is not None and run.activity == "validate", 60, "validation")
+    state = watch.poll()
+    assert state.run is not None and state.run.activity_total == 352
+    assert mismatch(state) == ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.epochs import clocked, own_seconds
 from engine.events import AnyRecord, Begin, CheckpointWritten, EpochEnded, Gap, RunEnded, Sample, decode_many
 from engine.journal import read
 from engine.paths import RunPaths
@@ -18,9 +19,6 @@ CHUNK = 1 << 20
 BUT_STEPS = re.compile(rb'\n(?!\{"k": ?"steps")([^\n]+)')
 WHOLE_BYTES = 1 << 20
 READINGS = 300
-# A trainer's own epoch seconds that exceed what the journal's clock says by more are taken for cumulative ones.
-CUMULATIVE = 1.25
-CUMULATIVE_SECONDS = 2.0
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +86,14 @@ def of_run(files: RunPaths) -> RunFiles:
 
 
 def _epoch(record: EpochEnded, before: EpochEnded | None, file: str) -> Epoch:
-    clocked = record.m - before.m if before is not None and record.m > before.m else None
-    cumulative = clocked is not None and record.seconds > CUMULATIVE * clocked + CUMULATIVE_SECONDS
+    end = before.m if before is not None else None
     return Epoch(
         epoch=record.epoch,
         step=record.step,
         steps=record.steps,
-        seconds=clocked if clocked is not None and cumulative else record.seconds,
+        seconds=own_seconds(record, end),
         said=record.seconds,
-        clocked=clocked,
+        clocked=clocked(record, end),
         loss=record.loss,
         file=file,
     )

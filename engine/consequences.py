@@ -65,6 +65,11 @@ class Consequences(msgspec.Struct, frozen=True, kw_only=True):
         return all(change.live for change in self.changes)
 
     @property
+    def foretold(self) -> bool:
+        """Whether any model knows of what changes; a pace that no model knows of is not that of now."""
+        return self.ratio != SAME or not self.unmodelled
+
+    @property
     def locked(self) -> tuple[Change, ...]:
         return tuple(change for change in self.changes if change.lock)
 

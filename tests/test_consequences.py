@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
+from engine.candidates import Candidate
 from engine.consequences import consequences, sweep
 from engine.cores import Machine
 from engine.events import Sample, Spans
@@ -18,6 +19,7 @@ from engine.state import ExperimentState
 from tests.recordings import state_of, write_recording
 from tests.tested import write_test
 from tests.traces import Recipe, experiment_state, run_records, until_step
+from tui.comparison import expected_of
 from tui.desk import AS_IT_RUNS, Desk, Reference, with_consequences
 from tui.draft import draft_of, with_knob
 from tui.monitor import view_of
@@ -223,3 +225,10 @@ def test_the_end_has_the_range_of_the_forecast_and_the_colour_of_the_difference(
     found = consequences(quick, {"val_every_epochs": 1}, forecast(quick)).finish
     assert found.high is not None and found.value is not None and now.high is not None and now.seconds is not None
     assert found.high - found.value > 0.9 * (now.high - now.seconds)
+
+
+def test_a_profile_that_no_model_knows_of_has_no_pace_foretold(quick: ExperimentState) -> None:
+    changed = {"persistent_workers": not quick.plan.profile["persistent_workers"]}
+    one = Candidate(name="other", knobs=dict(quick.plan.profile.knobs) | changed, changed=dict(changed))
+    assert expected_of(view_of(quick), one).value is None
+    assert expected_of(view_of(quick), replace(one, changed=changed | {"num_workers": 1})).value is not None

@@ -95,8 +95,9 @@ def marks_of(state: ExperimentState, found: tuple[PhaseResult, ...]) -> tuple[in
 
 
 def expected_of(view: View, one: Candidate) -> Range:
-    """Samples per second of a profile that was not tried."""
-    return consequences(view.state, one.changed).samples_per_second
+    """Samples per second of a profile that was not tried; nothing where no model knows of what it changes."""
+    brings = consequences(view.state, one.changed)
+    return brings.samples_per_second if brings.foretold else Range(basis="not modelled: a test phase tells")
 
 
 def gate(found: tuple[PhaseResult, ...]) -> str:

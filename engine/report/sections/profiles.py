@@ -50,14 +50,20 @@ def _row(facts: Facts, one: Candidate) -> Row:
     brings = consequences(facts.state, one.knobs, facts.forecast)
     takes = budget(facts.knobs | one.knobs, footprint(facts.state)) if facts.sample is not None else None
     step, rate, ends = brings.step_seconds, brings.samples_per_second, brings.finish
+    why = "no steps measured yet"
+    if not brings.foretold:
+        step = rate = Range()
+        why = "not modelled: a test phase tells"
     model = sources.modelled(step.basis)
+    if brings.measured and not brings.changes:
+        model = Basis("measured", f"measured: {clean(step.basis)}, 95 % interval")
     other = _changed(facts, one)
     changes = ", ".join(f"{name} {shown(facts.knobs.get(name, ''))}→{shown(value)}" for name, value in other)
     return row(
         Name(one.name),
         say(numbers.sentence(changes, SHIPPED) if changes else "as it runs"),
-        numbers.span(step.low, step.high, model, step.value, "no steps measured yet"),
-        numbers.between(rate.low, rate.high, model, why="no steps measured yet"),
+        numbers.span(step.low, step.high, model, step.value, why),
+        numbers.between(rate.low, rate.high, model, why=why),
         _ends(facts, ends),
         _ram(takes),
         _measured(facts, one),

@@ -234,12 +234,12 @@ class LaunchScreen(ModalScreen[Path | None]):
 
     def _say(self, values: dict[str, str], text: str, style: str) -> None:
         """Below the fields; words about values that were changed meanwhile are dropped."""
-        if self.is_mounted and not self._starting and values == self._values():
+        # A screen that closes leaves the stack first, then its parts go one after the other.
+        if self in self.app.screen_stack and not self._starting and values == self._values():
             self._write(text, style)
 
     def _write(self, text: str, style: str) -> None:
         lines = [plain(line, style) for line in text.split("\n")][:6]
-        # While the screen closes its parts go one after the other.
         for box in self.query("#expected").results(Static):
             box.update(Content("\n").join(lines))
 

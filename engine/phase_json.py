@@ -9,6 +9,7 @@ import msgspec
 
 from engine.bench_words import conclusions
 from engine.events import Use
+from engine.extrapolation import ranges
 from engine.knob import Value
 from engine.phases import PhaseResult, best
 from engine.record import Mode
@@ -50,6 +51,7 @@ class PhaseJson(msgspec.Struct, frozen=True, kw_only=True):
     swap_seconds: float | None
     seconds: dict[str, float]
     use: Use
+    seconds_range: dict[str, tuple[float, float]] = {}
 
 
 class PhasesJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ def _phase(one: PhaseResult) -> PhaseJson:
         else Range(None, None, None),
         swap_seconds=one.swap_seconds,
         seconds=one.seconds,
+        seconds_range=ranges(one),
         use=one.use,
         **known,
     )

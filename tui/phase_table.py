@@ -8,6 +8,7 @@ from typing import NamedTuple
 from engine.bench_words import conclusions
 from engine.contention import DISTURBED_CORES
 from engine.experiment import Plan
+from engine.extrapolation import ranges
 from engine.knob import Value, shown
 from engine.phases import PhaseResult, best, effect, optimisation, ranged
 from tui import format as fmt
@@ -102,7 +103,7 @@ def report(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | N
     said += conclusions(found)
     said += _disturbed(found)
     said += _ends(found, plan, knobs)
-    return said
+    return [*said, *_legend(said)]
 
 
 def _other_trainings(found: Sequence[PhaseResult]) -> list[str]:
@@ -133,13 +134,30 @@ def _disturbed(found: Sequence[PhaseResult]) -> list[str]:
     return said
 
 
+def _times(one: PhaseResult) -> list[str]:
+    """`epoch 11.2 s (7.7 s to 16.2 s)`: as sure as the pace is that they follow from."""
+    spread = ranges(one)
+    said = []
+    for name in ("epoch", "run", "experiment"):
+        low, high = spread.get(name, (None, None))
+        known = f"{fmt.duration(low)} to {fmt.duration(high)}" if low is not None else "range not known"
+        said.append(f"{name} {fmt.duration(one.seconds[name])} ({known})")
+    return said
+
+
+def _legend(lines: Sequence[str]) -> list[str]:
+    """What the signs mean, where there are any."""
+    if not any("±?" in line or "(?)" in line for line in lines):
+        return []
+    return ["±? and (?): the 95 % interval is so wide that the figure says next to nothing; more steps narrow it"]
+
+
 def _ends(found: Sequence[PhaseResult], plan: Plan, knobs: dict[str, Value] | None) -> list[str]:
     """How long the experiment would take with each, and which to choose."""
     said = []
     for one in found:
         if one.seconds:
-            times = [f"{name} {fmt.duration(one.seconds[name])}" for name in ("epoch", "run", "experiment")]
-            said.append(f"{one.number + 1} {one.name}: training steps alone, {', '.join(times)}")
+            said.append(f"{one.number + 1} {one.name}: training steps alone, {', '.join(_times(one))}")
     winner = best(found, knobs)
     if winner is None or len([one for one in found if one.mode == "train"]) < 2:
         return said

@@ -9,6 +9,7 @@ from engine.bench_words import conclusions
 from engine.consequences import Range
 from engine.contention import DISTURBED_CORES, DISTURBED_GPU
 from engine.events import SPANS
+from engine.extrapolation import ranges
 from engine.knob import shown
 from engine.phases import PhaseResult, effect, optimisation
 from engine.profile import KNOBS
@@ -194,6 +195,8 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
         bench = conclusions(comparison.found)
         what = "All of it, beside its parts." if bench else "What the others are compared with."
         said.append((nothing_words(comparison) if alone else what, "label"))
+    if "(?)" in headline:
+        said.append(("(?): the interval is so wide that the figure says next to nothing; more steps narrow it.", "label"))
     said += [(text, "text") for text in conclusions(comparison.found)]
     said += [(f"  {line}", "label") for line in one.evidence]
     if one.advice:
@@ -226,6 +229,9 @@ def ahead(one: PhaseResult, first: PhaseResult | None) -> list[Line]:
         lines.append(
             _texts(name, duration(one.seconds[name]), duration(beside.seconds[name]) if beside is not None else "")
         )
+    low, high = ranges(one).get("experiment", (None, None))
+    known = f"{duration(low)} to {duration(high)}" if low is not None else "not known: more steps narrow it"
+    lines.append([(f"{'range':<{LABEL}}", "label"), (known, "text"), (" (95 %, experiment)", "faint")])
     return lines
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.events import ExperimentEnded
 from engine.experiment import Phase, Test
 from engine.extrapolation import ranges
 from engine.measure import measured
@@ -18,7 +19,10 @@ from engine.ratio import ratio
 from engine.visit_status import results_of
 from tests.recordings import ARC, plan_for
 from tests.tested import write_test
+from tests.tui.conftest import view
 from tui.phase_table import report
+from tui.widgets.banner import banner_lines, room_for
+from tui.widgets.line import text_of
 
 
 def phase(number: int, noise: float, count: int = 40, **knobs: Value) -> PhaseResult:
@@ -57,6 +61,20 @@ def test_what_is_not_known_is_explained_where_it_stands() -> None:
     assert said[-1].startswith("±? and (?): the 95 % interval is so wide")
     assert any("range not known" in line for line in said)
     assert not any("±?" in line for line in report([sure], plan_for(ARC, "arc")))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (100, 36)])
+def test_the_banner_holds_the_whole_reason_of_a_tuner(tmp_path: Path, size: tuple[int, int]) -> None:
+    why = (
+        "The profile in use is kept: num_workers 2, prefetch_factor 2 measured ×1.28 (0.83 to 2.01), which may be "
+        "chance. Stopped after 3 rounds: the steps allowed are used up; nothing of it is left running"
+    )
+    state = write_test(tmp_path / "arc-tune")
+    state = msgspec.structs.replace(state, ended=ExperimentEnded(outcome="finished", text=why))
+    lines, _ = banner_lines(view(state), "", size[0] - 1, room=room_for(size[1]))
+    said = " ".join(" ".join(text_of(line) for line in lines).split())
+    assert "which may be chance" in said and "the steps allowed are used up" in said
+    assert "…" not in said
 
 
 def test_that_it_is_another_training_is_said_once() -> None:

@@ -18,6 +18,7 @@ from tui.words import ENDED, pending_stop, runs_stopped_here
 
 EVIDENCE = 2
 MOST = 8
+TESTED = 4
 INDENT = "   "
 CLEAN = "nothing of it is left running"
 
@@ -90,7 +91,9 @@ def _ended(state: ExperimentState, width: int, readonly: bool, room: int) -> tup
     role = {"good": "good", "warn": "notice", "bad": "alarm"}[gravity]
     said = _said(state)
     onward = _onward(state, said, readonly)
-    head = wrapped(_headline(state, said), width - 4, min(2, max(1, room - 1)))
+    # Why a tuner took what it took is a long sentence, and the whole of its answer.
+    most = TESTED if state.plan.test is not None else 2
+    head = wrapped(_headline(state, said), width - 4, min(most, max(1, room - 1)))
     lines: list[Line] = [
         [(f" {RUN_SYMBOLS[state.phase]} " if not i else INDENT, role), (text, role)] for i, text in enumerate(head)
     ]

@@ -155,7 +155,8 @@ def title_line(comparison: Comparison, width: int) -> Line:
     elif comparison.living and comparison.found:
         left.append((f" {plural(len(comparison.found), 'profile')} in this run", "label"))
     right: Line = []
-    if comparison.winner is not None:
+    several = sum(one.mode == "train" for one in comparison.found) > 1
+    if comparison.winner is not None and several:
         best = comparison.found[comparison.winner]
         test = state.plan.test
         said = "none is surely faster than" if comparison.winner == comparison.found[0].number else "best:"

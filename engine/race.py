@@ -77,7 +77,7 @@ def standing(
         out |= slower
         alive = [one for one in contenders if key(one) not in out]
         if len(alive) == 1:
-            return _over(alive, shown, predictions, out, number, "all others are slower")
+            return _over(alive, shown, predictions, out, number, "all others that raced are slower")
         if number >= FEWEST_ROUNDS and _decided(racing, shown, predictions, current):
             why = f"what is left is known to ±{PRECISION:.1%} or can not be better by more than {NEAR:.0%}"
             return _over(alive, shown, predictions, out, number, why)

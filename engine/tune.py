@@ -166,8 +166,19 @@ def _finished(
         why=f"{why} {over}",
         gain=gain,
         steps=sum(trial.steps for trial in done),
-        ranking=_listed(space, out | race.out, predictions, measured),
+        ranking=_listed(space, out | _slower(best, race, measured), predictions, measured),
     )
+
+
+def _slower(best: Knobs, race: Standing, measured: dict[Key, Measurement]) -> dict[Key, str]:
+    """Who fell out of the race, by the figures that the ranking shows beside it."""
+    said, mine = {}, measured.get(key(best))
+    for name, why in race.out.items():
+        beside = ratio(mine, measured[name]) if mine is not None else None
+        said[name] = why if beside is None else "slower in the race, though not by all its visits together"
+        if beside is not None and beside.high < 1:
+            said[name] = f"{1 - beside.value:.0%} slower ({1 - beside.high:.0%} to {1 - beside.low:.0%})"
+    return said
 
 
 def _why_kept(best: Knobs, race: Standing, measured: dict[Key, Measurement], space: Space) -> str:
@@ -178,7 +189,7 @@ def _why_kept(best: Knobs, race: Standing, measured: dict[Key, Measurement], spa
     rival, ahead = faster
     name = said(dict(rival), space.grid)
     if rival in race.out:
-        return f"{name} fell out of the race, {race.out[rival]}"
+        return f"{name} has the higher figure by all visits together, but fell out of the race"
     if ahead.low > 1:
         return f"{name} measured ×{ahead.value:.2f} as fast, but by its visits and the model together it is within 2 %"
     return f"{name} measured ×{ahead.value:.2f} ({ahead.low:.2f} to {ahead.high:.2f}), which may be chance"

@@ -139,6 +139,12 @@ def test_what_is_measured_as_a_probe_is_ranked_by_its_measurement() -> None:
     tried = {key(trial.knobs) for trial in done}
     assert tried == {key(one.knobs) for one in answer.ranking if one.measured is not None}
     steps = {key(one.knobs): one.measured.steps for one in answer.ranking if one.measured is not None}
+    best = next(one.measured for one in answer.ranking if key(one.knobs) == key(answer.best))
+    fallen = [one for one in answer.ranking if one.measured is not None and "% slower" in one.out]
+    assert best is not None and fallen
+    for one in fallen:
+        assert one.measured is not None
+        assert one.out.startswith(f"{1 - one.measured.samples_per_second / best.samples_per_second:.0%} slower")
     for name in tried:
         assert steps[name] == sum(t.measurement.steps for t in done if key(t.knobs) == name and t.measurement)
 

@@ -196,7 +196,7 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
         what = "All of it, beside its parts." if bench else "What the others are compared with."
         said.append((nothing_words(comparison) if alone else what, "label"))
     if "(?)" in headline:
-        said.append(("(?): the interval is so wide that the figure says next to nothing; more steps narrow it.", "label"))
+        said.append(("(?): the interval is so wide that the figure says next to nothing; more steps help.", "label"))
     said += [(text, "text") for text in conclusions(comparison.found)]
     said += [(f"  {line}", "label") for line in one.evidence]
     if one.advice:

@@ -13,7 +13,7 @@ from engine.ladder import Rung
 from engine.options import Decision
 from engine.state import ExperimentPhase, ExperimentState, RunState
 from engine.text import clean
-from engine.visit_status import TestStatus, test_status
+from engine.visit_status import TestStatus, test_status, test_verdict
 
 VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.
@@ -235,7 +235,7 @@ def status(state: ExperimentState) -> Status:
         trainer_alive=state.trainer_alive,
         survivors=state.survivors,
         disk_full=state.disk_full,
-        verdict=state.verdict,
+        verdict=test_verdict(state),
         test=test_status(state, limit.step_seconds),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from engine import phases
-from engine.events import PhaseEnded
+from engine.events import PhaseEnded, Verdict
 from engine.experiment import Prepared
 from engine.phases import PhaseResult
 from engine.standing import standing
@@ -91,6 +91,20 @@ def test_status(state: ExperimentState, step_seconds: float | None) -> TestStatu
 
 
 test_status.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_verdict(state: ExperimentState) -> Verdict | None:
+    """Why a test ended: its trials are stopped one after the other, which is no end of it and saves nothing."""
+    verdict = state.verdict
+    if state.plan.test is None or verdict is None or verdict.kind not in ("user_stop", "external_stop"):
+        return verdict
+    if state.ended is None or state.phase != "stopped":
+        return None
+    advice = "`steptop resume` goes on with the phases that are left"
+    return Verdict(kind=verdict.kind, text=state.ended.text, advice=advice)
+
+
+test_verdict.__test__ = False  # type: ignore[attr-defined]
 
 
 def _measured(one: PhaseResult) -> MeasuredStatus:

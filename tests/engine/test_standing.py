@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import ExperimentEnded, PhaseBegun
+from engine.events import ExperimentEnded, PhaseBegun, Verdict
 from engine.experiment import Test
 from engine.standing import standing
 from engine.state import ExperimentState
@@ -78,6 +78,19 @@ def test_a_phase_that_a_stop_cut_short_is_not_under_way_for_good(half: Experimen
     lines = phase_table.report(results_of(ended), ended.plan)
     assert not any("under way" in line for line in lines)
     assert any("stopped before a visit to it counted" in line for line in lines)
+
+
+STOP = Verdict(kind="user_stop", text="stopped as asked after step 300, checkpoint saved")
+
+
+@pytest.mark.parametrize("outcome", ["finished", "stopped"])
+def test_that_a_trial_was_stopped_is_no_end_of_the_test(half: ExperimentState, outcome: str) -> None:
+    end = ExperimentEnded(outcome=outcome, text="stopped as asked: 2 phases measured")  # type: ignore[arg-type]
+    over = msgspec.structs.replace(half, phase=outcome, ended=end, verdict=STOP)
+    said = "\n".join(status_lines(over))
+    assert "checkpoint saved" not in said
+    assert said.count("2 phases measured") == 1
+    assert ("goes on with the phases that are left" in said) == (outcome == "stopped")
 
 
 def test_a_training_is_no_test(tmp_path: Path) -> None:

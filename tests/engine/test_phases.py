@@ -13,15 +13,14 @@ import msgspec
 import pytest
 
 from engine import contention, control, courses, living, phases, process, tuned, tuning
-from engine.counts import plural
 from engine.courses import Visit
 from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
 from engine.experiment import Phase, Plan, Test
 from engine.journal import read
 from engine.paths import ExperimentPaths
 from engine.profile import defaults
+from engine.ratio import ratio
 from engine.space import key
-from engine.visit_status import results_of
 from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 
@@ -115,19 +114,6 @@ def test_a_stop_ends_the_test_at_once_and_leaves_nothing_behind(lab: Laboratory)
     assert state.phase == "stopped"
     assert visited(paths) == []
     assert process.holding(str(paths.folder), name=process.FOLDER) == []
-
-
-def test_a_stopped_test_says_how_many_phases_it_measured(lab: Laboratory) -> None:
-    paths = lab.launch(test_of(fake_plan(), {}, {"num_workers": 2}, steps=5000))
-    wait_until(lambda: any(not visit.repeated for visit in visited(paths)), 60, "a first visit that counts")
-    control.request(paths, "stop_now")
-    wait_until(lambda: Watch(paths.folder).quick().ended, 20, "the end")
-    state = Watch(paths.folder).poll()
-    assert state.ended is not None
-    measured = sum(one.measured is not None for one in results_of(state))
-    assert measured >= 1
-    assert state.ended.text.startswith(f"stopped as asked: {plural(measured, 'phase')} measured")
-    assert "running" not in [one.verdict for one in results_of(state)]
 
 
 def test_a_test_whose_supervisor_was_killed_goes_on_where_it_was(lab: Laboratory) -> None:
@@ -352,7 +338,7 @@ def test_steps_of_a_living_training_are_compared_before_and_after() -> None:
     b = phases.of_lines(after, defaults() | {"num_workers": 2})
     assert a is not None
     assert b is not None
-    found = phases.ratio(a, b)
+    found = ratio(a, b)
     assert found.verdict == "faster"
     assert 1.8 < found.value < 2.1
 

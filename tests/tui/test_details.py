@@ -88,7 +88,7 @@ def test_time_in_no_span_is_of_the_rest_unless_it_is_much(recorded: Recorded) ->
     for share, shown in ((0.03, False), (0.3, True)):
         spans = tuple(span for span in limit.shares if span.name != "other")
         shares = (*spans, Share("other", share * (limit.step_seconds or 1.0), share))
-        lines = texts(where_lines(seen._replace(bottleneck=msgspec.structs.replace(limit, shares=shares)), 56, 7))
+        lines = texts(where_lines(seen._replace(bottleneck=msgspec.structs.replace(limit, shares=shares)), 56, 8))
         assert any(line.startswith("the rest") for line in lines)
         assert any(line.startswith("other") for line in lines) == shown
 

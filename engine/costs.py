@@ -300,8 +300,14 @@ def from_timing(timing: KeyTiming) -> Cost:
 
 
 def _weighed(own: Cost, before: Cost) -> Cost:
-    """Both, by the inverse of their variances; the basis names what weighs a tenth or more."""
-    a, b = (1 / max(cost.spread, 1e-9 * cost.mean, 1e-12) ** 2 for cost in (own, before))
+    """Both, by the inverse of their variances; the basis names what weighs a tenth or more.
+
+    Where they differ by more than both allow, it is the earlier one that does not hold here: what is too much goes onto
+    its variance (as between studies, DerSimonian and Laird 1986, with all of it on one side).
+    """
+    ours, theirs = (max(cost.spread, 1e-9 * cost.mean, 1e-12) ** 2 for cost in (own, before))
+    theirs += max(0.0, (own.mean - before.mean) ** 2 - ours - theirs)
+    a, b = 1 / ours, 1 / theirs
     share = a / (a + b)
     basis = own.basis if share > 0.9 else before.basis if share < 0.1 else f"{own.basis}, and {before.basis}"
     kind = own.kind if share >= 0.1 else before.kind

@@ -317,8 +317,11 @@ def resume(
     if wanted is not None:
         device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
         held = limits.limits(wanted, time.time(), lambda: device, plan.limits) if wanted.any else plan.limits
-        why = limits.same_again(state.reached, plan.limits, held)
-        why = why or limits.used_up(reckoned(read(paths.events), held, 0.0), time.time(), 0.0)
+        record = reckoned(read(paths.events), held, 0.0)
+        if wanted.until or wanted.deadline or wanted.budget:
+            held = limits.outlived(wanted, held, record, state.reached, time.time())
+            record = msgspec.structs.replace(record, limits=held)
+        why = limits.same_again(state.reached, plan.limits, held) or limits.used_up(record, time.time(), 0.0)
         if why:
             raise UsageError(f"{why}: give it another with --until, --deadline or --budget, or go on with --no-limit")
     writable(folder.parent)

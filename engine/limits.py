@@ -205,6 +205,19 @@ def used_up(record: LimitSet, now: float, passed: float) -> str:
     return ""
 
 
+def outlived(wanted: Wanted, held: Limits, record: LimitSet, reached: LimitReached | None, now: float) -> Limits:
+    """`held` without the limits that are used up, where another one was typed to go on with."""
+    kind = reached.kind if reached is not None else ""
+    change = msgspec.structs.replace
+    if wanted.until is None and held.seconds is not None and (kind == "time" or record.elapsed >= held.seconds):
+        held = change(held, seconds=None)
+    if wanted.deadline is None and held.deadline is not None and (kind == "deadline" or held.deadline <= now):
+        held = change(held, deadline=None)
+    if wanted.budget is None and held.budget is not None and (kind == "budget" or record.spent >= held.budget):
+        held = change(held, budget=None)
+    return held
+
+
 def same_again(reached: LimitReached | None, before: Limits, held: Limits) -> str:
     """Why nothing is gone on with after a stop for a limit that is as it was; '' where it is another one, or was a
     platform's."""

@@ -172,6 +172,8 @@ def stalled(state: ExperimentState, now_monotonic: float) -> float:
     run = state.run
     if run is None or run.begin is None or run.begin.boot_id != boot_id() or run.phase != "running":
         return 0.0
+    if run.begin.attempt != run.attempt:
+        return 0.0  # another attempt is starting: how long nobody trained before it is no stall
     quiet = now_monotonic - run.last_monotonic
     recent = run.recent[-8:]
     step = sum(r.seconds for r in recent) / max(1, sum(r.steps for r in recent)) if recent else 0.0

@@ -253,6 +253,17 @@ def test_a_second_run_knows_its_pace_from_the_first_before_its_first_step() -> N
     assert warm.run.basis.startswith("measured here, 60 steps")
 
 
+def test_a_run_twice_as_slow_as_the_earlier_ones_is_foretold_by_its_own_pace() -> None:
+    """An earlier run's small spread says nothing of a run that plainly differs from it."""
+    slow = calm_records(key=TWO[1], seconds=4.0)
+    for step in (30, 60, 110):
+        past = until_step(slow, step)
+        said = forecast(experiment_state(CALM, past, runs=TWO, earlier=[finished()])).run
+        truth = slow[-1].t - past[-1].t
+        assert seconds(said) == pytest.approx(truth, rel=0.06)
+        assert (said.low or 0) <= truth <= (said.high or 0)
+
+
 def test_what_a_process_needs_to_start_and_end_is_known_from_runs_that_did() -> None:
     run = finished()
     slow = replace(run, attempt=1, elapsed=run.ended - run.started + 20.0)

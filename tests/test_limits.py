@@ -236,9 +236,11 @@ def test_it_stops_before_its_time_is_over_with_a_checkpoint_and_resume_goes_on(
     assert not look(paths).supervisor_alive
     monkeypatch.setenv("FAKE_STEPS", "100")
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.001")
-    launch.resume(paths.folder, wanted=Wanted(until="1h"))
+    # Money goes on with it too: the time that is used up then no longer counts.
+    launch.resume(paths.folder, wanted=Wanted(budget="10USD", price="1USD"))
     state = until_ended(paths)
     assert state.phase == "finished"
+    assert state.plan.limits.seconds is None and state.plan.limits.budget == 10
     assert state.runs[0].begin is not None and state.runs[0].begin.resumed_from_step == run.step
     assert len(records(paths, LimitReached)) == 1
 

@@ -185,7 +185,7 @@ def test_more_of_anything_never_takes_less(chosen: Mapping[str, int], known: Foo
         return  # the trainer's own copies become the workers', or each of them keeps fewer
     less, more = budget(knobs(**chosen), known), budget(knobs(**{**chosen, name: chosen[name] + 1}), known)
     for before, after in zip(whole(less), whole(more), strict=True):
-        assert after >= before * 0.999 - 1
+        assert after >= before * 0.999 - 16
 
 
 @settings(max_examples=200, deadline=None)

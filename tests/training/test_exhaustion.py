@@ -101,6 +101,7 @@ def test_a_cache_that_fits_is_not_called_endless(unbounded: list[list[list[int]]
     assert story.told(5 * VOLUMES - 1, bounded=False).full_in_seconds is None
 
 
+@pytest.mark.slow
 def test_mapped_volumes_are_not_taken_for_growth(tmp_path: Path) -> None:
     """Their pages are the kernel's cache, which it takes back; RSS alone would say that memory fills up."""
     steps = run(tmp_path, "disk", 3 * VOLUMES)
@@ -112,6 +113,7 @@ def test_mapped_volumes_are_not_taken_for_growth(tmp_path: Path) -> None:
     assert trend.full_in_seconds is None
 
 
+@pytest.mark.slow
 def test_workers_that_begin_anew_every_epoch_grow_to_one_copy_and_lose_it(tmp_path: Path) -> None:
     story = Story(run(tmp_path, "ram", 4 * VOLUMES, persistent=False), room=1.3 * VOLUMES * EACH)
     assert story.full is None

@@ -105,7 +105,7 @@ def plan_for(request: Request) -> Plan:
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
     plan = Plan(
-        name=checked_name(request.name or stem),
+        name=checked_name(stem if request.name is None else request.name),
         experiment_name=stem,
         experiment=experiment,
         profile=profile,

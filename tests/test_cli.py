@@ -165,6 +165,7 @@ def test_another_configuration_gets_a_folder_of_its_own(steptop: Shell) -> None:
         (("run", "fake", "--devices", "0,1"), "one run at a time"),
         (("run", "quickstart", "--devices", "cuda:97"), "CUDA device 97"),
         (("run", "fake", "--name", "../evil"), "cannot be an experiment's name"),
+        (("run", "fake", "--name", ""), "cannot be an experiment's name"),
         (("run", "fake", "--logs", "/proc/nowhere"), "cannot be written"),
         (("run", "arc-meshnet26"), "--data DIR"),
         (("run", "arc-meshnet26", "--data", "/nowhere"), "there is no such folder"),

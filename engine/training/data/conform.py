@@ -110,10 +110,11 @@ def fit(volume: NDArray[Any], shape: tuple[int, int, int], outside: float) -> ND
 def min_max(volume: Floats) -> Floats:
     """Linearly to 0–1. Raises DataError where all voxels are alike."""
     low, high = float(volume.min()), float(volume.max())
-    if not high > low:
-        raise DataError(f"every voxel inside the prepared shape is {low:g}: no picture; set a larger prepare.shape")
     # Halves first: the difference of two large floats may overflow where neither of them does.
-    scaled: Floats = (volume * 0.5 - low * 0.5) / np.float32(high * 0.5 - low * 0.5)
+    half = np.float32(high * 0.5 - low * 0.5)
+    if not half > 0:  # alike, or apart by less than a float can be halved
+        raise DataError(f"every voxel inside the prepared shape is {low:g}: no picture; set a larger prepare.shape")
+    scaled: Floats = (volume * 0.5 - low * 0.5) / half
     return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from engine.errors import DataError, UsageError
 from engine.experiment import Prepare
@@ -125,6 +125,7 @@ def test_fitting_keeps_the_centre_and_fitting_back_restores_what_was_kept(
         assert np.array_equal(again, volume)
 
 
+@example([0.0, 1.401298464324817e-45])
 @given(st.lists(st.floats(-(2.0**126), 2.0**126, width=32), min_size=2, max_size=30).filter(lambda v: max(v) > min(v)))
 @settings(max_examples=200, deadline=None)
 def test_min_max_spans_0_to_1_and_keeps_the_order(values: list[float]) -> None:

@@ -12,9 +12,7 @@ from engine.forecast import Estimate, forecast
 from engine.limit_events import LimitSet, Rate
 from engine.limits import Due
 from engine.process import boot_id
-from engine.state import ExperimentState
-
-ENDED = ("finished", "stopped", "failed", "lost")
+from engine.state import ENDED, ExperimentState
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ def crowded(use: Use, cores: int) -> str:
     spoilt = disturbed(foreign, there) and own > LITTLE and own + foreign > FULL * there
     if not spoilt and (use.foreign_gpu or 0.0) <= DISTURBED_GPU:
         return ""
-    return f"{said(use.foreign_cores, use.foreign_gpu)} (of {plural(there, 'core')}) meanwhile"
+    return f"{said(use.foreign_cores, use.foreign_gpu, there)} meanwhile"
 
 
 def disturbance(use: Use) -> float:
@@ -85,8 +85,9 @@ def disturbance(use: Use) -> float:
     return (use.foreign_cores or 0.0) + (use.foreign_gpu or 0.0) / 100
 
 
-def said(cores: float | None, gpu: float | None) -> str:
-    """`other processes used 0.9 cores and 30 % of the GPU`"""
-    used = [f"{cores or 0.0:.1f} cores"] if (cores or 0.0) > DISTURBED_CORES or (gpu or 0.0) <= DISTURBED_GPU else []
+def said(cores: float | None, gpu: float | None, machine: int | None = None) -> str:
+    """`other processes used 0.9 of 2 cores and 30 % of the GPU`; without the `machine`'s cores, `0.9 cores`."""
+    of = f" of {plural(machine, 'core')}" if machine else " cores"
+    used = [f"{cores or 0.0:.1f}{of}"] if (cores or 0.0) > DISTURBED_CORES or (gpu or 0.0) <= DISTURBED_GPU else []
     used += [f"{gpu:.0f} % of the GPU"] if gpu is not None and gpu > DISTURBED_GPU else []
     return f"other processes used {' and '.join(used)}"

@@ -38,12 +38,11 @@ from engine.experiment import Plan
 from engine.interval import NOT_KNOWN, Estimate, ending, interval, nested
 from engine.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
 from engine.remaining import Amounts, added, later_runs, of_run, planned, runs_left, whole_run
-from engine.state import ExperimentState, RunState
+from engine.state import ENDED, ExperimentState, RunState
 from engine.timing import unlike
 
 __all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_of"]
 
-ENDED = ("finished", "stopped", "failed", "lost")
 FIRST_CHECKPOINT = 0.5
 
 

@@ -37,6 +37,8 @@ SENTENCES = 200
 SAMPLES = 600
 
 RunPhase: TypeAlias = Literal["waiting", "running", "finished", "stopped", "failed", "lost"]
+# Phases in which nothing more comes of it by itself.
+ENDED = ("finished", "stopped", "failed", "lost")
 ExperimentPhase: TypeAlias = Literal[
     "preparing", "queued", "running", "stopping", "stopped", "finished", "failed", "lost"
 ]

@@ -11,7 +11,7 @@ from engine.footprint import trend_of
 from engine.forecast import Estimate, Forecast, forecast
 from engine.ladder import Rung
 from engine.options import Decision
-from engine.state import ExperimentPhase, ExperimentState, RunState
+from engine.state import ENDED, ExperimentPhase, ExperimentState, RunState
 from engine.text import clean
 from engine.visit_status import TestStatus, test_status, test_verdict
 
@@ -19,7 +19,6 @@ VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.
 OLD_SECONDS = 10.0
 OF_TEST = "a test of profiles; `test` says when it ends"
-ENDED = ("finished", "stopped", "failed", "lost")
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,9 @@ from engine.bottleneck import bottleneck
 from engine.errors import UsageError
 from engine.footprint import trend_of
 from engine.forecast import forecast
-from engine.state import ExperimentState
+from engine.state import ENDED, ExperimentState
 from tui.messages import Post, SourceFailed, StateChanged, View
 
-ENDED = ("finished", "stopped", "failed", "lost")
 # After the quick look the screen is given this long to be drawn before the whole journals are read.
 DRAW_SECONDS = 0.25
 # Advice on items of varying load times is simulated, in up to 40 ms.

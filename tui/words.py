@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from engine.events import PhaseBegun, PhaseEnded
-from engine.state import ExperimentState, RunState
+from engine.state import ENDED as ENDED, ExperimentState, RunState
 from tui import glyphs
 from tui.format import clock, plural, whole
 from tui.messages import View
 from tui.theme import ROLES
 
-ENDED = ("finished", "stopped", "failed", "lost")
 # What interrupts the steps for less than this is not worth a word: the screen would only flicker.
 BRIEF_SECONDS = 2.0
 

@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator
 
 from engine import cgroup
+from engine.budget import FORKED, SPAWNED
 from engine.profile import Value
 from engine.records import ProfileRequest
 from engine.sampler import smaps
 from engine.training.loader import Feed
 from engine.training.samples import Batch
 
-# A process that imports torch anew holds about so much; a forked one shares that with the trainer.
-SPAWNED_BYTES, FORKED_BYTES = 600_000_000, 150_000_000
 # What workers need more than those before them, while both are there.
 MARGIN = 1.25
 
@@ -59,5 +58,5 @@ def room_for(former: list[int], workers: int, spawned: bool) -> bool:
     if not former:
         return False
     sizes = [size[2] for pid in former if (size := smaps(pid)) is not None]
-    each = max([SPAWNED_BYTES if spawned else FORKED_BYTES, *sizes])
+    each = max([(SPAWNED if spawned else FORKED)[-1], *sizes])
     return MARGIN * each * workers < cgroup.available_bytes()

@@ -10,11 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Region
 from textual.reactive import reactive
-from textual.screen import Screen
 
 from tui.actions import BY_ACTION, DASHBOARD_ACTIONS, Situation
 from tui.messages import View
 from tui.recording import Recording
+from tui.screens.covering import Panelled
 from tui.widgets.banner import Banner
 from tui.widgets.events import EventsPanel
 from tui.widgets.finish import FinishPanel
@@ -30,7 +30,7 @@ from tui.widgets.small import HEIGHT, WIDTH, Small
 from tui.widgets.where import WherePanel
 
 
-class Dashboard(Screen[None]):
+class Dashboard(Panelled[None]):
     """Panels over one view; the layout follows the terminal's size."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (WIDTH, "-narrow"), (100, "-normal"), (160, "-wide")]
@@ -99,12 +99,6 @@ class Dashboard(Screen[None]):
     def on_resize(self) -> None:
         # Its own size may be what it was.
         self.query_one(Banner).fit()
-
-    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
-        if self.maximized is message.panel:
-            self.minimize()
-        else:
-            self.maximize(message.panel, container=False)
 
     @property
     def panels(self) -> list[Panel]:

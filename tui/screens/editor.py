@@ -39,16 +39,15 @@ from tui.draft import Draft
 from tui.messages import ApplyProfile, Asked, View
 from tui.plain import plain
 from tui.screens.confirm import Confirm, locks_question, unlock_question
-from tui.screens.help import HelpScreen
+from tui.screens.covering import Covering
 from tui.screens.saveas import SaveAs
 from tui.widgets.knobnote import KnobNote
 from tui.widgets.knobs import GROUPED, KnobList
 from tui.widgets.oneline import Remark, Written, keys_line
 from tui.widgets.outcome import OutcomePanel
-from tui.widgets.panel import Panel
 
 
-class EditorScreen(ModalScreen[Draft | None]):
+class EditorScreen(Covering[Draft | None], ModalScreen[Draft | None]):
     """Over a training, whose `view` is bound, or over a launch that is being prepared, with the view it is given.
 
     Letters are the editor's own here, so it is modal; it covers the whole screen. Dismissed with the draft.
@@ -56,6 +55,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-medium"), (50, "-tall")]
+    KEYS = HELP
     AUTO_FOCUS = "KnobList"
     ALLOW_IN_MAXIMIZED_VIEW = "#editor-title, #editor-keys"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -116,10 +116,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     def on_mount(self) -> None:
         self._read_shelf()
-        self._show()
-
-    def on_resize(self) -> None:
-        self._show()
+        self.show()
 
     @work(thread=True, exclusive=True, group="shelf")
     def _read_shelf(self) -> None:
@@ -128,7 +125,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     def _shelved(self, found: tuple[Candidate, ...]) -> None:
         self._shelf = tuple(one for one in found if not one.problem)
-        self._show()
+        self.show()
 
     # ------------------------------------------------------------ what is shown
 
@@ -137,7 +134,7 @@ class EditorScreen(ModalScreen[Draft | None]):
             self._plan = view.state.plan
             profile = self._plan.profile
             self._draft = drafts.rebased(self._draft, profile.name, profile.knobs, profile.scaled)
-        self._show()
+        self.show()
         self.watch_asked(self.asked)
 
     def watch_asked(self, asked: Asked | None) -> None:
@@ -146,11 +143,7 @@ class EditorScreen(ModalScreen[Draft | None]):
             words = asked_words(asked, self.view.state if self.view is not None else None)
             if words != self._answered:
                 self._answered = words
-                self._remark(*words)
-
-    def _remark(self, text: str, role: str = "label") -> None:
-        if self.is_mounted:
-            self.query_one(Remark).say(text, role)
+                self.remark(*words)
 
     @property
     def _taker(self) -> tuple[Taker, str]:
@@ -161,7 +154,7 @@ class EditorScreen(ModalScreen[Draft | None]):
         own = Reference(name=AS_LAUNCHED if self._launching else AS_IT_RUNS, knobs=self._plan.profile.knobs)
         return [own, *(Reference(name=one.name, knobs=one.knobs) for one in self._shelf)]
 
-    def _show(self) -> None:
+    def show(self) -> None:
         if not self.is_mounted:
             return
         taker, why_not = self._taker
@@ -187,7 +180,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     def on_knob_list_moved(self, message: KnobList.Moved) -> None:
         self._cursor, self._entry, self._problem = message.knob, None, ""
-        self._show()
+        self.show()
 
     def on_knob_list_stepped(self, message: KnobList.Stepped) -> None:
         self._take(drafts.stepped(KNOBS[self._cursor], self._draft.knobs[self._cursor], message.by))
@@ -207,7 +200,7 @@ class EditorScreen(ModalScreen[Draft | None]):
                     self._take(value)
         elif message.done:
             self._entry = None
-        self._show()
+        self.show()
 
     def on_knob_list_left(self) -> None:
         self.action_leave()
@@ -219,7 +212,7 @@ class EditorScreen(ModalScreen[Draft | None]):
             draft = drafts.with_knob(self._draft, self._cursor, value, self._machine)
         except UsageError as error:
             self._problem = str(error)
-            self._show()
+            self.show()
             return
         name, lock = self._cursor, self._plan.experiment.locks.get(self._cursor)
         held, wanted = self._draft.knobs[name], draft.knobs[name]
@@ -227,7 +220,7 @@ class EditorScreen(ModalScreen[Draft | None]):
             self._edit(draft)
             return
         self._entry = None
-        self._show()
+        self.show()
         question = unlock_question(self._plan, name, wanted)
         self.app.push_screen(Confirm(question), lambda yes: self._edit(draft) if yes else None)
 
@@ -236,8 +229,8 @@ class EditorScreen(ModalScreen[Draft | None]):
         self._draft, self._entry, self._problem = draft, None, ""
         self.set_reactive(EditorScreen.asked, None)
         self._answered = ("", "")
-        self._remark("")
-        self._show()
+        self.remark("")
+        self.show()
 
     def action_undo(self) -> None:
         self._edit(drafts.undone(self._draft))
@@ -250,7 +243,7 @@ class EditorScreen(ModalScreen[Draft | None]):
 
     def action_compare(self, by: int) -> None:
         self._compared = (self._compared + by) % len(self._references)
-        self._show()
+        self.show()
 
     def action_load(self) -> None:
         """What it is compared with becomes what is edited."""
@@ -268,7 +261,7 @@ class EditorScreen(ModalScreen[Draft | None]):
             return
         why = "" if self._launching else why_not_applied(desk)
         if why:
-            self._remark(why, "alarm")
+            self.remark(why, "alarm")
         elif desk.after.locked:
             question = locks_question(desk.plan, desk.after.locked)
             self.app.push_screen(Confirm(question), lambda yes: self._apply(override=True) if yes else None)
@@ -299,17 +292,5 @@ class EditorScreen(ModalScreen[Draft | None]):
             self.notify(str(plain(f"saved as {path}")), markup=False, timeout=6)
             self._read_shelf()
 
-    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
-        if self.maximized is message.panel:
-            self.minimize()
-        else:
-            self.maximize(message.panel, container=False)
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.focused if isinstance(self.focused, Panel) else None, keys=HELP))
-
-    def action_leave(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-            return
-        self.dismiss(None if self._launching else self._draft)
+    def back(self) -> Draft | None:
+        return None if self._launching else self._draft

@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.reactive import reactive
-from textual.screen import Screen
 
 from engine import catalog, plans
 from engine.candidates import Candidate, candidates
@@ -31,10 +30,9 @@ from tui.draft import draft_of
 from tui.messages import ApplyProfile, Asked, View
 from tui.plain import plain
 from tui.screens.confirm import Confirm, gate_question
-from tui.screens.help import HelpScreen
+from tui.screens.covering import Covering
 from tui.screens.saveas import SaveAs
 from tui.widgets.oneline import Remark, Written, keys_line
-from tui.widgets.panel import Panel
 from tui.widgets.phasedetail import FiguresPanel, MeaningPanel
 from tui.widgets.phasetable import PhaseTable, height_of
 from tui.widgets.ranking import RankingPanel, wanted_height
@@ -42,10 +40,11 @@ from tui.widgets.ranking import RankingPanel, wanted_height
 PROFILES = "all profiles"
 
 
-class PhasesScreen(Screen[None]):
+class PhasesScreen(Covering[None]):
     """Over the phases of `view`, which is bound."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
+    KEYS = HELP
     AUTO_FOCUS = "PhaseTable"
     ALLOW_IN_MAXIMIZED_VIEW = "#phases-title, #phases-keys"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -99,11 +98,8 @@ class PhasesScreen(Screen[None]):
     # ------------------------------------------------------------ what is shown
 
     def watch_view(self) -> None:
-        self._show()
+        self.show()
         self.watch_asked(self.asked)
-
-    def on_resize(self) -> None:
-        self._show()
 
     def watch_asked(self, asked: Asked | None) -> None:
         """Said once: what was remarked meanwhile stays until there is more to say of the request."""
@@ -111,17 +107,13 @@ class PhasesScreen(Screen[None]):
             words = asked_words(asked, self.view.state if self.view is not None else None)
             if words != self._answered:
                 self._answered = words
-                self._remark(*words)
-
-    def _remark(self, text: str, role: str = "label") -> None:
-        if self.is_mounted:
-            self.query_one(Remark).say(text, role)
+                self.remark(*words)
 
     @property
     def _taker(self) -> tuple[Taker, str]:
         return taker_of(self.view, self._recording, self._readonly)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         view = self.view
         if view is None or not self.is_mounted:
             return
@@ -179,7 +171,7 @@ class PhasesScreen(Screen[None]):
 
     def _answered_with(self, answer: Finished | None) -> None:
         self._answer = answer
-        self._show()
+        self.show()
 
     # ------------------------------------------------------------ what comes next
 
@@ -202,13 +194,13 @@ class PhasesScreen(Screen[None]):
 
     def _known(self, found: tuple[Candidate, ...]) -> None:
         self._candidates = found
-        self._show()
+        self.show()
 
     def action_other(self) -> None:
         if self._taker[0] == "training":
             self._chosen = (self._chosen + 1) % len(self._plans)
-            self._remark(f"next profiles: {self._plans[self._chosen]}")
-            self._show()
+            self.remark(f"next profiles: {self._plans[self._chosen]}")
+            self.show()
 
     def action_next(self) -> None:
         comparison = self.comparison
@@ -216,9 +208,9 @@ class PhasesScreen(Screen[None]):
             return
         coming = comparison.next
         if comparison.taker != "training":
-            self._remark(f"no next phase from here: {comparison.why_not}", "alarm")
+            self.remark(f"no next phase from here: {comparison.why_not}", "alarm")
         elif coming is None:
-            self._remark(f'nothing of "{comparison.plan_name}" is left to try; o chooses another plan', "warn")
+            self.remark(f'nothing of "{comparison.plan_name}" is left to try; o chooses another plan', "warn")
         elif why := gate(comparison.found):
             question = gate_question(coming.name, change_words(coming), why)
             self.app.push_screen(Confirm(question), lambda yes: self._take(coming) if yes else None)
@@ -235,7 +227,7 @@ class PhasesScreen(Screen[None]):
         if self.comparison is not None and self.comparison.found:
             at = self.comparison.selected + message.by
             self._selected = min(max(0, at), len(self.comparison.found) - 1)
-            self._show()
+            self.show()
 
     def action_accept(self) -> None:
         """Of a training: keep the present one, or take the chosen one again. Of a test: launch with it."""
@@ -245,7 +237,7 @@ class PhasesScreen(Screen[None]):
         if not comparison.living:
             self.post_message(self.Launch(comparison.view.state.plan, launched(one)))
         elif one.number == comparison.now:
-            self._remark(f"{one.name} stays: runs to come start with it too", "good")
+            self.remark(f"{one.name} stays: runs to come start with it too", "good")
         else:
             self._apply(one)
 
@@ -254,7 +246,7 @@ class PhasesScreen(Screen[None]):
         if comparison is None:
             return
         if not comparison.living or len(comparison.found) < 2:
-            self._remark("nothing to go back to: the training has run with one profile", "warn")
+            self.remark("nothing to go back to: the training has run with one profile", "warn")
         else:
             self._selected = None
             self._apply(comparison.found[-2])
@@ -266,7 +258,7 @@ class PhasesScreen(Screen[None]):
         if not comparison.living:
             self.post_message(self.Launch(comparison.view.state.plan, None))
         elif one.number == comparison.now:
-            self._remark(
+            self.remark(
                 f"{one.name} is being measured still; to measure it anew go back (b), then choose it (m)", "warn"
             )
         else:
@@ -275,7 +267,7 @@ class PhasesScreen(Screen[None]):
 
     def _apply(self, one: PhaseResult) -> None:
         if self._taker[0] != "training":
-            self._remark(f"not applied: {self._taker[1]}", "alarm")
+            self.remark(f"not applied: {self._taker[1]}", "alarm")
             return
         live = {name: value for name, value in one.knobs.items() if name in KNOBS and KNOBS[name].live}
         self.post_message(ApplyProfile(one.name, live))
@@ -292,21 +284,6 @@ class PhasesScreen(Screen[None]):
     def _saved(self, path: Path | None) -> None:
         if path is not None:
             self.notify(str(plain(f"saved as {path}")), markup=False, timeout=6)
-
-    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
-        if self.maximized is message.panel:
-            self.minimize()
-        else:
-            self.maximize(message.panel, container=False)
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.focused if isinstance(self.focused, Panel) else None, keys=HELP))
-
-    def action_leave(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-        else:
-            self.dismiss(None)
 
 
 def wanted(name: str, plan: Plan) -> tuple[Wanted, ...]:

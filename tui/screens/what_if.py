@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.reactive import reactive
-from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from engine import estimate, hardware, options as choices, session_limits
@@ -25,7 +24,7 @@ from engine.hardware import Gpu
 from engine.options import Option
 from tui.estimating import between
 from tui.plain import clipped
-from tui.screens.help import HelpScreen
+from tui.screens.covering import Covering
 from tui.what_if import HELP, KEYS, Answer, Board, answered, stepped, with_value
 from tui.widgets.answer import AnswerPanel
 from tui.widgets.asking import AskPanel
@@ -33,7 +32,6 @@ from tui.widgets.choosing import OptionsPanel
 from tui.widgets.gpus import GpusPanel
 from tui.widgets.line import Line, ends
 from tui.widgets.oneline import Remark, Written, keys_line
-from tui.widgets.panel import Panel
 
 BY = "the dashboard"
 # A training that goes on is looked at again so often.
@@ -41,11 +39,12 @@ AGAIN_SECONDS = 10.0
 Load = Callable[[tuple[Gpu, ...]], Subject]
 
 
-class WhatIfScreen(Screen[None]):
+class WhatIfScreen(Covering[None]):
     """Over what `load` reads, in a thread: a training that runs, has ended or is played again, or a launch."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-medium"), (50, "-tall")]
+    KEYS = HELP
     AUTO_FOCUS = "AskPanel"
     ALLOW_IN_MAXIMIZED_VIEW = "#what-if-title, #what-if-keys"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -87,13 +86,10 @@ class WhatIfScreen(Screen[None]):
         yield Written(id="what-if-keys")
 
     def on_mount(self) -> None:
-        self._show()
+        self.show()
         self._read()
         if self._again:
             self.set_interval(AGAIN_SECONDS, self._read)
-
-    def on_resize(self) -> None:
-        self._show()
 
     # ------------------------------------------------------------ in threads
 
@@ -172,20 +168,16 @@ class WhatIfScreen(Screen[None]):
 
     def _wrong(self, text: str) -> None:
         if self.is_mounted:
-            self._remark(text, "alarm")
+            self.remark(text, "alarm")
 
     # ------------------------------------------------------------ what is shown
 
     def _become(self, **changes: object) -> None:
         assert self.board is not None
         self.board = msgspec.structs.replace(self.board, **changes)
-        self._show()
+        self.show()
 
-    def _remark(self, text: str, role: str = "label") -> None:
-        if self.is_mounted:
-            self.query_one(Remark).say(text, role)
-
-    def _show(self) -> None:
+    def show(self) -> None:
         board = self.board
         if not self.is_mounted or board is None:
             return
@@ -237,12 +229,12 @@ class WhatIfScreen(Screen[None]):
         try:
             question = with_value(board.subject, board.question, name, value)
         except UsageError as error:
-            self._remark(str(error), "alarm")
+            self.remark(str(error), "alarm")
             return
         self._change(question)
 
     def _change(self, question: object) -> None:
-        self._remark("")
+        self.remark("")
         self._become(question=question, entry=None)
         self._ask()
 
@@ -275,12 +267,12 @@ class WhatIfScreen(Screen[None]):
         if board is None or board.subject is None or option is None:
             return
         if board.barred:
-            self._remark(f"nothing is launched from here: {board.barred}", "warn")
+            self.remark(f"nothing is launched from here: {board.barred}", "warn")
             return
         words = choices.command(board.subject.known, board.question, option, self._going(board))
         if words[:2] != ("steptop", "run"):
             stops = "that training goes on: s on the dashboard stops it after this run"
-            self._remark(stops if words else "it goes on as it is: nothing to start", "warn")
+            self.remark(stops if words else "it goes on as it is: nothing to start", "warn")
             return
         self.post_message(self.Launch(board.subject, option, board))
 
@@ -294,32 +286,17 @@ class WhatIfScreen(Screen[None]):
         if board is None or board.subject is None or board.answer is None or option is None:
             return
         if board.barred:
-            self._remark(f"nothing is recorded from here: {board.barred}", "warn")
+            self.remark(f"nothing is recorded from here: {board.barred}", "warn")
             return
         known, hardware_name = board.subject.known, board.answer.hardware
         decision = choices.decide(known, board.question, hardware_name, option, BY, time.time(), self._going(board))
         try:
             path = choices.record(Path(known.folder), decision)
         except UsageError as error:
-            self._remark(str(error), "alarm")
+            self.remark(str(error), "alarm")
             return
         self._become(decision=decision)
-        self._remark(f"decided: {option.title}, {between(option.timeline)} on {hardware_name}; in {path}", "good")
-
-    def on_panel_enlarge(self, message: Panel.Enlarge) -> None:
-        if self.maximized is message.panel:
-            self.minimize()
-        else:
-            self.maximize(message.panel, container=False)
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.focused if isinstance(self.focused, Panel) else None, keys=HELP))
-
-    def action_leave(self) -> None:
-        if self.maximized is not None:
-            self.minimize()
-        else:
-            self.dismiss(None)
+        self.remark(f"decided: {option.title}, {between(option.timeline)} on {hardware_name}; in {path}", "good")
 
 
 def title_line(board: Board, width: int) -> Line:

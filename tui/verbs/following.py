@@ -11,7 +11,7 @@ from pathlib import Path
 from engine import launch
 from engine.events import PhaseBegun, Verdict
 from engine.forecast import forecast
-from engine.state import ExperimentState, Sentence, all_sentences
+from engine.state import ENDED, ExperimentState, Sentence, all_sentences
 from engine.text import clean
 from engine.watch import Watch
 from tui import format as fmt
@@ -21,7 +21,6 @@ POLL_SECONDS = 0.5
 # A pipe is read later, a terminal now.
 LINE_SECONDS = 5.0
 BAR = 24
-ENDED = ("finished", "stopped", "failed", "lost")
 BAD_INPUT = ("bad_data", "usage", "closed")
 
 

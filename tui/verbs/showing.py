@@ -19,7 +19,7 @@ from engine.forecast import Estimate, Forecast, forecast
 from engine.options import recorded
 from engine.pace import creep_words
 from engine.paths import ExperimentPaths, experiments_in, read_json
-from engine.state import ExperimentState
+from engine.state import ENDED, ExperimentState
 from engine.text import clean
 from engine.watch import Watch
 from engine.wished import Wish, judged
@@ -32,7 +32,6 @@ WATCH_SECONDS = 2.0
 NOTHING_RAN = "not known yet: nothing has run here"
 # An epoch is the least that is validated and compared: one that takes longer than this is said to be too long.
 WISHED = Wish(6 * 3600.0, 8 * 3600.0)
-ENDED = ("finished", "stopped", "failed", "lost")
 ORPHANED = (
     "its supervisor is gone; the training goes on, and the next run waits for a new one: "
     "`steptop` and `steptop resume` start it"

@@ -104,10 +104,12 @@ class AskPanel(BoardPanel):
     class Left(Message):
         """Escape, with nothing being typed."""
 
+    _first = 0
+
     def show(self, board: Board, width: int, height: int) -> list[Line]:
         asks = board.asks
         changed = sum(ask.changed for ask in asks)
-        first = max(0, min(board.cursor - height // 2, len(asks) - height))
+        first = self._first = max(0, min(board.cursor - height // 2, len(asks) - height))
         more = f"{first + 1} to {min(first + height, len(asks))} of {len(asks)}" if len(asks) > height else ""
         self.entitle(f"{changed} changed" if changed else more, "$accent" if changed else "$faint")
         return [
@@ -154,6 +156,6 @@ class AskPanel(BoardPanel):
 
     def on_click(self, event: events.Click) -> None:
         if self.board is not None:
-            at = event.y - self.gutter.top
+            at = self._first + event.y - self.gutter.top
             if 0 <= at < len(self.board.asks):
                 self.post_message(self.Moved(at))

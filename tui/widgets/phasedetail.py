@@ -213,7 +213,8 @@ def meaning(comparison: Comparison) -> list[tuple[str, str]]:
         said.append((what.format(duration(one.swap_seconds)), "label"))
     if one.repeated:
         said.append((f"Repeated {one.repeated}×: other processes disturbed it.", "warn"))
-    if (one.use.foreign_cores or 0.0) > DISTURBED_CORES or (one.use.foreign_gpu or 0.0) > DISTURBED_GPU:
+    disturbed = (one.use.foreign_cores or 0.0) > DISTURBED_CORES or (one.use.foreign_gpu or 0.0) > DISTURBED_GPU
+    if disturbed and "other processes used" not in one.text:
         others = contention.said(one.use.foreign_cores, one.use.foreign_gpu)
         said.append((f"{others[0].upper()}{others[1:]} in what counts.", "warn"))
     return said

@@ -16,6 +16,8 @@ from engine.ratio import Ratio
 
 Knobs: TypeAlias = Mapping[str, Value]
 Key: TypeAlias = tuple[tuple[str, Value], ...]
+# Of two configurations the cheaper has the lesser.
+Cost: TypeAlias = tuple[int, int, int, int]
 # Why a configuration must not be tried (more RAM, shared memory or VRAM than there is); empty if it may.
 Limits: TypeAlias = Callable[[Knobs], str]
 
@@ -23,6 +25,8 @@ GRID_STEPS = 60
 BUDGET, LEAST_BUDGET = 0.15, 200
 # Without workers they mean nothing.
 IDLE = ("prefetch_factor", "persistent_workers", "multiprocessing_context", "in_order")
+# torch's prefetch_factor.
+AHEAD = 2
 # Each takes memory in proportion: what ran out of it with less will with more.
 GROWING = ("num_workers", "prefetch_factor", "batch_size")
 
@@ -107,10 +111,14 @@ def differing(before: Knobs, after: Knobs) -> dict[str, Value]:
     return {name: value for name, value in after.items() if name in meant and value != before.get(name, value)}
 
 
-def cost(knobs: Knobs) -> tuple[int, int, int]:
-    """Fewest workers first, then least prefetched: what a configuration takes in memory."""
+def cost(knobs: Knobs) -> Cost:
+    """Fewest workers first, then least prefetched: what a configuration takes in memory.
+
+    One batch ahead costs as much as two, and of the two comes last: it saves next to nothing, and where a worker waits
+    for its batch to be taken it is up to 6 % slower (tests/benchmarks/tuner.py), more than the model sees."""
     workers, batch = int(knobs.get("num_workers", 0)), int(knobs.get("batch_size", 1))
-    return workers, batch * int(knobs.get("prefetch_factor", 2)) if workers else 0, batch
+    ahead = int(knobs.get("prefetch_factor", AHEAD)) if workers else 0
+    return workers, batch * (max(ahead, AHEAD) if workers else 0), batch, int(0 < ahead < AHEAD)
 
 
 def beyond(knobs: Knobs, trial: Trial) -> bool:

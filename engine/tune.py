@@ -14,7 +14,7 @@ from engine.measure import Measurement, merged, period
 from engine.queueing import VARIES, Prediction, predict
 from engine.race import FEWEST_ROUNDS, RACE_SHARE, Standing, price, standing, visit_steps
 from engine.ratio import Ratio, ratio
-from engine.space import Finished, Key, Knobs, Limits, Measure, Ranked, Space, Trial, beyond, cost, key, said
+from engine.space import Cost, Finished, Key, Knobs, Limits, Measure, Ranked, Space, Trial, beyond, cost, key, said
 from engine.workload import fit
 
 # A grid of no more configurations is measured whole.
@@ -75,7 +75,7 @@ def finalists(allowed: Sequence[Knobs], predictions: dict[Key, Prediction]) -> l
     rate = {key(one): predictions[key(one)].samples_per_second for one in allowed}
     best = max(rate.values())
 
-    def place(one: Knobs) -> tuple[int, tuple[int, int, int]]:
+    def place(one: Knobs) -> tuple[int, Cost]:
         return round(100 * (1 - rate[key(one)] / best)), cost(one)
 
     chosen = [min((one for one in allowed if rate[key(one)] >= (1 - CHEAPEST_WITHIN) * best), key=cost)]

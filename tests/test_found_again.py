@@ -20,9 +20,11 @@ from tui.cli import main, parsed
 from tui.tending import Tending
 
 
-def orphaned(lab: Laboratory, **more: object) -> Path:
-    """An experiment whose trainer goes on without a supervisor."""
-    paths = lab.launch(fake_plan(folds=1, restarts=2, **more))
+@pytest.fixture
+def orphaned(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An experiment of two runs of 4 s, whose trainer goes on without a supervisor."""
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.2")
+    paths = lab.launch(fake_plan(folds=1, restarts=2))
     lab.trainer(paths)
     supervisor = lab.supervisor(paths)
     os.kill(supervisor.who.pid, signal.SIGKILL)
@@ -30,16 +32,15 @@ def orphaned(lab: Laboratory, **more: object) -> Path:
     return paths.folder
 
 
-def test_the_dashboard_gives_a_training_a_new_supervisor_and_its_second_run_starts(lab: Laboratory) -> None:
-    folder = orphaned(lab)
+def test_the_dashboard_gives_a_training_a_new_supervisor_and_its_second_run_starts(orphaned: Path) -> None:
     tending = Tending()
-    state = Watch(folder).poll()
+    state = Watch(orphaned).poll()
     assert (state.supervisor_alive, state.trainer_alive) == (False, True)
     tending(state)
-    wait_until(lambda: Watch(folder).poll().runs_finished == 2, 60, "both runs")
+    wait_until(lambda: Watch(orphaned).poll().runs_finished == 2, 60, "both runs")
 
 
-def test_a_supervisor_that_cannot_be_started_is_not_tried_every_second(lab: Laboratory) -> None:
+def test_a_supervisor_that_cannot_be_started_is_not_tried_every_second(orphaned: Path) -> None:
     asked: list[Path] = []
 
     def refuses(folder: Path) -> bool:
@@ -48,25 +49,23 @@ def test_a_supervisor_that_cannot_be_started_is_not_tried_every_second(lab: Labo
 
     clock = [0.0]
     tending = Tending(refuses, lambda: clock[0])
-    folder = orphaned(lab)
-    state: ExperimentState = Watch(folder).poll()
+    state: ExperimentState = Watch(orphaned).poll()
     for second in range(25):
         clock[0] = 100.0 + second
         tending(state)
     assert len(asked) == 3
 
 
-def test_a_run_that_finished_alone_is_called_finished_and_its_seconds_are_its_own(lab: Laboratory) -> None:
-    folder = orphaned(lab)
-    wait_until(lambda: Watch(folder).poll().phase == "lost", 60, "the run's end")
-    state = Watch(folder).poll()
+def test_a_run_that_finished_alone_is_called_finished_and_its_seconds_are_its_own(orphaned: Path) -> None:
+    wait_until(lambda: Watch(orphaned).poll().phase == "lost", 60, "the run's end")
+    state = Watch(orphaned).poll()
     assert state.runs[0].phase == "finished"
     assert state.verdict is not None
     assert "run 1 finished" in state.verdict.text
     time.sleep(3)
-    launch.resume(folder)
-    wait_until(lambda: Watch(folder).poll().runs_finished == 2, 60, "both runs")
-    first, second = Watch(folder).poll().runs
+    launch.resume(orphaned)
+    wait_until(lambda: Watch(orphaned).poll().runs_finished == 2, 60, "both runs")
+    first, second = Watch(orphaned).poll().runs
     assert first.elapsed < second.elapsed + 2.5, "the three seconds that nobody trained are not counted"
 
 

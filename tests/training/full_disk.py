@@ -58,7 +58,7 @@ def fill(folder: Path) -> Path:
 def until_ended(paths: ExperimentPaths) -> str:
     watch, deadline = Watch(paths.folder), time.monotonic() + 90
     while (state := watch.poll()).phase not in ("finished", "failed") or state.supervisor_alive:
-        assert time.monotonic() < deadline, "waited in vain for the end"
+        assert time.monotonic() < deadline, f"waited in vain for the end: {state.phase}, {state.verdict}, {told(paths.folder.parent.parent)}"
         time.sleep(0.3)
     return state.phase
 

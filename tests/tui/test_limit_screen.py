@@ -15,7 +15,7 @@ from engine.fold import fold_supervisor
 from engine.limit_events import Limits, Rate, Session
 from engine.paths import ExperimentPaths
 from engine.state import ExperimentState
-from tests.conftest import Laboratory, fake_plan
+from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.engine.test_notify import changed_pace
 from tests.tui.conftest import ended, stopping, view
 from tests.tui.terminal_session import TerminalSession, steptop
@@ -265,6 +265,7 @@ def test_a_real_terminal_is_rung_and_notified_with_fixed_words(
         assert b"\x07" not in session.raw and b"\x1b]" not in session.raw
         control.request(paths, "stop_now")
         session.wait_for("stopped as asked")
+        wait_until(lambda: b"\x07" in session.raw, what="the bell")
         session.send("q")
         session.wait()
         assert session.raw.count(b"\x07") == 1

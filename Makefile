@@ -28,7 +28,7 @@ bench: $(VENV)/.installed-dev ## the measured figures of the README
 	$(BIN)/python -m tests.benchmarks
 
 knobs: $(VENV)/.installed ## write the README's table of knobs anew
-	$(BIN)/python -m engine.knob_table README.md
+	$(BIN)/python -m engine.config.knob_table README.md
 
 wheel: $(VENV)/.installed-dev ## dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.allowance import Allowance, allowance
-from engine.bottleneck import Bottleneck, bottleneck
-from engine.events import Gpu, Verdict
-from engine.footprint import trend_of
-from engine.forecast import Estimate, Forecast, forecast
-from engine.ladder import Rung
-from engine.options import Decision
-from engine.state import ENDED, ExperimentPhase, ExperimentState, RunState
+from engine.diagnosis.bottleneck import Bottleneck, bottleneck
+from engine.eta.forecast import Estimate, Forecast, forecast
+from engine.eta.ladder import Rung
+from engine.journals.events import Gpu, Verdict
+from engine.limit.allowance import Allowance, allowance
+from engine.live.state import ENDED, ExperimentPhase, ExperimentState, RunState
+from engine.memory.footprint import trend_of
 from engine.text import clean
 from engine.visit_status import TestStatus, test_status, test_verdict
+from engine.whatif.options import Decision
 
 VERSION = 1
 # Five readings of the sampler's: an older one says how the machine was, not how it is.

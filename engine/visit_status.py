@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from engine import phases
-from engine.events import PhaseEnded, Verdict
-from engine.experiment import Prepared
-from engine.phases import PhaseResult
-from engine.standing import standing
-from engine.state import ExperimentState
+from engine.config.experiment import Prepared
+from engine.journals.events import PhaseEnded, Verdict
+from engine.live.state import ExperimentState
+from engine.phase import phases
+from engine.phase.phases import PhaseResult
+from engine.phase.standing import standing
 from engine.text import clean
 
 STOPPED = "it was stopped before a visit to it counted"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import launch, process
-from engine.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
-from engine.launch import lay_out, supervise
+from engine import process
+from engine.config.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
+from engine.journals.records import ProcessInfo, SupervisorInfo
 from engine.paths import ExperimentPaths, read_json
-from engine.records import ProcessInfo, SupervisorInfo
+from engine.runs import launch
+from engine.runs.launch import lay_out, supervise
 
 FAKE_TRAINER = Path(__file__).parent / "fake_trainer.py"
 

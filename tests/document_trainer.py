@@ -14,11 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from engine.events import Begin, End, EpochEnded, Progress, Spans, Steps
-from engine.experiment import Plan
-from engine.journal import Writer
+from engine.config.experiment import Plan
+from engine.journals.events import Begin, End, EpochEnded, Progress, Spans, Steps
+from engine.journals.journal import Writer
+from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
-from engine.records import ResultInfo
 
 STEPS = 20
 stopped: list[int] = []

@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.events import Begin
-from engine.journal import Writer
+from engine.journals.events import Begin
+from engine.journals.journal import Writer
 from engine.paths import RunPaths
 
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"

@@ -13,12 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from engine.events import Begin, CheckpointWritten, End, EpochEnded, Metrics, Progress, SpanEnded, Spans, Steps
-from engine.experiment import Plan
-from engine.journal import Writer
+from engine.config.experiment import Plan
+from engine.journals.events import Begin, CheckpointWritten, End, EpochEnded, Metrics, Progress, SpanEnded, Spans, Steps
+from engine.journals.journal import Writer
+from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import boot_id
-from engine.records import ResultInfo
 
 EPOCHS = int(os.environ.get("FAKE_EPOCHS", "2"))
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from engine.events import Begin, End, ProfileChanged, ProfileMeasured, Spans, Steps
-from engine.journal import Writer
+from engine.journals.events import Begin, End, ProfileChanged, ProfileMeasured, Spans, Steps
+from engine.journals.journal import Writer
+from engine.journals.records import ProfileRequest, ResultInfo
 from engine.paths import RunPaths, read_json, write_json
-from engine.records import ProfileRequest, ResultInfo
 
 stopped: list[int] = []
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from scipy import ndimage
 
-from engine.events import Begin, CheckpointWritten, End, EpochEnded, Progress, SpanEnded, Steps
-from engine.experiment import Plan
-from engine.journal import Writer
+from engine.config.experiment import Plan
+from engine.journals.events import Begin, CheckpointWritten, End, EpochEnded, Progress, SpanEnded, Steps
+from engine.journals.journal import Writer
+from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.process import boot_id
-from engine.records import ResultInfo
 
 DISTANT, LOOK, SAVE_EPOCHS, LINE_SECONDS = 16, 40, 4, 0.25
 stopped: list[int] = []

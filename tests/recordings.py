@@ -13,24 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.events import (
-    AnyRecord,
-    ExperimentEnded,
-    Gpu,
-    Note,
-    PrepareEnded,
-    PrepareStarted,
-    Progress,
-    RunEnded,
-    RunStarted,
-    Sample,
-    Spans,
-    Steps,
-    SupervisorStarted,
-    Verdict,
-    Worker,
-)
-from engine.experiment import (
+from engine.config.experiment import (
     Checkpoints,
     Data,
     Experiment,
@@ -47,10 +30,27 @@ from engine.experiment import (
     steps_per_epoch,
     training_hash,
 )
-from engine.journal import write_all
+from engine.journals.events import (
+    AnyRecord,
+    ExperimentEnded,
+    Gpu,
+    Note,
+    PrepareEnded,
+    PrepareStarted,
+    Progress,
+    RunEnded,
+    RunStarted,
+    Sample,
+    Spans,
+    Steps,
+    SupervisorStarted,
+    Verdict,
+    Worker,
+)
+from engine.journals.journal import write_all
+from engine.live.replay import Replay
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths, write_json
-from engine.replay import Replay
-from engine.state import ExperimentState
 from tests.traces import STARTED as BOOTED, Recipe, run_records
 
 GIB = 1 << 30

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.events import Begin, End, EpochEnded
-from engine.experiment import Plan, Subject
-from engine.journal import Writer
+from engine.config.experiment import Plan, Subject
+from engine.journals.events import Begin, End, EpochEnded
+from engine.journals.journal import Writer
+from engine.journals.records import ProfileRequest, ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
-from engine.records import ProfileRequest, ResultInfo
 
 SHAPE = (16, 16, 16)
 COUNT = 64

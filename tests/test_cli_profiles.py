@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import cores
-from engine.profile import KNOBS
+from engine.config.profile import KNOBS
+from engine.machine import cores
 from tests.conftest import Laboratory
 from tests.test_cli import HOSTILE, Shell
 

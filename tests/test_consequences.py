@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.candidates import Candidate
-from engine.consequences import consequences, sweep
-from engine.cores import Machine
-from engine.events import Sample, Spans
-from engine.forecast import forecast
-from engine.knob import Value
-from engine.profile import defaults
-from engine.state import ExperimentState
+from engine.config.knob import Value
+from engine.config.profile import defaults
+from engine.diagnosis.candidates import Candidate
+from engine.diagnosis.consequences import consequences, sweep
+from engine.eta.forecast import forecast
+from engine.journals.events import Sample, Spans
+from engine.live.state import ExperimentState
+from engine.machine.cores import Machine
 from tests.recordings import state_of, write_recording
 from tests.tested import write_test
 from tests.traces import Recipe, experiment_state, run_records, until_step

@@ -14,22 +14,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.bottleneck import Bottleneck, bottleneck
-from engine.budget import budget
-from engine.consequences import consequences
+from engine.config.experiment import Prepared, Split, from_table, resolve_profile, training_hash
+from engine.config.profile import Profile, defaults
+from engine.diagnosis.bottleneck import Bottleneck, bottleneck
+from engine.diagnosis.consequences import consequences
 from engine.errors import UsageError
-from engine.events import EpochEnded, Sample, Worker
-from engine.experiment import Prepared, Split, from_table, resolve_profile, training_hash
-from engine.footprint import Estimate, Footprint, Peak
-from engine.journal import read
+from engine.eta.validation import mismatch, validation_batches
+from engine.journals.events import EpochEnded, Sample, Worker
+from engine.journals.journal import read
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
+from engine.memory.budget import budget
+from engine.memory.footprint import Estimate, Footprint, Peak
 from engine.paths import write_json
-from engine.profile import Profile, defaults
 from engine.report.build import report_of
 from engine.report.render_markdown import render
-from engine.state import ExperimentState
 from engine.status import status
-from engine.validation import mismatch, validation_batches
-from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 
 GIB = 1 << 30

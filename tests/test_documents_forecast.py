@@ -14,8 +14,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine import catalog
-from engine.events import (
+from engine.config import catalog
+from engine.config.experiment import Experiment, Plan, Runs, resolve_profile, runs_of, training_hash
+from engine.eta.forecast import Forecast, before_launch, forecast
+from engine.eta.ladder import Part, Rung
+from engine.eta.makespan import makespan
+from engine.eta.timing import KeyTiming, benchmark_key
+from engine.journals.events import (
     Begin,
     EpochEnded,
     Progress,
@@ -26,14 +31,9 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.experiment import Experiment, Plan, Runs, resolve_profile, runs_of, training_hash
-from engine.fold import fold_run, fold_supervisor
-from engine.forecast import Forecast, before_launch, forecast
-from engine.ladder import Part, Rung
-from engine.makespan import makespan
-from engine.state import ExperimentState, new_experiment
-from engine.timing import KeyTiming, benchmark_key
-from engine.wished import Wish, judged, steps_for
+from engine.live.fold import fold_run, fold_supervisor
+from engine.live.state import ExperimentState, new_experiment
+from engine.whatif.wished import Wish, judged, steps_for
 from tests.traces import STARTED
 from tui.verbs.showing import long_epoch
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import hardware, hardware_table, options, remarks, session_limits, wish
-from engine.costs import Cost
-from engine.events import Spans
-from engine.known import Known, known_of
-from engine.options import Option
-from engine.queueing import Workload
-from engine.scaling import Quoted, Scaling, divided, quoted, scaling
-from engine.what_if import Question, core_demand, shape_of, times
+from engine.diagnosis.queueing import Workload
+from engine.eta.costs import Cost
+from engine.journals.events import Spans
+from engine.whatif import hardware, hardware_table, options, remarks, session_limits, wish
+from engine.whatif.known import Known, known_of
+from engine.whatif.options import Option
+from engine.whatif.scaling import Quoted, Scaling, divided, quoted, scaling
+from engine.whatif.what_if import Question, core_demand, shape_of, times
 from tests.recordings import ARC, Scene, plan_for, prepared_for, state_of, write_recording
 
 HOUR, DAY = 3600.0, 86400.0

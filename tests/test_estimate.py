@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import stages
 from engine.errors import UsageError
-from engine.options import Decision
 from engine.paths import ExperimentPaths, read_json
+from engine.whatif import stages
+from engine.whatif.options import Decision
 from tests.recordings import write_recording
 from tests.tested import write_test
 from tui.cli import main

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.bottleneck import bottleneck
-from engine.costs import CLOSING_SECONDS
-from engine.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
-from engine.experiment import RunKey
-from engine.fold import fold_run
-from engine.forecast import Estimate, Forecast, before_launch, benchmark_key, forecast, timing_of
-from engine.state import RunState, StopState, new_run
+from engine.config.experiment import RunKey
+from engine.diagnosis.bottleneck import bottleneck
+from engine.eta.costs import CLOSING_SECONDS
+from engine.eta.forecast import Estimate, Forecast, before_launch, benchmark_key, forecast, timing_of
+from engine.journals.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
+from engine.live.fold import fold_run
+from engine.live.state import RunState, StopState, new_run
 from tests.benchmarks.forecast import replay
 from tests.traces import KINDS, STARTED, Recipe, experiment_state, plan_of, run_records, trace, until_step
 

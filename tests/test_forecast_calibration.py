@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from engine.calibration import (
+from engine.eta.calibration import (
     BUILT_IN,
     ENOUGH,
     NARROWEST,
@@ -24,12 +24,12 @@ from engine.calibration import (
     residual,
     stage_of,
 )
-from engine.crowding import crowding
-from engine.earlier import Earlier
-from engine.events import Sample
-from engine.forecast import forecast
-from engine.makespan import makespan, schedule
-from engine.wished import Wish, judged, steps_for
+from engine.eta.crowding import crowding
+from engine.eta.earlier import Earlier
+from engine.eta.forecast import forecast
+from engine.eta.makespan import makespan, schedule
+from engine.journals.events import Sample
+from engine.whatif.wished import Wish, judged, steps_for
 from tests.benchmarks.forecast import KINDS, replay
 from tests.test_forecast import CALM, calm_records
 from tests.traces import Recipe, experiment_state, until_step

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from engine.causes import likely, machine
-from engine.changes import NOT_SEEN
-from engine.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
-from engine.forecast import forecast
-from engine.gpu import Gpus
-from engine.journal import write_all
+from engine.eta.forecast import forecast
+from engine.journals.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
+from engine.journals.journal import write_all
+from engine.live.causes import likely, machine
+from engine.live.changes import NOT_SEEN
+from engine.live.replay import Replay
+from engine.live.state import ExperimentState, all_sentences
+from engine.machine.gpu import Gpus
 from engine.paths import ExperimentPaths, write_json
-from engine.replay import Replay
-from engine.state import ExperimentState, all_sentences
 from engine.status import status
 from tests.traces import STARTED, Recipe, plan_of, prepared_of, run_records
 from tests.tui.conftest import view

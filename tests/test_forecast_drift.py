@@ -7,9 +7,9 @@ import random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine import drift, pace
-from engine.events import Steps
-from engine.pace import Pace
+from engine.journals.events import Steps
+from engine.live import drift, pace
+from engine.live.pace import Pace
 from tests.test_pace import in_chunks, noisy, steps
 from tests.traces import KINDS, trace
 

@@ -7,8 +7,8 @@ from statistics import median
 
 import pytest
 
-from engine.changes import changes_of
-from engine.replay import Replay
+from engine.live.changes import changes_of
+from engine.live.replay import Replay
 from tests.benchmarks._others import TOOLS
 from tests.benchmarks.forecast import Replayed, recorded
 from tests.fixtures.recorded import HERE, RECIPES, unpack

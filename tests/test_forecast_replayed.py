@@ -12,18 +12,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import timings
-from engine.earlier import Earlier
 from engine.errors import UsageError
-from engine.events import RunEnded, SupervisorStarted
-from engine.forecast import forecast
-from engine.journal import read, write_all
+from engine.eta import timings
+from engine.eta.earlier import Earlier
+from engine.eta.forecast import forecast
+from engine.eta.replayed import foretold, residuals
+from engine.journals.events import RunEnded, SupervisorStarted
+from engine.journals.journal import read, write_all
+from engine.journals.records import SupervisorInfo
+from engine.live.replay import Replay
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, timings_file, write_json
 from engine.process import ident
-from engine.records import SupervisorInfo
-from engine.replay import Replay
-from engine.replayed import foretold, residuals
-from engine.watch import Watch
 from tests.recordings import write_recording
 from tests.tui.conftest import view
 from tui.widgets.finish import finish_lines

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import control, launch
 from engine.errors import UsageError
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.process import alive
-from engine.state import ExperimentState
-from engine.watch import Watch
+from engine.runs import control, launch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tui.cli import main, parsed
 from tui.tending import Tending

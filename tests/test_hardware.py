@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import hardware
 from engine.errors import UsageError
+from engine.whatif import hardware
 
 ROW = """
 [[gpu]]

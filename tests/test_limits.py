@@ -15,10 +15,12 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import control, journal, launch, limits, process
-from engine.allowance import allowance, fit
+from engine import process
+from engine.config.experiment import Plan
 from engine.errors import UsageError
-from engine.events import (
+from engine.eta.forecast import Estimate
+from engine.journals import journal
+from engine.journals.events import (
     ExperimentEnded,
     LimitReached,
     LimitSet,
@@ -27,17 +29,18 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.experiment import Plan
-from engine.forecast import Estimate
-from engine.limit_events import Limits, Rate, Session
-from engine.limits import NOTHING, Wanted
+from engine.journals.limit_events import Limits, Rate, Session
+from engine.limit import limits
+from engine.limit.allowance import allowance, fit
+from engine.limit.limits import NOTHING, Wanted
+from engine.limit.platforms import machine_began, session
+from engine.limit.slurm import end_in, job_end
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
-from engine.platforms import machine_began, session
-from engine.slurm import end_in, job_end
-from engine.spending import reckoned, used_seconds
-from engine.state import ExperimentState
+from engine.runs import control, launch
+from engine.runs.spending import reckoned, used_seconds
 from engine.status import status
-from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tui.verbs.showing import status_lines
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import journal
-from engine.events import Begin, CheckpointWritten, ExperimentEnded, LimitReached, LimitSet
+from engine.journals import journal
+from engine.journals.events import Begin, CheckpointWritten, ExperimentEnded, LimitReached, LimitSet
 from engine.paths import ExperimentPaths
 from tests.conftest import Laboratory
 

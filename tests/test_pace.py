@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine import changepoint, pace
-from engine.events import Steps
-from engine.pace import MAX_BUCKETS, MAX_SEGMENTS, Pace
+from engine.journals.events import Steps
+from engine.live import changepoint, pace
+from engine.live.pace import MAX_BUCKETS, MAX_SEGMENTS, Pace
 from tests.traces import KINDS, trace
 
 

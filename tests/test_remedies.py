@@ -7,14 +7,14 @@ import re
 
 from msgspec.structs import replace
 
-from engine.advice import advice
-from engine.bottleneck import Bottleneck, bottleneck, proposed
-from engine.consequences import consequences
-from engine.events import Gpu, Sample, Spans
-from engine.forecast import forecast
-from engine.knob import Value
-from engine.profile import defaults
-from engine.state import ExperimentState
+from engine.config.knob import Value
+from engine.config.profile import defaults
+from engine.diagnosis.advice import advice
+from engine.diagnosis.bottleneck import Bottleneck, bottleneck, proposed
+from engine.diagnosis.consequences import consequences
+from engine.eta.forecast import forecast
+from engine.journals.events import Gpu, Sample, Spans
+from engine.live.state import ExperimentState
 from tests.traces import Recipe, experiment_state, run_records, until_step
 
 GIB = 1 << 30

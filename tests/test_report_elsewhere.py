@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from engine import hardware
-from engine.events import LimitSet
-from engine.journal import read, write_all
-from engine.known import known_of
-from engine.limit_events import Limits, Rate
+from engine.journals.events import LimitSet
+from engine.journals.journal import read, write_all
+from engine.journals.limit_events import Limits, Rate
 from engine.paths import ExperimentPaths
 from engine.report.build import report_of
 from engine.report.files import as_json
 from engine.report.render_markdown import render
-from engine.scaling import scaling
+from engine.whatif import hardware
+from engine.whatif.known import known_of
+from engine.whatif.scaling import scaling
 from tests.recordings import STARTED, state_of, write_recording
 from tests.reported import number, row, said, tables
 from tests.test_report_states import section

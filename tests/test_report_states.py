@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import (
+from engine.config.experiment import Lock, Plan, Prepared
+from engine.journals.events import (
     Begin,
     EpochEnded,
     ExperimentEnded,
@@ -22,13 +23,12 @@ from engine.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.experiment import Lock, Plan, Prepared
-from engine.journal import read, write_all
+from engine.journals.journal import read, write_all
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.report.build import report_of
 from engine.report.files import as_json
 from engine.report.render_markdown import render
-from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.recordings import STARTED, state_of, write_recording
 from tests.reported import number, row, said, tables

@@ -12,7 +12,8 @@ import pytest
 from markdown_it import MarkdownIt
 from mdit_py_plugins.footnote import footnote_plugin
 
-from engine.events import (
+from engine.config.experiment import Lock, Target
+from engine.journals.events import (
     CheckpointWritten,
     ExperimentEnded,
     Gap,
@@ -22,13 +23,12 @@ from engine.events import (
     RunEnded,
     Verdict,
 )
-from engine.experiment import Lock, Target
-from engine.journal import read, write_all
+from engine.journals.journal import read, write_all
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, write_json
 from engine.report import files, render_html, render_markdown, svg
 from engine.report.build import report_of
 from engine.report.model import Basis, Plot, Report, Series
-from engine.watch import Watch
 from tests.recordings import QUICKSTART, plan_for, prepared_for, write_recording
 
 EVIL = (

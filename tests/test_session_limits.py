@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import session_limits as limits
-from engine.consequences import Range
+from engine.diagnosis.consequences import Range
 from engine.errors import UsageError
-from engine.session_limits import Session, fitting
+from engine.whatif import session_limits as limits
+from engine.whatif.session_limits import Session, fitting
 
 HOUR = 3600.0
 COLAB = Session(name="Colab free", hours=12, least_hours=4, gpus=("T4",))

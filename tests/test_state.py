@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.events import (
+from engine.config.experiment import RunKey
+from engine.journals.events import (
     AnyRecord,
     CheckpointWritten,
     End,
@@ -27,10 +28,18 @@ from engine.events import (
     decode_many,
     encode,
 )
-from engine.experiment import RunKey
-from engine.fold import fold_run, fold_samples, fold_supervisor
-from engine.journal import Reader
-from engine.state import RECENT, SAMPLES, SENTENCES, ExperimentState, RunState, all_sentences, new_experiment, new_run
+from engine.journals.journal import Reader
+from engine.live.fold import fold_run, fold_samples, fold_supervisor
+from engine.live.state import (
+    RECENT,
+    SAMPLES,
+    SENTENCES,
+    ExperimentState,
+    RunState,
+    all_sentences,
+    new_experiment,
+    new_run,
+)
 from tests.recordings import write_recording
 from tests.traces import KINDS, Recipe, plan_of, run_records, trace, until_step
 

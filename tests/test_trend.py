@@ -8,9 +8,9 @@ from math import exp, log
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.events import Sample, Worker
-from engine.filling import Filling
-from engine.trend import growth, memory_trend
+from engine.journals.events import Sample, Worker
+from engine.live.filling import Filling
+from engine.live.trend import growth, memory_trend
 
 GIB = 1 << 30
 

@@ -12,17 +12,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine import hardware, hardware_table, remarks, wish
-from engine.consequences import Range
-from engine.costs import Cost
+from engine.config.experiment import RunKey
+from engine.diagnosis.consequences import Range
+from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError
-from engine.experiment import RunKey
-from engine.forecast import forecast
-from engine.hardware import Gpu
-from engine.known import Known, known_of
-from engine.queueing import Workload
-from engine.scaling import SAME, Quoted, Scaling, divided, quoted, scaling
-from engine.what_if import Question, checked, core_demand, makespan, shape_of, times
+from engine.eta.costs import Cost
+from engine.eta.forecast import forecast
+from engine.whatif import hardware, hardware_table, remarks, wish
+from engine.whatif.hardware import Gpu
+from engine.whatif.known import Known, known_of
+from engine.whatif.scaling import SAME, Quoted, Scaling, divided, quoted, scaling
+from engine.whatif.what_if import Question, checked, core_demand, makespan, shape_of, times
 from tests.benchmarks import cross_gpu
 from tests.recordings import state_of, write_recording
 from tests.tested import write_test

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.events import (
+from engine.config.experiment import Phase, Plan, Test
+from engine.config.profile import Value
+from engine.journals.events import (
     AnyRecord,
     Begin,
     ExperimentEnded,
@@ -29,11 +31,9 @@ from engine.events import (
     Use,
     Verdict,
 )
-from engine.experiment import Phase, Plan, Test
-from engine.journal import read, write_all
+from engine.journals.journal import read, write_all
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths, write_json
-from engine.profile import Value
-from engine.state import ExperimentState
 from tests.recordings import ARC, GIB, STARTED, _at, _samples, plan_for, prepared_for, state_of, write_recording
 
 LOAD, COMPUTE = 15.2, 2.8

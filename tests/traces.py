@@ -14,7 +14,8 @@ from math import exp, sqrt
 
 from msgspec.structs import replace
 
-from engine.events import (
+from engine.config.experiment import Checkpoints, Experiment, Plan, Prepared, RunKey, Split, Subject, resolve_profile
+from engine.journals.events import (
     AnyRecord,
     Begin,
     CheckpointWritten,
@@ -28,9 +29,8 @@ from engine.events import (
     Spans,
     Steps,
 )
-from engine.experiment import Checkpoints, Experiment, Plan, Prepared, RunKey, Split, Subject, resolve_profile
-from engine.fold import fold_run
-from engine.state import ExperimentState, RunState, new_experiment, new_run
+from engine.live.fold import fold_run
+from engine.live.state import ExperimentState, RunState, new_experiment, new_run
 
 KINDS = ("stationary", "cold_epoch", "early_shift", "late_shift", "bursts", "spikes", "creep")
 STARTED = 1_795_000_000.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tui.messages import View
 from tui.words import ENDED, ends_now, runs_stopped_here
 

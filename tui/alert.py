@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.slowdowns import slowdowns
+from engine.live.slowdowns import slowdowns
 from tui.messages import View
 from tui.settings import Alerts
 from tui.words import ENDED

@@ -18,11 +18,11 @@ from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from engine import control, launch
-from engine.control import Verb
 from engine.errors import UsageError, unknown
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, experiments_in
-from engine.watch import Watch
+from engine.runs import control, launch
+from engine.runs.control import Verb
 from tui import settings as stored
 from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
 from tui.glyphs import AsciiFilter, terminal_is_ascii

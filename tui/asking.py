@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tui.profiling import Profiling, device_words, settings_for
 
 if TYPE_CHECKING:
-    from engine.estimate import Subject
-    from engine.hardware import Gpu
-    from engine.known import Known
+    from engine.whatif.estimate import Subject
+    from engine.whatif.hardware import Gpu
+    from engine.whatif.known import Known
     from tui.screens.what_if import WhatIfScreen
 
 
@@ -17,7 +17,7 @@ class Asking(Profiling):
     """What is added: the what-if of the experiment that is looked at."""
 
     def action_what_if(self) -> None:
-        from engine import estimate
+        from engine.whatif import estimate
         from tui.screens.what_if import WhatIfScreen
 
         if self.view is None or isinstance(self.screen, WhatIfScreen):

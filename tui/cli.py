@@ -13,7 +13,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from engine import __version__, knob_table
+from engine import __version__
+from engine.config import knob_table
 from engine.errors import UsageError, unknown
 from engine.text import clean
 from tui import estimate_options, limit_options

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.candidates import Candidate, following
-from engine.consequences import Range, consequences
-from engine.knob import shown
-from engine.phases import PhaseResult, extrapolated, of_lines
-from engine.space import Finished
-from engine.state import ExperimentState
-from engine.tested import tested
+from engine.config.knob import shown
+from engine.diagnosis.candidates import Candidate, following
+from engine.diagnosis.consequences import Range, consequences
+from engine.live.state import ExperimentState
+from engine.phase.phases import PhaseResult, extrapolated, of_lines
+from engine.phase.space import Finished
+from engine.phase.tested import tested
 from engine.visit_status import results_of
 from tui.desk import Taker
 from tui.format import plural

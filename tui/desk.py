@@ -6,15 +6,15 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.budget import Budget, Resource, budget
-from engine.consequences import Consequences, consequences
-from engine.events import PhaseEnded
-from engine.experiment import Lock, Plan
-from engine.footprint import footprint
-from engine.forecast import Forecast
-from engine.knob import Value, shown
-from engine.profile import KNOBS, defaults
-from engine.state import ExperimentState
+from engine.config.experiment import Lock, Plan
+from engine.config.knob import Value, shown
+from engine.config.profile import KNOBS, defaults
+from engine.diagnosis.consequences import Consequences, consequences
+from engine.eta.forecast import Forecast
+from engine.journals.events import PhaseEnded
+from engine.live.state import ExperimentState
+from engine.memory.budget import Budget, Resource, budget
+from engine.memory.footprint import footprint
 from tui.draft import Draft, changed
 from tui.format import count
 from tui.messages import Asked, View

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine import cores
-from engine.cores import Machine
+from engine.config.knob import Knob, Value
+from engine.config.profile import KNOBS
 from engine.errors import UsageError
-from engine.knob import Knob, Value
-from engine.profile import KNOBS
+from engine.machine import cores
+from engine.machine.cores import Machine
 
 MOST_UNDONE = 200
 WORKERS = ("num_workers", "val_num_workers")

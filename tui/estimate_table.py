@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.hardware_table import HardwareRow
-from engine.known import Known
-from engine.options import Option
-from engine.what_if import Question
-from engine.wish import Granted
+from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.known import Known
+from engine.whatif.options import Option
+from engine.whatif.what_if import Question
+from engine.whatif.wish import Granted
 from tui.estimating import (
     MEMORY,
     asked_words,

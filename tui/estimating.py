@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine.consequences import Range
-from engine.hardware import Gpu
-from engine.hardware_table import HardwareRow, Money
-from engine.known import Known
-from engine.session_limits import Fitting
-from engine.what_if import Question, shape_of
-from engine.wish import Granted
+from engine.diagnosis.consequences import Range
+from engine.whatif.hardware import Gpu
+from engine.whatif.hardware_table import HardwareRow, Money
+from engine.whatif.known import Known
+from engine.whatif.session_limits import Fitting
+from engine.whatif.what_if import Question, shape_of
+from engine.whatif.wish import Granted
 from tui.format import DASH, duration, plural, significant
 
 UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 0.001))

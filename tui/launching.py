@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
-from engine import catalog, launch, limits, plans, trials
+from engine.config import catalog
+from engine.config.experiment import Plan, Test
+from engine.config.knob import Value
 from engine.errors import UsageError
-from engine.experiment import Plan, Test
-from engine.forecast import Forecast
-from engine.knob import Value
-from engine.launch import Request
-from engine.limit_events import OnFinish
+from engine.eta.forecast import Forecast
+from engine.journals.limit_events import OnFinish
+from engine.limit import limits
+from engine.phase import plans, trials
+from engine.runs import launch
+from engine.runs.launch import Request
 from tui import limit_options, settings
 from tui.format import duration, margin, plural
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import limits as reading, on_finish, webhook
 from engine.errors import UsageError
-from engine.limit_events import OnFinish
-from engine.limits import Wanted
+from engine.journals.limit_events import OnFinish
+from engine.limit import limits as reading, on_finish, webhook
+from engine.limit.limits import Wanted
 from tui import settings
 
 URL = re.compile(r"https?://\S+", re.IGNORECASE)

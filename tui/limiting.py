@@ -9,11 +9,12 @@ from pathlib import Path
 from textual import work
 from textual.worker import get_current_worker
 
-from engine import control, launch, limits
 from engine.errors import UsageError
-from engine.limit_events import Limits
-from engine.limits import Wanted
+from engine.journals.limit_events import Limits
+from engine.limit import limits
+from engine.limit.limits import Wanted
 from engine.paths import ExperimentPaths
+from engine.runs import control, launch
 from tui import alert
 from tui.asking import Asking
 from tui.messages import View

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from textual.message import Message
 
-from engine.allowance import Allowance
-from engine.bottleneck import Bottleneck
-from engine.control import Answer
-from engine.forecast import Forecast
-from engine.knob import Value
-from engine.state import ExperimentState
-from engine.trend import Trend
+from engine.config.knob import Value
+from engine.diagnosis.bottleneck import Bottleneck
+from engine.eta.forecast import Forecast
+from engine.limit.allowance import Allowance
+from engine.live.state import ExperimentState
+from engine.live.trend import Trend
+from engine.runs.control import Answer
 
 
 class View(NamedTuple):

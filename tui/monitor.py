@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.advice import Advice, advice
-from engine.allowance import allowance
-from engine.bottleneck import bottleneck
+from engine.diagnosis.advice import Advice, advice
+from engine.diagnosis.bottleneck import bottleneck
 from engine.errors import UsageError
-from engine.footprint import trend_of
-from engine.forecast import forecast
-from engine.state import ENDED, ExperimentState
+from engine.eta.forecast import forecast
+from engine.limit.allowance import allowance
+from engine.live.state import ENDED, ExperimentState
+from engine.memory.footprint import trend_of
 from tui.messages import Post, SourceFailed, StateChanged, View
 
 # After the quick look the screen is given this long to be drawn before the whole journals are read.
@@ -23,7 +23,7 @@ ADVICE_SECONDS = 10.0
 
 
 class Source(Protocol):
-    """An experiment that can be looked at: engine.watch.Watch, or a recording being replayed."""
+    """An experiment that can be looked at: engine.live.watch.Watch, or a recording being replayed."""
 
     def quick(self) -> ExperimentState: ...
 
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
-    """`state` with everything that follows from it; `advised` as in engine.bottleneck."""
+    """`state` with everything that follows from it; `advised` as in engine.diagnosis.bottleneck."""
     return View(state, forecast(state), bottleneck(state, advised), trend_of(state), allowance(state))
 
 

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine import launch
 from engine.errors import UsageError
+from engine.live.replay import Replay
+from engine.live.watch import Watch
 from engine.paths import experiments_in
-from engine.replay import Replay
-from engine.watch import Watch
+from engine.runs import launch
 from tui.verbs.common import find, is_running
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.bench_words import conclusions
-from engine.contention import DISTURBED_CORES
-from engine.experiment import Plan
-from engine.extrapolation import ranges
-from engine.knob import Value, shown
-from engine.phases import PhaseResult, best, effect, optimisation, ranged
+from engine.config.experiment import Plan
+from engine.config.knob import Value, shown
+from engine.machine.contention import DISTURBED_CORES
+from engine.phase.bench_words import conclusions
+from engine.phase.extrapolation import ranges
+from engine.phase.phases import PhaseResult, best, effect, optimisation, ranged
 from tui import format as fmt
 
 # A GPU's share, memory and the rest appear only where something was measured.

@@ -13,12 +13,13 @@ from textual.app import App
 from textual.reactive import reactive
 from textual.worker import get_current_worker
 
-from engine import control, launch, trials
+from engine.config.experiment import Plan
+from engine.config.knob import Value
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.knob import Value
-from engine.launch import Request
 from engine.paths import ExperimentPaths
+from engine.phase import trials
+from engine.runs import control, launch
+from engine.runs.launch import Request
 from tui.messages import ApplyProfile, Asked, View
 
 if TYPE_CHECKING:

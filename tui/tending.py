@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import launch
 from engine.errors import UsageError
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
+from engine.runs import launch
 
 AGAIN_SECONDS = 10.0
 

@@ -7,18 +7,18 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from engine import hardware_table, options as choices
+from engine.config.profile import KNOBS
 from engine.errors import UsageError
-from engine.estimate import Subject
-from engine.footprint import Estimate
-from engine.hardware import Gpu
-from engine.hardware_table import HardwareRow
-from engine.known import Known
-from engine.options import Decision, Option
-from engine.profile import KNOBS
-from engine.remarks import remarks
-from engine.session_limits import Session
-from engine.what_if import Question, Times, shape_of, times
+from engine.memory.footprint import Estimate
+from engine.whatif import hardware_table, options as choices
+from engine.whatif.estimate import Subject
+from engine.whatif.hardware import Gpu
+from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.known import Known
+from engine.whatif.options import Decision, Option
+from engine.whatif.remarks import remarks
+from engine.whatif.session_limits import Session
+from engine.whatif.what_if import Question, Times, shape_of, times
 
 ALL_SESSIONS = "all there are"
 KEYS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.events import PhaseBegun, PhaseEnded
-from engine.state import ENDED as ENDED, ExperimentState, RunState
+from engine.journals.events import PhaseBegun, PhaseEnded
+from engine.live.state import ENDED as ENDED, ExperimentState, RunState
 from tui import glyphs
 from tui.format import clock, plural, whole
 from tui.messages import View

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.live.state import ExperimentState
 from engine.report.facts import Facts, gather
 from engine.report.model import Report, Section
 from engine.report.sections import (
@@ -26,7 +27,6 @@ from engine.report.sections import (
     status,
     step,
 )
-from engine.state import ExperimentState
 from engine.text import clean
 
 SECTIONS: tuple[Callable[[Facts], Section], ...] = (

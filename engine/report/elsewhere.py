@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from engine import hardware, hardware_table, options as choices, session_limits
 from engine.errors import UsageError
-from engine.hardware_table import HardwareRow
-from engine.known import Known, known_of
-from engine.options import Decision, Option
-from engine.session_limits import Session
-from engine.state import ExperimentState
-from engine.what_if import Question
+from engine.live.state import ExperimentState
+from engine.whatif import hardware, hardware_table, options as choices, session_limits
+from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.known import Known, known_of
+from engine.whatif.options import Decision, Option
+from engine.whatif.session_limits import Session
+from engine.whatif.what_if import Question
 
 TESTED = "a test of profiles: what its training would take elsewhere is `steptop estimate`'s to say"
 

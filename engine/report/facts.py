@@ -9,30 +9,30 @@ from typing import Any
 
 import msgspec
 
-from engine import phases, tuning
-from engine.advice import Advice, advice
-from engine.allowance import Allowance, allowance
-from engine.bottleneck import Bottleneck, bottleneck
+from engine.config.experiment import Plan, Prepared
+from engine.config.knob import Value as KnobValue
+from engine.diagnosis.advice import Advice, advice
+from engine.diagnosis.bottleneck import Bottleneck, bottleneck
+from engine.diagnosis.modelled import workload_of
+from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError
-from engine.events import Gap, RunEnded, Sample, Steps
-from engine.experiment import Plan, Prepared
-from engine.fold import fold_supervisor
-from engine.footprint import knobs_now, trend_of
-from engine.forecast import Forecast, forecast
-from engine.journal import read
-from engine.knob import Value as KnobValue
-from engine.mean_step import lately
-from engine.modelled import workload_of
+from engine.eta.forecast import Forecast, forecast
+from engine.journals.events import Gap, RunEnded, Sample, Steps
+from engine.journals.journal import read
+from engine.limit.allowance import Allowance, allowance
+from engine.live.fold import fold_supervisor
+from engine.live.mean_step import lately
+from engine.live.state import ExperimentState, RunState, new_experiment
+from engine.live.trend import Trend
+from engine.memory.footprint import knobs_now, trend_of
 from engine.paths import NAME, ExperimentPaths, RunPaths, read_json
-from engine.phases import PhaseResult
-from engine.queueing import Workload
+from engine.phase import phases, tuning
+from engine.phase.phases import PhaseResult
+from engine.phase.tested import tested
 from engine.report import journals
 from engine.report.elsewhere import Elsewhere, elsewhere
 from engine.report.journals import RunFiles
-from engine.state import ExperimentState, RunState, new_experiment
-from engine.tested import tested
 from engine.text import clean
-from engine.trend import Trend
 
 TESTS = ("bench", "phases", "tune")
 MOST_TESTS = 8

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.epochs import clocked, own_seconds
-from engine.events import AnyRecord, Begin, CheckpointWritten, EpochEnded, Gap, RunEnded, Sample, decode_many
-from engine.journal import read
+from engine.journals.events import AnyRecord, Begin, CheckpointWritten, EpochEnded, Gap, RunEnded, Sample, decode_many
+from engine.journals.journal import read
+from engine.live.epochs import clocked, own_seconds
 from engine.paths import RunPaths
 
 CHUNK = 1 << 20

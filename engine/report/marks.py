@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.bottleneck import Bottleneck
-from engine.events import PrecisionActive
-from engine.knob import Kind, shown
-from engine.profile import KNOBS
+from engine.config.knob import Kind, shown
+from engine.config.profile import KNOBS
+from engine.diagnosis.bottleneck import Bottleneck
+from engine.journals.events import PrecisionActive
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Mark, Name, Pieces, say

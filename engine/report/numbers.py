@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
-from engine import phases
 from engine.figures import DASH, duration, significant
+from engine.phase import phases
 from engine.report.model import Basis, Missing, Piece, Value
 from engine.sizes import said
 from engine.text import clean

@@ -7,11 +7,11 @@ from math import prod
 
 import msgspec
 
+from engine.eta.validation import mismatch
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Name, Pieces, Severity, say
 from engine.text import clean
-from engine.validation import mismatch
 
 ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
 # Full within a day: soon enough to act on.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.events import Sample, Steps
+from engine.journals.events import Sample, Steps
+from engine.live.state import RunState
 from engine.report.facts import Facts, TestFolder
 from engine.report.model import Basis
 from engine.report.numbers import moment
-from engine.state import RunState
 from engine.text import clean
 
 

@@ -17,11 +17,11 @@ from statistics import median
 
 import msgspec
 
+from engine.config.experiment import Plan, steps_per_epoch
 from engine.counts import plural
-from engine.device_preview import missing_device, quick_device
 from engine.errors import DataError, UsageError
-from engine.experiment import Plan, steps_per_epoch
-from engine.footprint import Estimate
+from engine.machine.device_preview import missing_device, quick_device
+from engine.memory.footprint import Estimate
 from engine.training import needs
 from engine.training.data import cache, phantom
 from engine.training.data.cases import process_count

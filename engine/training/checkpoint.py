@@ -24,7 +24,7 @@ import msgspec
 import torch
 
 from engine.errors import UsageError
-from engine.events import CheckpointWritten
+from engine.journals.events import CheckpointWritten
 from engine.paths import RunPaths, read_json, sync_folder, write_json
 from engine.process import start_ticks
 

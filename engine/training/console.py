@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 
-from engine.events import Begin, Memory, Progress, Record, SpanEnded, Steps
-from engine.experiment import RunKey
-from engine.fold import fold_run
-from engine.journal import Writer
-from engine.state import new_run
+from engine.config.experiment import RunKey
+from engine.journals.events import Begin, Memory, Progress, Record, SpanEnded, Steps
+from engine.journals.journal import Writer
+from engine.live.fold import fold_run
+from engine.live.state import new_run
 
 # Several a second; the dashboard draws them, a log would drown in them.
 FREQUENT = (Steps, Progress, SpanEnded, Memory)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from engine.errors import UsageError
-from engine.events import Memory
+from engine.journals.events import Memory
 
 
 def choose(wanted: str, visible: str | None = None) -> torch.device:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 import torch
 
+from engine.eta.validation import VALIDATION_SUBJECTS
 from engine.training.learner import Learner
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
 from engine.training.samples import Batch
-from engine.validation import VALIDATION_SUBJECTS
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from engine.config.experiment import Split
 from engine.errors import DataError, unknown
-from engine.experiment import Split
 
 QUARTILES = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 HALVES = ("smaller half", "larger half")

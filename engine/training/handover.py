@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from engine import cgroup
-from engine.budget import FORKED, SPAWNED
-from engine.profile import Value
-from engine.records import ProfileRequest
-from engine.sampler import smaps
+from engine.config.profile import Value
+from engine.journals.records import ProfileRequest
+from engine.machine import cgroup
+from engine.machine.sampler import smaps
+from engine.memory.budget import FORKED, SPAWNED
 from engine.training.loader import Feed
 from engine.training.samples import Batch
 

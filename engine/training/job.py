@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.experiment import Plan, Prepared, RunKey, Split, Subject, draws_per_epoch, run_hash, steps_per_epoch
+from engine.config.profile import Profile
 from engine.errors import UsageError
-from engine.experiment import Plan, Prepared, RunKey, Split, Subject, draws_per_epoch, run_hash, steps_per_epoch
+from engine.journals.records import ProfileRequest
 from engine.paths import ExperimentPaths, RunPaths, read_json
-from engine.profile import Profile
-from engine.records import ProfileRequest
 
 FOLDER = re.compile(r"^fold_(\d+)_restart_(\d+)$")
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.experiment import Experiment
-from engine.profile import Profile
+from engine.config.experiment import Experiment
+from engine.config.profile import Profile
 from engine.training import losses, models, optim, precision
 
 

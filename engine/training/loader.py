@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from engine.profile import Profile
+from engine.config.profile import Profile
 from engine.training import seeds
 from engine.training.samples import Batch, Item, Volumes, collate
 

@@ -14,11 +14,11 @@ from itertools import chain
 
 from torch import Tensor
 
-from engine.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
-from engine.journal import Writer, read_ends
+from engine.config.profile import Profile
+from engine.journals.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
+from engine.journals.journal import Writer, read_ends
+from engine.journals.records import ProfileRequest
 from engine.process import boot_id
-from engine.profile import Profile
-from engine.records import ProfileRequest
 from engine.training import device as devices, manifest, results, seeds
 from engine.training.checkpoint import Loaded, State, Store
 from engine.training.clock import clock_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from engine.experiment import Loss
+from engine.config.experiment import Loss
 from engine.training.registry import LOSSES
 
 

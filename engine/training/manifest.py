@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import torch
 
-from engine.manifest import git_commit, versions
 from engine.paths import read_json, write_json
+from engine.runs.manifest import git_commit, versions
 from engine.training.job import Job
 
 

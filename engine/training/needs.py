@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from engine import cgroup, cores
-from engine.budget import Budget, budget
-from engine.device_preview import device_memory
-from engine.experiment import Plan
-from engine.footprint import Estimate, Footprint, in_flight, sample_bytes
+from engine.config.experiment import Plan
+from engine.machine import cgroup, cores
+from engine.machine.device_preview import device_memory
+from engine.memory.budget import Budget, budget
+from engine.memory.footprint import Estimate, Footprint, in_flight, sample_bytes
 from engine.training.data import cache
 
 # What MeshNet keeps of a forward pass for the backward pass, bytes a voxel in fp32: so much a channel, so much besides

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
-from engine.experiment import Optimizer as OptimizerTable, Schedule
+from engine.config.experiment import Optimizer as OptimizerTable, Schedule
 
 
 def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) -> Optimizer:

@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from engine.events import Outcome
-from engine.journal import read_ends
+from engine.journals.events import Outcome
+from engine.journals.journal import read_ends
+from engine.journals.records import ResultInfo
 from engine.paths import write_json
-from engine.records import ResultInfo
 from engine.training.evaluate import Scores
 from engine.training.job import Job
 from engine.training.results import FIGURES, RunResults

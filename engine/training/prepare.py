@@ -20,12 +20,12 @@ from types import FrameType
 
 import msgspec
 
+from engine.config.experiment import Plan, Prepared, Subject
 from engine.errors import DISK_FULL, DataError, UsageError
-from engine.events import Note, Outcome, Progress
-from engine.experiment import Plan, Prepared, Subject
-from engine.journal import Writer
+from engine.journals.events import Note, Outcome, Progress
+from engine.journals.journal import Writer
+from engine.journals.records import ResultInfo
 from engine.paths import FOLDER_MODE, ExperimentPaths, cache_folder, phantom_folder, read_json, write_json
-from engine.records import ResultInfo
 from engine.training.data import cache, phantom
 from engine.training.data.cases import Done, prepare_all
 from engine.training.data.conform import check_prepare
@@ -191,7 +191,7 @@ def _note_change(paths: ExperimentPaths, result: Prepared, writer: Writer) -> No
 
 
 def _failure(error: BaseException) -> tuple[str, str, int]:
-    """What kind of failure it was (as in engine.verdict), said in words, and the exit code."""
+    """What kind of failure it was (as in engine.runs.verdict), said in words, and the exit code."""
     text = str(error) or type(error).__name__
     for expected, kind in ((cache.DiskFull, "disk_full"), (DataError, "bad_data"), (UsageError, "usage")):
         if isinstance(error, expected):

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.events import SPANS, Memory, Progress, Record, SpanEnded, Spans, Steps
+from engine.journals.events import SPANS, Memory, Progress, Record, SpanEnded, Spans, Steps
 from engine.training.clock import Clock
 
 LINE_SECONDS = 0.25

@@ -10,7 +10,7 @@ from engine.errors import unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from engine.experiment import Loss, Model
+    from engine.config.experiment import Loss, Model
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.config.profile import KNOBS, Profile
+from engine.journals.records import ProfileRequest
 from engine.paths import read_json
-from engine.profile import KNOBS, Profile
-from engine.records import ProfileRequest
 
 # Looking costs about 2 µs on a local disk and up to a millisecond on a network's.
 LOOK_SECONDS = 0.25

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from engine.config.experiment import Plan, Prepared, RunKey, run_hash
 from engine.errors import UsageError
-from engine.experiment import Plan, Prepared, RunKey, run_hash
 from engine.paths import ExperimentPaths, read_json, write_json
 
 FIGURES = ("dice", "avd", "mcc")

@@ -6,8 +6,8 @@ import contextlib
 import sys
 import traceback
 
-from engine.events import End, Outcome
-from engine.journal import Writer
+from engine.journals.events import End, Outcome
+from engine.journals.journal import Writer
 from engine.training.job import Job
 from engine.training.loop import Trainer
 from engine.training.outcome import EXIT, result

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from engine.config.experiment import Prepare, Subject
 from engine.errors import DataError
-from engine.experiment import Prepare, Subject
 from engine.training import seeds
 from engine.training.data.cache import open_case
 from engine.training.data.conform import conform

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 
-from engine.events import ProfileChanged, ProfileMeasured
-from engine.profile import Profile
-from engine.records import ProfileRequest
+from engine.config.profile import Profile
+from engine.journals.events import ProfileChanged, ProfileMeasured
+from engine.journals.records import ProfileRequest
 from engine.training import device as devices
 from engine.training.loop import Trainer
 from engine.training.requests import changed, frozen, with_knobs

@@ -1,7 +1,8 @@
 """`python -P -m engine.training.vram PLAN_JSON|-`: a step's memory without a device, a sum of tensors that never exist.
 
 torch's FakeTensorMode runs two steps on shapes alone while its MemTracker adds up what lives at once. Convolution
-workspaces, fragmentation and the CUDA context are not in it. One JSON object (engine.footprint.Estimate) on stdout.
+workspaces, fragmentation and the CUDA context are not in it. One JSON object (engine.memory.footprint.Estimate) comes
+out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from engine.device_preview import quick_device
-from engine.experiment import Experiment, Plan
-from engine.footprint import Estimate
-from engine.knob import Value
+from engine.config.experiment import Experiment, Plan
+from engine.config.knob import Value
+from engine.machine.device_preview import quick_device
+from engine.memory.footprint import Estimate
 
 STEPS = 2
 # One pass after another adds gradients that wait; the second shows it.

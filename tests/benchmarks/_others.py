@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.events import AnyRecord, Begin, SpanEnded, Steps
+from engine.journals.events import AnyRecord, Begin, SpanEnded, Steps
 
 SMOOTHING, MIN_INTERVAL = 0.3, 0.1
 PERIOD_SECONDS, PERIOD_SAMPLES = 30.0, 1000

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from engine.measure import Load, Measurement, Mode, measured, period
-from engine.profile import Value
+from engine.config.profile import Value
+from engine.phase.measure import Load, Measurement, Mode, measured, period
 
 Knobs = dict[str, Value]
 # Cores that others may take during a measurement. 0.12 kept the queue model's error at 3 %; one core taken made it 36 %.

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean, quantiles
 from typing import NamedTuple
 
-from engine import hardware
-from engine.hardware import Gpu
-from engine.scaling import scaling
+from engine.whatif import hardware
+from engine.whatif.hardware import Gpu
+from engine.whatif.scaling import scaling
 
 SHEET = Path(__file__).with_suffix(".toml")
 NAMES = ("A100-40 SXM", "V100-32 SXM3", "V100-32 PCIe", "Quadro RTX 6000", "Titan RTX", "RTX 2080 Ti", "Titan Xp")

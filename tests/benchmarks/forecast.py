@@ -19,15 +19,15 @@ from statistics import median
 
 from msgspec.structs import replace as changed
 
-from engine.calibration import Calibration, Residual, calibrated, quantiles, residual, stage_of
-from engine.earlier import Earlier
-from engine.events import Sample, Steps
-from engine.fold import fold_run
-from engine.forecast import forecast
-from engine.journal import read
+from engine.eta.calibration import Calibration, Residual, calibrated, quantiles, residual, stage_of
+from engine.eta.earlier import Earlier
+from engine.eta.forecast import forecast
+from engine.eta.replayed import foretold, residuals as residuals_of
+from engine.journals.events import Sample, Steps
+from engine.journals.journal import read
+from engine.live.fold import fold_run
+from engine.live.state import new_run
 from engine.paths import ExperimentPaths
-from engine.replayed import foretold, residuals as residuals_of
-from engine.state import new_run
 from tests.benchmarks._others import TOOLS, step_times
 from tests.fixtures.recorded import unpack
 from tests.traces import experiment_state, trace
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--kinds", nargs="*", default=[*KINDS, *LATER])
     parser.add_argument("--recorded", action="store_true", help="only the recorded real trainings")
-    parser.add_argument("--calibrate", action="store_true", help="print engine.calibration.BUILT_IN as measured")
+    parser.add_argument("--calibrate", action="store_true", help="print engine.eta.calibration.BUILT_IN as measured")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     print("error of the total at 10 % of the steps, %: median (p90)\n" + head(), flush=True)

@@ -8,11 +8,11 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from engine.events import Steps
-from engine.experiment import RunKey
-from engine.fold import fold_run
-from engine.forecast import forecast
-from engine.state import new_run
+from engine.config.experiment import RunKey
+from engine.eta.forecast import forecast
+from engine.journals.events import Steps
+from engine.live.fold import fold_run
+from engine.live.state import new_run
 from tests.traces import Recipe, experiment_state, run_records, until_step
 
 STEPS, EACH = 1_000_000, 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from engine.sampler import smaps
+from engine.machine.sampler import smaps
 from engine.training.loader import give_back_memory
 
 LOADS = 300

@@ -13,16 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.events import Begin, RunStarted as Started, Spans, Steps, SupervisorStarted, encode
-from engine.experiment import RunKey
-from engine.journal import write_all
+from engine.config.experiment import RunKey
+from engine.journals.events import Begin, RunStarted as Started, Spans, Steps, SupervisorStarted, encode
+from engine.journals.journal import write_all
 from engine.paths import ExperimentPaths, write_json
 from tests.traces import STARTED, Recipe, plan_of
 
 OPEN = """
 import resource, sys, time
 from pathlib import Path
-from engine.watch import Watch
+from engine.live.watch import Watch
 began = time.perf_counter()
 quick = Watch(Path(sys.argv[1])).quick()
 first = time.perf_counter()

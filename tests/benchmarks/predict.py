@@ -14,9 +14,9 @@ from statistics import mean, quantiles
 
 import msgspec
 
-from engine.measure import Measurement
-from engine.queueing import Workload, predict
-from engine.workload import fit
+from engine.diagnosis.queueing import Workload, predict
+from engine.diagnosis.workload import fit
+from engine.phase.measure import Measurement
 from tests.benchmarks._rig import CORES, FOREIGN_CORES, Knobs, Run, Work, grid, quiet_report, save, visit
 
 WORKS = {

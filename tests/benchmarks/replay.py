@@ -17,7 +17,7 @@ from tests.benchmarks.open_run import write_long_run
 OPEN = """
 import resource, sys, time
 from pathlib import Path
-from engine.replay import Replay
+from engine.live.replay import Replay
 began = time.perf_counter()
 replay = Replay(Path(sys.argv[1]), 60.0, float(sys.argv[2]))
 quick = replay.quick()

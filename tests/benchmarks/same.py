@@ -13,9 +13,9 @@ from math import sqrt
 from pathlib import Path
 from statistics import median
 
-from engine.measure import Measurement, merged
-from engine.race import visit_steps
-from engine.ratio import ratio
+from engine.phase.measure import Measurement, merged
+from engine.phase.race import visit_steps
+from engine.phase.ratio import ratio
 from tests.benchmarks._rig import FOREIGN_CORES, Knobs, Work, once, quiet_report, save
 
 WORKS = (

@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine import control, process
-from engine.sampler import TICKS, smaps
+from engine import process
+from engine.machine.sampler import TICKS, smaps
+from engine.runs import control
 from tests.conftest import Laboratory, fake_plan, wait_until
 
 

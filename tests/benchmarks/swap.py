@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from engine.events import ProfileChanged, Steps
+from engine.journals.events import ProfileChanged, Steps
+from engine.journals.records import ProfileRequest
 from engine.paths import ExperimentPaths, RunPaths, write_json
-from engine.records import ProfileRequest
 from tests.training.world import build, close_nursery, plan_of, records, start
 
 SWAPS = 12

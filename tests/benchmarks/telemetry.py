@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.events import Record
-from engine.journal import Writer
+from engine.journals.events import Record
+from engine.journals.journal import Writer
 from engine.training.clock import Clock, CudaClock, HostClock
 from engine.training.recorder import Recorder
 

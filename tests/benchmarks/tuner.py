@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
 
-from engine.measure import Measurement, merged, period
-from engine.space import Finished, Key, Space, Trial, grid_of, key
-from engine.tune import decide
+from engine.phase.measure import Measurement, merged, period
+from engine.phase.space import Finished, Key, Space, Trial, grid_of, key
+from engine.phase.tune import decide
 from tests.benchmarks._rig import CORES, Knobs, Run, Work, quiet_report, save, visit
 
 WORKS = (

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from engine.budget import budget
-from engine.footprint import Footprint, Loader
+from engine.config.profile import defaults
+from engine.machine.sampler import role_of, smaps
+from engine.memory.budget import budget
+from engine.memory.footprint import Footprint, Loader
 from engine.process import descendants
-from engine.profile import defaults
-from engine.sampler import role_of, smaps
 from engine.training.loader import start_worker
 
 MIB = 1 << 20

@@ -7,11 +7,11 @@ import random
 import msgspec
 import pytest
 
-from engine.bench_words import conclusions
-from engine.events import Mode, Use
-from engine.measure import measured
-from engine.phases import PhaseResult, against_first, effect
-from engine.profile import defaults
+from engine.config.profile import defaults
+from engine.journals.events import Mode, Use
+from engine.phase.bench_words import conclusions
+from engine.phase.measure import measured
+from engine.phase.phases import PhaseResult, against_first, effect
 from tui.widgets.blockplot import block_lines
 from tui.widgets.line import text_of
 

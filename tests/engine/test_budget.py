@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.budget import Budget, budget, refusal
-from engine.footprint import Estimate, Footprint, Loader, Peak
-from engine.knob import Value
-from engine.profile import defaults
-from engine.vram_budget import said
+from engine.config.knob import Value
+from engine.config.profile import defaults
+from engine.memory.budget import Budget, budget, refusal
+from engine.memory.footprint import Estimate, Footprint, Loader, Peak
+from engine.memory.vram_budget import said
 
 GIB = 1 << 30
 PATCH = 72 * 136 * 136 * 4

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import state
-from engine.candidates import candidates, every_profile, following
-from engine.cores import Machine
-from engine.experiment import Lock, Plan
-from engine.plans import Wanted
-from engine.profile import defaults
+from engine.config.experiment import Lock, Plan
+from engine.config.profile import defaults
+from engine.diagnosis.candidates import candidates, every_profile, following
+from engine.live import state
+from engine.machine.cores import Machine
+from engine.phase.plans import Wanted
 from tests.recordings import ARC, plan_for
 
 TWELVE = Machine(cores=12, scheduled=12, gpus=1)

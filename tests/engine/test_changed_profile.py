@@ -8,17 +8,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import living, pace, tested
-from engine.consequences import consequences, sweep
-from engine.control import Request
-from engine.cores import MOST_PER_CORE, machine
+from engine.config.experiment import Lock
+from engine.diagnosis.consequences import consequences, sweep
 from engine.errors import UsageError
-from engine.events import ProfileChanged
-from engine.experiment import Lock
-from engine.fold_profile import changed_profile
-from engine.forecast import forecast
-from engine.pace import Pace
-from engine.state import ExperimentState
+from engine.eta.forecast import forecast
+from engine.journals.events import ProfileChanged
+from engine.live import pace
+from engine.live.fold_profile import changed_profile
+from engine.live.pace import Pace
+from engine.live.state import ExperimentState
+from engine.machine.cores import MOST_PER_CORE, machine
+from engine.phase import tested
+from engine.runs import living
+from engine.runs.control import Request
 from tests.recordings import state_of, write_recording
 from tests.tested import line, write_changed
 from tui.verbs import changing

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import control
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, checked_name, read_json, write_atomic, write_json
+from engine.runs import control
 
 
 @pytest.fixture

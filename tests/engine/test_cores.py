@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import cgroup, cores
-from engine.cores import Machine, crowded, gpu_count, too_many
+from engine.machine import cgroup, cores
+from engine.machine.cores import Machine, crowded, gpu_count, too_many
 
 
 class Tree:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from engine import journal
 from engine.counts import plural
-from engine.events import ExperimentEnded, Gap, RunEnded, SupervisorStarted, Verdict
-from engine.fold import fold_supervisor
-from engine.state import new_experiment
-from engine.watch import Watch
+from engine.journals import journal
+from engine.journals.events import ExperimentEnded, Gap, RunEnded, SupervisorStarted, Verdict
+from engine.live.fold import fold_supervisor
+from engine.live.state import new_experiment
+from engine.live.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tui.verbs.showing import check_lines
 

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import catalog
+from engine.config import catalog
+from engine.config.experiment import Experiment, from_table, load, resolve_profile, runs_of, training_hash
+from engine.config.profile import KNOBS
 from engine.errors import UsageError
-from engine.experiment import Experiment, from_table, load, resolve_profile, runs_of, training_hash
-from engine.profile import KNOBS
 
 LOCKED = {"locks": {"batch_size": {"value": 8, "reason": "deep supervision needs small batches"}}}
 
@@ -133,7 +133,7 @@ def test_the_training_hash_changes_with_what_changes_the_result_and_nothing_else
 
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 8))
 def test_steps_per_epoch_cover_every_sample_once(train: int, batch: int, accumulate: int) -> None:
-    from engine.experiment import Split, steps_per_epoch
+    from engine.config.experiment import Split, steps_per_epoch
 
     experiment = from_table({}, "x")
     profile, _ = resolved(experiment, {}, {"batch_size": batch, "accumulate_steps": accumulate})

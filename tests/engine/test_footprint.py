@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import state as states
-from engine.budget import budget
-from engine.events import Begin, Gpu, Memory, PhaseEnded, Sample, Use, Verdict, Worker
-from engine.experiment import Plan, Prepared, Split, from_table, resolve_profile, runs_of
-from engine.footprint import Peak, footprint, knobs_now
+from engine.config.experiment import Plan, Prepared, Split, from_table, resolve_profile, runs_of
+from engine.config.profile import defaults
+from engine.journals.events import Begin, Gpu, Memory, PhaseEnded, Sample, Use, Verdict, Worker
+from engine.live import state as states
+from engine.live.state import ExperimentState, new_experiment
+from engine.machine.sampler import role_of, smaps
+from engine.memory.budget import budget
+from engine.memory.footprint import Peak, footprint, knobs_now
 from engine.process import descendants
-from engine.profile import defaults
-from engine.sampler import role_of, smaps
-from engine.state import ExperimentState, new_experiment
 
 GIB = 1 << 30
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from engine.gpu import Gpus
+from engine.machine.gpu import Gpus
 
 
 class NvmlError(Exception):

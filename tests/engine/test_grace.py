@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine import control
-from engine.watch import Watch
+from engine.live.watch import Watch
+from engine.runs import control
 from tests.conftest import Laboratory, fake_plan, wait_until
 
 

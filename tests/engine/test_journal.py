@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
-from engine import journal
-from engine.events import Gap, Note, Steps, decode, decode_many, encode
-from engine.journal import Reader, Writer
+from engine.journals import journal
+from engine.journals.events import Gap, Note, Steps, decode, decode_many, encode
+from engine.journals.journal import Reader, Writer
 
 
 def notes(path: Path) -> list[str]:
@@ -94,8 +94,8 @@ def test_the_ends_of_a_long_journal_come_without_reading_the_middle(tmp_path: Pa
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from engine import journal
-from engine.events import Note
+from engine.journals import journal
+from engine.journals.events import Note
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal.RETRY_SECONDS = 0.0
 writer = journal.Writer(Path(sys.argv[1]))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import knob_table
-from engine.profile import KNOBS
+from engine.config import knob_table
+from engine.config.profile import KNOBS
 
 README = Path(__file__).parents[2] / "README.md"
 

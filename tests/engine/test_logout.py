@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.logout import warning
+from engine.machine.logout import warning
 
 
 def machine(root: Path, conf: str, dropin: str = "", linger: bool = False) -> str:

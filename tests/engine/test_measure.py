@@ -9,8 +9,8 @@ from statistics import mean
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.measure import Load, Measurement, measured, merged, period
-from engine.settle import settled
+from engine.phase.measure import Load, Measurement, measured, merged, period
+from engine.phase.settle import settled
 
 
 def noisy(count: int, level: float = 1.0, cv: float = 0.03, seed: int = 0) -> list[float]:

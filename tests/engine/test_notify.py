@@ -16,16 +16,19 @@ from threading import Thread
 import msgspec
 import pytest
 
-from engine import control, journal, notify, on_finish, process, webhook
+from engine import process
 from engine.errors import UsageError
-from engine.events import Note, NotifyFailed, OnFinishRan
-from engine.guard import Guard, stop_seconds
-from engine.journal import Writer
-from engine.launch import lay_out, supervise
-from engine.limit_events import Limits, OnFinish
+from engine.journals import journal
+from engine.journals.events import Note, NotifyFailed, OnFinishRan
+from engine.journals.journal import Writer
+from engine.journals.limit_events import Limits, OnFinish
+from engine.limit import notify, on_finish, webhook
+from engine.limit.guard import Guard, stop_seconds
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
-from engine.watch import Watch
+from engine.runs import control
+from engine.runs.launch import lay_out, supervise
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.recordings import state_of, write_recording
 

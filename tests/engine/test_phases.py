@@ -12,16 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import contention, control, courses, living, phases, process, tuned, tuning
-from engine.courses import Visit
-from engine.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
-from engine.experiment import Phase, Plan, Test
-from engine.journal import read
+from engine import process
+from engine.config.experiment import Phase, Plan, Test
+from engine.config.profile import defaults
+from engine.journals.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
+from engine.journals.journal import read
+from engine.live.watch import Watch
+from engine.machine import contention
 from engine.paths import ExperimentPaths
-from engine.profile import defaults
-from engine.ratio import ratio
-from engine.space import key
-from engine.watch import Watch
+from engine.phase import courses, phases, tuned, tuning
+from engine.phase.courses import Visit
+from engine.phase.ratio import ratio
+from engine.phase.space import key
+from engine.runs import control, living
 from tests.conftest import Laboratory, fake_plan, wait_until
 
 TRIAL = Path(__file__).parents[1] / "fake_trial.py"
@@ -122,7 +125,7 @@ def test_a_test_whose_supervisor_was_killed_goes_on_where_it_was(lab: Laboratory
     os.kill(lab.supervisor(paths).who.pid, signal.SIGKILL)
     time.sleep(0.5)
     before = visited(paths)
-    from engine.launch import supervise
+    from engine.runs.launch import supervise
 
     supervise(paths.folder)
     wait_until(lambda: Watch(paths.folder).quick().ended, 60, "the end")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import catalog, launch, plans, trials
+from engine.config import catalog
 from engine.errors import UsageError
+from engine.phase import plans, trials
+from engine.runs import launch
 
 
 def write(path: Path, text: str) -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import catalog, cgroup, profile
-from engine.cores import Machine
+from engine.config import catalog, profile
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.profile import KNOBS
+from engine.config.profile_file import line_of, load
 from engine.errors import UsageError
-from engine.experiment import from_table, resolve_profile
-from engine.profile import KNOBS
-from engine.profile_file import line_of, load
+from engine.machine import cgroup
+from engine.machine.cores import Machine
 
 
 def values_of(knob: profile.Knob) -> st.SearchStrategy[object]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine import catalog
+from engine.config import catalog
+from engine.config.knob import Value
+from engine.config.profile import KNOBS, defaults
+from engine.config.profile_file import load
+from engine.config.profile_save import save_profile
 from engine.errors import UsageError
-from engine.knob import Value
-from engine.profile import KNOBS, defaults
-from engine.profile_file import load
-from engine.profile_save import save_profile
 from tests.engine.test_profile import values_of
 
 MINE = """\

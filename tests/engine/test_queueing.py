@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.measure import Measurement
-from engine.queueing import Prediction, Queue, Workload, predict, simulated, steady
-from engine.workload import fit
+from engine.diagnosis.queueing import Prediction, Queue, Workload, predict, simulated, steady
+from engine.diagnosis.workload import fit
+from engine.phase.measure import Measurement
 
 RECORDED = Path(__file__).parent / "recorded_grids.json"
 CT = Workload(

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.measure import Measurement, measured
-from engine.ratio import ratio, steps_needed
+from engine.phase.measure import Measurement, measured
+from engine.phase.ratio import ratio, steps_needed
 
 PAIRS = 300
 Noise = Callable[[Random, int, int], list[float]]

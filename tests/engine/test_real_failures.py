@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.watch import Watch
+from engine.live.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import journal
 from engine.errors import UsageError
-from engine.events import Note, decode_many, encode
-from engine.history import History
-from engine.journal import Reader, offset_after
+from engine.journals import journal
+from engine.journals.events import Note, decode_many, encode
+from engine.journals.journal import Reader, offset_after
+from engine.live.history import History
+from engine.live.replay import Replay
+from engine.live.state import ExperimentState, new_experiment
 from engine.paths import ExperimentPaths, write_json
-from engine.replay import Replay
-from engine.state import ExperimentState, new_experiment
 from tests.benchmarks.open_run import write_long_run
 from tests.recordings import write_recording
 

@@ -7,9 +7,9 @@ from math import floor
 import pytest
 from hypothesis import given, strategies as st
 
-from engine import scaled
-from engine.cores import Machine
-from engine.profile import KNOBS
+from engine.config import scaled
+from engine.config.profile import KNOBS
+from engine.machine.cores import Machine
 
 WORKERS = KNOBS["num_workers"]
 

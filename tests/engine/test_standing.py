@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import ExperimentEnded, PhaseBegun, Verdict
-from engine.experiment import Test
-from engine.standing import standing
-from engine.state import ExperimentState
+from engine.config.experiment import Test
+from engine.journals.events import ExperimentEnded, PhaseBegun, Verdict
+from engine.live.state import ExperimentState
+from engine.phase.standing import standing
 from engine.status import status
 from engine.visit_status import results_of
 from tests.recordings import state_of, write_recording

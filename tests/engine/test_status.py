@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from engine import status as contract
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.status import OLD_SECONDS, MachineStatus, Status, StopStatus, status
-from engine.watch import Watch
 from tests.recordings import state_of, write_recording
 from tui.verbs.showing import status_lines
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine import control
 from engine.counts import plural
+from engine.live.watch import Watch
+from engine.runs import control
 from engine.visit_status import results_of
-from engine.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.engine.test_phases import test_of, visited
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.stats import t as student
 
-from engine.student import outside, quantile
+from engine.phase.student import outside, quantile
 
 
 @settings(deadline=None)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import control, journal, launch, process
-from engine.events import RunEnded, RunStarted
+from engine import process
+from engine.journals import journal
+from engine.journals.events import RunEnded, RunStarted
+from engine.journals.records import ExitInfo, ResultInfo
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
-from engine.records import ExitInfo, ResultInfo
-from engine.state import ExperimentState
-from engine.watch import Watch
+from engine.runs import control, launch
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tui.verbs.common import CLEAN, left_over
 
@@ -458,7 +460,7 @@ def test_eight_launches_of_one_folder_give_one_supervisor(lab: Laboratory, fake:
     lab.folders.append(folder)
     launch.lay_out(folder, plan)
     children = [
-        subprocess.Popen([sys.executable, "-P", "-m", "engine.supervisor", str(folder)], start_new_session=True)
+        subprocess.Popen([sys.executable, "-P", "-m", "engine.runs.supervisor", str(folder)], start_new_session=True)
         for _ in range(8)
     ]
     wait_until(lambda: sum(child.poll() == launch.LOCKED for child in children) == 7, what="seven refusals")
@@ -473,7 +475,7 @@ def test_the_launcher_may_die_at_once(lab: Laboratory, fake: pytest.MonkeyPatch,
     folder = lab.logs / plan.name
     lab.folders.append(folder)
     launch.lay_out(folder, plan)
-    program = f"import time\nfrom pathlib import Path\nfrom engine.launch import supervise\nsupervise(Path({str(folder)!r}))\ntime.sleep(60)"
+    program = f"import time\nfrom pathlib import Path\nfrom engine.runs.launch import supervise\nsupervise(Path({str(folder)!r}))\ntime.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
     paths = ExperimentPaths(folder)
     wait_until(lambda: step(paths) > 0, what="steps")

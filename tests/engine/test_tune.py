@@ -9,11 +9,11 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.measure import Load, measured, period
-from engine.profile import Value
-from engine.queueing import Workload
-from engine.space import Finished, Measure, Space, Trial, cost, differing, grid_of, key, said
-from engine.tune import decide
+from engine.config.profile import Value
+from engine.diagnosis.queueing import Workload
+from engine.phase.measure import Load, measured, period
+from engine.phase.space import Finished, Measure, Space, Trial, cost, differing, grid_of, key, said
+from engine.phase.tune import decide
 
 Knobs = dict[str, Value]
 CURRENT: Knobs = {"num_workers": 2, "prefetch_factor": 2, "batch_size": 1, "in_order": True}

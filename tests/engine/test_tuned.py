@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine import cores, tuned
-from engine.choice import choose
-from engine.cores import Machine
-from engine.costs import benchmark_key, training_key
-from engine.device_preview import quick_device
+from engine.config.experiment import Plan, from_table, resolve_profile, runs_of
+from engine.config.profile import KNOBS, defaults
 from engine.errors import UsageError
-from engine.experiment import Plan, from_table, resolve_profile, runs_of
+from engine.eta.costs import benchmark_key, training_key
+from engine.machine import cores
+from engine.machine.cores import Machine
+from engine.machine.device_preview import quick_device
 from engine.paths import tuned_file
-from engine.profile import KNOBS, defaults
-from engine.tuned import Measured, recall, remember
+from engine.phase import tuned
+from engine.phase.tuned import Measured, recall, remember
+from engine.runs.choice import choose
 
 EXPERIMENT = from_table({}, "x")
 FAST = Measured(samples_per_second=12.5, low=12.1, high=12.9, steps=96)
@@ -108,7 +109,7 @@ def test_any_key_is_written_as_toml(tmp_path_factory: pytest.TempPathFactory, ke
 
 def test_two_that_end_at_once_lose_nothing(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from engine.tuned import Measured, remember\n"
+        "import sys; from pathlib import Path; from engine.phase.tuned import Measured, remember\n"
         "for i in range(15): remember(Path(sys.argv[1]), f'{sys.argv[2]}{i}', {}, Measured(samples_per_second=1.0))"
     )
     children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from engine.records import ResultInfo
-from engine.verdict import Evidence, classify
+from engine.journals.records import ResultInfo
+from engine.runs.verdict import Evidence, classify
 
 WORKER_KILLED = """\
 RuntimeError: DataLoader worker (pid 4242) is killed by signal: Killed.

@@ -8,13 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import control, status
+from engine import status
 from engine.errors import UsageError
-from engine.events import Note, encode
-from engine.journal import read_ends
+from engine.journals.events import Note, encode
+from engine.journals.journal import read_ends
+from engine.live.replay import Replay
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
-from engine.replay import Replay
-from engine.watch import Watch
+from engine.runs import control
 from tests.recordings import write_recording
 
 

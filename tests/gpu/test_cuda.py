@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.events import Begin, Memory, PrecisionActive, Record, Steps
-from engine.experiment import from_table, resolve_profile
-from engine.gpu import Gpus
+from engine.config.experiment import from_table, resolve_profile
+from engine.journals.events import Begin, Memory, PrecisionActive, Record, Steps
+from engine.machine.gpu import Gpus
 from engine.training.clock import CudaClock
 from engine.training.learner import Learner
 from engine.training.recorder import Recorder

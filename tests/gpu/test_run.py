@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.events import Begin, Memory, Steps
+from engine.journals.events import Begin, Memory, Steps
 from engine.paths import RunPaths
 from tests.training.world import build, environment, records, result, start_for_real, wait_for
 
@@ -56,7 +56,7 @@ def test_nvml_s_reading_holds_the_trainer_s_memory(tmp_path: Path) -> None:
     try:
         wait_for(run, Memory, process)
         code = (
-            "import sys; from engine.gpu import Gpus; g = Gpus(); r = g.read({int(sys.argv[1])});"
+            "import sys; from engine.machine.gpu import Gpus; g = Gpus(); r = g.read({int(sys.argv[1])});"
             "print(g.reason or '-'); [print(x.name, x.memory_used, x.memory_total, x.util, x.temperature, x.power, sep='|') for x in r]"
         )
         done = subprocess.run(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.events import Steps
-from engine.journal import Writer, read
+from engine.journals.events import Steps
+from engine.journals.journal import Writer, read
 from engine.training.clock import CudaClock
 from engine.training.job import read as read_job
 from engine.training.loop import Trainer

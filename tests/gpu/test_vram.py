@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.budget import budget
-from engine.experiment import from_table
-from engine.footprint import Footprint, Peak
-from engine.profile import Profile, defaults
+from engine.config.experiment import from_table
+from engine.config.profile import Profile, defaults
+from engine.memory.budget import budget
+from engine.memory.footprint import Footprint, Peak
+from engine.memory.vram_budget import ESTIMATE_HIGH, ESTIMATE_LOW
 from engine.training.learner import Learner
 from engine.training.vram import estimate
-from engine.vram_budget import ESTIMATE_HIGH, ESTIMATE_LOW
 
 pytestmark = pytest.mark.gpu
 EXPERIMENT = from_table({"prepare": {"shape": [128, 128, 128]}, "model": {"channels": 16}}, "gpu")

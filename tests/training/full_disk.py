@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.events import CheckpointWritten, Note, RunEnded
-from engine.journal import read
+from engine.journals.events import CheckpointWritten, Note, RunEnded
+from engine.journals.journal import read
+from engine.live.state import ENDED
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
 from engine.training.data import cache
-from engine.watch import Watch
 from tests.conftest import Laboratory, wait_until
 
 EXPERIMENT = """
@@ -43,9 +47,9 @@ def told(folder: Path) -> str:
 
 
 def fill(folder: Path) -> Path:
-    """Everything that is free, to the last block."""
+    """Everything that is free, to the last block; again, because what others give back is free again."""
     path = folder / "fill"
-    with path.open("wb", buffering=0) as file:
+    with path.open("ab", buffering=0) as file:
         for size in (1 << 20, 1 << 12):
             try:
                 while True:
@@ -55,11 +59,12 @@ def fill(folder: Path) -> Path:
     return path
 
 
-def until_ended(paths: ExperimentPaths) -> str:
+def until_ended(paths: ExperimentPaths, meanwhile: Callable[[], object] = lambda: None) -> str:
     watch, deadline = Watch(paths.folder), time.monotonic() + 90
-    while (state := watch.poll()).phase not in ("finished", "failed") or state.supervisor_alive:
-        assert time.monotonic() < deadline, f"waited in vain for the end: {state.phase}, {state.verdict}, {told(paths.folder.parent.parent)}"
-        time.sleep(0.3)
+    while (state := watch.poll()).phase not in ENDED or state.supervisor_alive:
+        assert time.monotonic() < deadline, f"waited in vain for the end: {state.phase}, {state.verdict}"
+        meanwhile()
+        time.sleep(0.1)
     return state.phase
 
 
@@ -73,14 +78,20 @@ def story(folder: Path) -> dict[str, Any]:
     try:
         seen["run"] = steptop(folder, "run", str(folder / "steps.toml"))
         wait_until(lambda: any(isinstance(r, CheckpointWritten) for s in run.segments() for r in read(s)), 60, "a checkpoint")
+        # It stands still meanwhile, lest it ends before it is asked to.
+        trainer = lab.trainer(paths).who.pid
+        os.kill(trainer, signal.SIGSTOP)
         filling = fill(folder)
+        wait_until(lambda: "the disk is full" in told(folder), 30, "what status says")
         seen["status"] = told(folder)
+        fill(folder)
         seen["stop"] = steptop(folder, "stop")
         try:
             cache.check_room(folder / "logs" / "_cache", 5_000_000)
         except cache.DiskFull as error:
             seen["room"] = str(error)
-        seen["phase"] = until_ended(paths)
+        os.kill(trainer, signal.SIGCONT)
+        seen["phase"] = until_ended(paths, lambda: fill(folder))
         seen["resume"] = steptop(folder, "resume")
         records = read(paths.events)
         seen["notes"] = [r.text for r in records if isinstance(r, Note)]

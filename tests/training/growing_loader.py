@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.experiment import Subject
+from engine.config.experiment import Subject
+from engine.config.profile import Profile, defaults
+from engine.machine.sampler import role_of, smaps
 from engine.process import descendants
-from engine.profile import Profile, defaults
-from engine.sampler import role_of, smaps
 from engine.training.loader import Feed
 from engine.training.samples import Volumes
 

@@ -26,7 +26,7 @@ def live(order: dict[str, Any]) -> int:
 
     from pathlib import Path
 
-    from engine.journal import Writer
+    from engine.journals.journal import Writer
     from engine.training.job import read
     from engine.training.run import run
     from engine.training.stop import Stop

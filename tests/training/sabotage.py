@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from engine.experiment import Loss
+from engine.config.experiment import Loss
 from engine.training.losses import cross_entropy
 from engine.training.registry import LOSSES
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.experiment import Plan, Prepared, from_table, resolve_profile, runs_of
+from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.training.data.discover import MASKS
 from tests.training.data.make import blob, head, pair, save

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Sample, Worker
-from engine.filling import Filling
-from engine.trend import Trend, memory_trend
+from engine.journals.events import Sample, Worker
+from engine.live.filling import Filling
+from engine.live.trend import Trend, memory_trend
 
 MIB = 1 << 20
 SIDE, VOLUMES, WORKERS, STEP_SECONDS = 56, 150, 2, 4.0

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from engine.events import Begin, CheckpointWritten, End, Note, Steps
+from engine.journals.events import Begin, CheckpointWritten, End, Note, Steps
+from engine.journals.records import ResultInfo
 from engine.paths import RunPaths, write_json
-from engine.records import ResultInfo
+from engine.runs.verdict import Evidence, classify
 from engine.training.results import RunResults
-from engine.verdict import Evidence, classify
 from tests.training.world import build, plan_of, records, result, train
 
 SABOTAGED = {"loss": {"name": "sabotaged"}}

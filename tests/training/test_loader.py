@@ -18,9 +18,9 @@ import pytest
 import torch
 from numpy.random import Generator
 
+from engine.config.experiment import Subject
+from engine.config.profile import Profile, defaults
 from engine.errors import DataError
-from engine.experiment import Subject
-from engine.profile import Profile, defaults
 from engine.training.handover import room_for
 from engine.training.loader import Feed
 from engine.training.samples import Arrays, Batch, Volumes

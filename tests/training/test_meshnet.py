@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from engine.config.experiment import Loss, Model
 from engine.errors import UsageError
-from engine.experiment import Loss, Model
 from engine.training import losses, models
 from engine.training.models.meshnet import DILATIONS, MeshNet
 from engine.training.registry import Registry

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.live.watch import Watch
 from engine.paths import cache_folder
-from engine.watch import Watch
 from tests.training.world import ROOT, build, result, start_for_real
 
 # Root may write everywhere; without this capability it is a user like any other.

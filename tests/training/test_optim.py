@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from engine.experiment import Optimizer, Schedule
+from engine.config.experiment import Optimizer, Schedule
 from engine.training import optim, precision, seeds
 
 CPU = torch.device("cpu")

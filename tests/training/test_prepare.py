@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.events import Note, Progress
-from engine.experiment import Plan, Prepared, from_table, resolve_profile, runs_of, training_hash
-from engine.journal import read
+from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of, training_hash
+from engine.journals.events import Note, Progress
+from engine.journals.journal import read
+from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import descendants, ident
-from engine.records import ResultInfo
 from engine.training.data.cache import find, open_case
 from tests.conftest import wait_until
 from tests.training.data.make import blob, head, pair, patch, save

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.journals.records import Completion
 from engine.paths import ExperimentPaths, read_json
-from engine.records import Completion
 from tests.fixtures.mni import write_mni_subjects
 
 ROOT = Path(__file__).parent.parent.parent

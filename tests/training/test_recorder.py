@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from engine.events import Memory, Progress, Record, SpanEnded, Steps
+from engine.journals.events import Memory, Progress, Record, SpanEnded, Steps
 from engine.training.clock import HostClock
 from engine.training.recorder import PENDING, NaNLoss, Recorder
 

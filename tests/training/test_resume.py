@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 
-from engine.events import Begin, EpochEnded, Metrics, Note, Steps
+from engine.journals.events import Begin, EpochEnded, Metrics, Note, Steps
 from engine.paths import RunPaths
 from engine.training.results import RunResults
 from tests.training.world import build, records, result, train

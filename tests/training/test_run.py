@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.events import (
+from engine.journals.events import (
     Begin,
     CheckpointWritten,
     End,
@@ -19,10 +19,10 @@ from engine.events import (
     SpanEnded,
     Steps,
 )
-from engine.fold import fold_run
+from engine.journals.records import Completion
+from engine.live.fold import fold_run
+from engine.live.state import new_run
 from engine.paths import ExperimentPaths, RunPaths, read_json
-from engine.records import Completion
-from engine.state import new_run
 from engine.training import results
 from tests.training.world import (
     build,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import CheckpointWritten, End, Steps
+from engine.journals.events import CheckpointWritten, End, Steps
 from engine.paths import RunPaths
 from tests.training.world import build, records, result, start, start_for_real, train, wait_for
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.events import ProfileChanged, Steps
+from engine.journals.events import ProfileChanged, Steps
+from engine.journals.records import ProfileRequest
 from engine.paths import ExperimentPaths, RunPaths, write_json
-from engine.records import ProfileRequest
 from tests.training.test_resume import NOTHING, assert_same_training, experiment, uninterrupted
 from tests.training.world import Child, plan_of, records, start, wait_for
 

@@ -9,12 +9,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import phases
-from engine.events import Begin, CheckpointWritten, End, PhaseEnded, ProfileChanged, ProfileMeasured, Steps, Verdict
-from engine.experiment import Phase, Test
+from engine.config.experiment import Phase, Test
+from engine.journals.events import (
+    Begin,
+    CheckpointWritten,
+    End,
+    PhaseEnded,
+    ProfileChanged,
+    ProfileMeasured,
+    Steps,
+    Verdict,
+)
+from engine.journals.records import ProfileRequest
 from engine.paths import ExperimentPaths, RunPaths, write_json
-from engine.phases import shared
-from engine.records import ProfileRequest
+from engine.phase import phases
+from engine.phase.phases import shared
 from tests.training.world import build, plan_of, records, result, start, wait_for
 
 STEPS = 8

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 import torch
 
-from engine import catalog, vram_estimate
+from engine.config import catalog
+from engine.config.experiment import from_table
+from engine.config.profile import defaults
 from engine.errors import UsageError
-from engine.experiment import from_table
-from engine.footprint import Estimate
-from engine.launch import Request, plan_for
-from engine.profile import defaults
+from engine.memory import vram_estimate
+from engine.memory.footprint import Estimate
+from engine.runs.launch import Request, plan_for
 from engine.training.models.meshnet import MeshNet
 from engine.training.vram import estimate
 

@@ -46,7 +46,7 @@ def test_everything_that_ships_lies_inside_and_nothing_else(site: Path, tmp_path
     assert {entry["name"] for entry in listed} == names(ROOT / "profiles")
     assert {Path(entry["path"]).parent for entry in listed} == {site / "engine" / "profiles"}
     assert names(site / "engine" / "experiments") == names(ROOT / "engine" / "experiments")
-    assert names(site / "engine") == names(ROOT / "engine") >= {"hardware", "sessions"}
+    assert names(site / "engine" / "whatif") == names(ROOT / "engine" / "whatif") >= {"hardware", "sessions"}
     assert names(site / "engine" / "staged") == names(ROOT / "engine" / "staged")
     assert "quick test: waiting" in steptop(site, tmp_path, "estimate", "--stages", "quickstart")
     assert {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")} == {"engine", "tui"}

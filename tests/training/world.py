@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.events import AnyRecord
-from engine.experiment import (
+from engine.config.experiment import (
     Plan,
     Prepared,
     Split,
@@ -29,9 +28,10 @@ from engine.experiment import (
     runs_of,
     training_hash,
 )
-from engine.journal import read
+from engine.journals.events import AnyRecord
+from engine.journals.journal import read
+from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, write_json
-from engine.records import ResultInfo
 from tests.conftest import wait_until
 
 TIMEOUT = 120.0

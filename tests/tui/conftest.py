@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import ExperimentEnded, StopChanged, Verdict
-from engine.fold import fold_supervisor
-from engine.state import ExperimentState
+from engine.journals.events import ExperimentEnded, StopChanged, Verdict
+from engine.live.fold import fold_supervisor
+from engine.live.state import ExperimentState
 from tests.recordings import state_of, write_recording
 from tui.app import Options, SteptopApp
 from tui.messages import View

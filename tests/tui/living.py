@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.events import Begin, CheckpointWritten, EpochEnded, Sample, Spans, Steps
-from engine.journal import Writer, read, write_all
+from engine.journals.events import Begin, CheckpointWritten, EpochEnded, Sample, Spans, Steps
+from engine.journals.journal import Writer, read, write_all
+from engine.journals.records import ProcessInfo, SupervisorInfo
+from engine.live.watch import records_of
 from engine.paths import ExperimentPaths, write_json
 from engine.process import boot_id, ident
-from engine.records import ProcessInfo, SupervisorInfo
-from engine.watch import records_of
 from tests.recordings import write_recording
 
 STEP_SECONDS = 0.25

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.bottleneck import Bottleneck, Share
-from engine.events import PrecisionActive
-from engine.state import ExperimentState, Part, RunState
+from engine.diagnosis.bottleneck import Bottleneck, Share
+from engine.journals.events import PrecisionActive
+from engine.live.state import ExperimentState, Part, RunState
 from tests.tui.conftest import view
 from tests.tui.test_lines import Recorded, roles_of, texts
 from tui.messages import Listed

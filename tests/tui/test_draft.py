@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.cores import Machine
+from engine.config.profile import KNOBS, defaults
 from engine.errors import UsageError
-from engine.profile import KNOBS, defaults
+from engine.machine.cores import Machine
 from tui import draft as drafts
 from tui.draft import draft_of, stepped, to_save, with_knob
 

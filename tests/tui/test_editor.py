@@ -10,13 +10,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
-from engine import control
-from engine.control import Request
-from engine.events import ProfileChanged
-from engine.experiment import Lock
-from engine.fold import fold_run
+from engine.config.experiment import Lock
+from engine.journals.events import ProfileChanged
+from engine.live.fold import fold_run
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
+from engine.runs import control
+from engine.runs.control import Request
 from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, asked, folder, screen_text, settle, shown, still  # noqa: F401

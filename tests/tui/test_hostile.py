@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import CheckpointWritten, Gpu, Metrics, Note, PrecisionActive, Progress, Verdict
-from engine.fold import fold_run
-from engine.state import ExperimentState
+from engine.journals.events import CheckpointWritten, Gpu, Metrics, Note, PrecisionActive, Progress, Verdict
+from engine.live.fold import fold_run
+from engine.live.state import ExperimentState
 from tests.tui.conftest import ended
 from tests.tui.terminal_session import TerminalSession, steptop
 from tests.tui.test_screens import asked, shown
@@ -140,7 +140,7 @@ ALLOWED = re.compile(
 def test_on_a_real_terminal_nothing_but_moves_colours_and_text_is_written(
     recorded: Callable[..., ExperimentState], tmp_path: Path
 ) -> None:
-    from engine.journal import Writer
+    from engine.journals.journal import Writer
     from tests.recordings import write_recording
 
     folder = tmp_path / "logs" / "hostile"

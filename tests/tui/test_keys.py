@@ -10,7 +10,7 @@ from textual.command import CommandList
 from textual.events import MouseScrollUp
 from textual.widgets import Static
 
-from engine.state import ExperimentState, Sentence
+from engine.live.state import ExperimentState, Sentence
 from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, screen_text, settle, shown, still

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from engine.errors import UsageError
-from engine.forecast import Estimate, Forecast
+from engine.eta.forecast import Estimate, Forecast
 from tests.conftest import FAKE_TRAINER, Laboratory
 from tests.recordings import write_recording
 from tests.tui.test_screens import settle

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Select, Static
 
 from engine.errors import UsageError
-from engine.launch import Request
+from engine.runs.launch import Request
 from tests.tui.test_launch_screen import STAND_IN
 from tests.tui.test_screens import settle
 from tui.app import SteptopApp

@@ -6,7 +6,7 @@ import pytest
 from textual.events import Resize
 from textual.geometry import Size
 
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tests.tui.conftest import ended, stopping
 from tests.tui.test_lines import KILLED
 from tests.tui.test_screens import AppOver, screen_text, shown

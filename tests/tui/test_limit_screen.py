@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from textual.widgets import Input, Static
 
-from engine import control
-from engine.events import LimitReached, LimitSet
-from engine.fold import fold_supervisor
-from engine.limit_events import Limits, Rate, Session
+from engine.journals.events import LimitReached, LimitSet
+from engine.journals.limit_events import Limits, Rate, Session
+from engine.live.fold import fold_supervisor
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
+from engine.runs import control
 from tests.conftest import Laboratory, fake_plan, wait_until
 from tests.engine.test_notify import changed_pace
 from tests.tui.conftest import ended, stopping, view

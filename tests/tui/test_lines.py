@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.bottleneck import Share
-from engine.events import Metrics, Progress, Verdict
-from engine.state import ExperimentState, Sentence, StopState
+from engine.diagnosis.bottleneck import Share
+from engine.journals.events import Metrics, Progress, Verdict
+from engine.live.state import ExperimentState, Sentence, StopState
 from tests.tui.conftest import ended, stopping, view
 from tui.actions import COMMANDS, Situation
 from tui.messages import Listed

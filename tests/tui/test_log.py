@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tests.tui.test_screens import settle, shown
 from tui.app import SteptopApp
 from tui.logfilter import matcher

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.events import Sample, Worker
-from engine.state import ExperimentState
+from engine.journals.events import Sample, Worker
+from engine.live.state import ExperimentState
 from tests.tui.conftest import ended, view
 from tests.tui.test_lines import KILLED, Recorded, roles_of, texts
 from tests.tui.test_screens import AppOver, shown

@@ -9,7 +9,7 @@ import msgspec
 from textual.message import Message
 
 from engine.errors import UsageError
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tests.conftest import wait_until
 from tests.tui.conftest import Held, view
 from tui.messages import SourceFailed, StateChanged

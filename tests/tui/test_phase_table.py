@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.events import ExperimentEnded
-from engine.experiment import Phase, Test
-from engine.extrapolation import ranges
-from engine.measure import measured
-from engine.phase_json import document
-from engine.phases import PhaseResult
-from engine.profile import Value
-from engine.ratio import ratio
+from engine.config.experiment import Phase, Test
+from engine.config.profile import Value
+from engine.journals.events import ExperimentEnded
+from engine.phase.extrapolation import ranges
+from engine.phase.measure import measured
+from engine.phase.phase_json import document
+from engine.phase.phases import PhaseResult
+from engine.phase.ratio import ratio
 from engine.visit_status import results_of
 from tests.recordings import ARC, plan_for
 from tests.tested import write_test

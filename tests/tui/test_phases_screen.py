@@ -9,12 +9,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from engine import control
+from engine.diagnosis.queueing import Prediction
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths, write_json
-from engine.phases import results
-from engine.queueing import Prediction
-from engine.space import Finished, Ranked
-from engine.state import ExperimentState
+from engine.phase.phases import results
+from engine.phase.space import Finished, Ranked
+from engine.runs import control
 from tests.tested import write_changed, write_test
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, asked, screen_text, settle, shown

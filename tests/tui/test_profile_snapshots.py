@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tests.tested import write_test
 from tests.tui.test_editor import locking
 from tests.tui.test_screens import AppOver, settle, shown

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import control
+from engine.live.replay import Replay
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.replay import Replay
-from engine.state import ExperimentState
+from engine.runs import control
 from tests.recordings import write_recording
 from tests.tui.conftest import stopping, view
 from tests.tui.terminal_session import TerminalSession, steptop

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
-from engine import control
-from engine.control import Request
-from engine.events import Verdict
+from engine.journals.events import Verdict
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
+from engine.runs import control
+from engine.runs.control import Request
 from tests.tui.conftest import ended, stopping, view
 from tui.actions import COMMANDS
 from tui.app import SteptopApp

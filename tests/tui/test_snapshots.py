@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from textual.pilot import Pilot
 
-from engine.events import Verdict
-from engine.state import ExperimentState
+from engine.journals.events import Verdict
+from engine.live.state import ExperimentState
 from tests.tui.conftest import ended, stopping
 from tests.tui.test_screens import shown
 from tui.app import SteptopApp

@@ -10,10 +10,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.launch import Request
-from engine.options import recorded as decided
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
+from engine.runs.launch import Request
+from engine.whatif.options import recorded as decided
 from tests.recordings import state_of, write_recording
 from tests.tui.test_screens import AppOver, screen_text, settle, shown
 from tui.app import SteptopApp

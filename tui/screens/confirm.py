@@ -12,9 +12,9 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from engine.consequences import Change
-from engine.experiment import Plan
-from engine.knob import Value, shown
+from engine.config.experiment import Plan
+from engine.config.knob import Value, shown
+from engine.diagnosis.consequences import Change
 from tui.format import clock, count, plural, whole
 from tui.messages import View
 from tui.plain import plain

@@ -13,13 +13,13 @@ from textual.containers import Horizontal
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 
-from engine import cores
-from engine.candidates import Candidate, candidates, every_profile
+from engine.config.experiment import Plan
+from engine.config.knob import Value
+from engine.config.profile import KNOBS
+from engine.diagnosis.candidates import Candidate, candidates, every_profile
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.knob import Value
-from engine.living import called
-from engine.profile import KNOBS
+from engine.machine import cores
+from engine.runs.living import called
 from tui import draft as drafts
 from tui.desk import (
     AS_IT_RUNS,

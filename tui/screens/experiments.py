@@ -16,8 +16,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.errors import UsageError
+from engine.live.watch import Watch
 from engine.paths import experiments_in
-from engine.watch import Watch
 from tui.format import clock, moment, plural
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import Listed, OpenExperiment

@@ -17,11 +17,13 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Label, Select, Static
 
-from engine import catalog, launch, trials
+from engine.config import catalog
+from engine.config.knob import shown
 from engine.errors import UsageError
-from engine.knob import shown
-from engine.launch import Request
-from engine.state import new_experiment
+from engine.live.state import new_experiment
+from engine.phase import trials
+from engine.runs import launch
+from engine.runs.launch import Request
 from tui.draft import Draft, draft_of
 from tui.launching import FIELDS, Preset, Task, expectation, number_of, planned, request_from, summary, tasks
 from tui.plain import plain
@@ -183,7 +185,7 @@ class LaunchScreen(ModalScreen[Path | None]):
 
     def action_what_if(self) -> None:
         """What these values would take, here and on other hardware."""
-        from engine import estimate
+        from engine.whatif import estimate
         from tui.screens.what_if import WhatIfScreen
 
         values = self._values()

@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
-from engine import allowance, limits
 from engine.errors import UsageError
-from engine.limit_events import LimitSet
+from engine.journals.limit_events import LimitSet
+from engine.limit import allowance, limits
 from tui.messages import View
 from tui.plain import plain
 from tui.words import ENDED

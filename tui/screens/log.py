@@ -13,8 +13,8 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.state import ExperimentState
 from tui.format import count, size
 from tui.logtail import Fresh, LogTail
 from tui.plain import clipped

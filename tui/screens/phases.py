@@ -12,18 +12,19 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.reactive import reactive
 
-from engine import catalog, plans
-from engine.candidates import Candidate, candidates
+from engine.config import catalog
+from engine.config.experiment import Plan
+from engine.config.knob import Value
+from engine.config.profile import KNOBS
+from engine.diagnosis.candidates import Candidate, candidates
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.knob import Value
+from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
-from engine.phases import PhaseResult
-from engine.plans import Wanted
-from engine.profile import KNOBS
-from engine.space import Finished
-from engine.state import ExperimentState
-from engine.tuning import read_answer
+from engine.phase import plans
+from engine.phase.phases import PhaseResult
+from engine.phase.plans import Wanted
+from engine.phase.space import Finished
+from engine.phase.tuning import read_answer
 from tui.comparison import HELP, Comparison, change_words, found_of, gate, keys, marks_of, title_line
 from tui.desk import Taker, asked_words, taker_of
 from tui.draft import draft_of

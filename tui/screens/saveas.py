@@ -13,13 +13,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
-from engine import profile_file
-from engine.candidates import Candidate
+from engine.config import profile_file
+from engine.config.experiment import Plan
+from engine.config.knob import Value, shown
+from engine.config.profile_save import save_profile
+from engine.diagnosis.candidates import Candidate
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.knob import Value, shown
 from engine.paths import checked_name
-from engine.profile_save import save_profile
 from tui.draft import Version, to_save
 from tui.plain import plain
 from tui.screens.confirm import Confirm, replace_question

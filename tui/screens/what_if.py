@@ -16,12 +16,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.worker import get_current_worker
 
-from engine import estimate, hardware, options as choices, session_limits
 from engine.errors import UsageError
-from engine.estimate import Subject
-from engine.footprint import Estimate
-from engine.hardware import Gpu
-from engine.options import Option
+from engine.memory.footprint import Estimate
+from engine.whatif import estimate, hardware, options as choices, session_limits
+from engine.whatif.estimate import Subject
+from engine.whatif.hardware import Gpu
+from engine.whatif.options import Option
 from tui.estimating import between
 from tui.plain import clipped
 from tui.screens.covering import Covering

@@ -6,17 +6,17 @@ import argparse
 import time
 from pathlib import Path
 
-from engine import control, living
-from engine.choice import choose
-from engine.cores import machine
+from engine.config.experiment import RunKey
+from engine.config.knob import Value, shown
+from engine.config.profile import parse_settings
 from engine.errors import UsageError
-from engine.events import ProfileChanged
-from engine.experiment import RunKey
-from engine.journal import read
-from engine.knob import Value, shown
+from engine.journals.events import ProfileChanged
+from engine.journals.journal import read
+from engine.live.watch import Watch
+from engine.machine.cores import machine
 from engine.paths import ExperimentPaths
-from engine.profile import parse_settings
-from engine.watch import Watch
+from engine.runs import control, living
+from engine.runs.choice import choose
 from tui.verbs.common import find, say
 
 ANSWER_SECONDS = 5.0

@@ -6,12 +6,14 @@ import argparse
 import os
 from pathlib import Path
 
-from engine import cores, launch, profile
+from engine.config import profile
 from engine.errors import UsageError, unknown
+from engine.journals.records import SupervisorInfo
+from engine.live.state import ExperimentState
+from engine.machine import cores
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.process import alive
-from engine.records import SupervisorInfo
-from engine.state import ExperimentState
+from engine.runs import launch
 from engine.text import clean
 from tui import limit_options, settings
 

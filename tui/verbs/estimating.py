@@ -11,16 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from engine import cores, estimate, hardware, hardware_table, options as choices, profile, session_limits, wish
+from engine.config import profile
 from engine.errors import UsageError
-from engine.estimate import Subject
-from engine.estimate_json import document
-from engine.hardware import Gpu
-from engine.hardware_table import HardwareRow
-from engine.launch import Request
-from engine.remarks import remarks
-from engine.scaling import Quoted
-from engine.what_if import Question, checked
+from engine.machine import cores
+from engine.runs.launch import Request
+from engine.whatif import estimate, hardware, hardware_table, options as choices, session_limits, wish
+from engine.whatif.estimate import Subject
+from engine.whatif.estimate_json import document
+from engine.whatif.hardware import Gpu
+from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.remarks import remarks
+from engine.whatif.scaling import Quoted
+from engine.whatif.what_if import Question, checked
 from tui import estimate_table
 from tui.estimating import between
 from tui.verbs.common import find, say

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from engine import launch
-from engine.events import PhaseBegun, Verdict
-from engine.forecast import forecast
-from engine.state import ENDED, ExperimentState, Sentence, all_sentences
+from engine.eta.forecast import forecast
+from engine.journals.events import PhaseBegun, Verdict
+from engine.live.state import ENDED, ExperimentState, Sentence, all_sentences
+from engine.live.watch import Watch
+from engine.runs import launch
 from engine.text import clean
-from engine.watch import Watch
 from tui import format as fmt
 from tui.verbs.common import left_over, say
 

@@ -6,14 +6,15 @@ import argparse
 import sys
 import time
 
-from engine import control, launch, logout, verdict
+from engine.config.experiment import Plan
 from engine.counts import plural
 from engine.errors import UsageError
-from engine.experiment import Plan
+from engine.live.state import RunState
+from engine.live.watch import Watch
+from engine.machine import logout
 from engine.paths import ExperimentPaths
-from engine.saved import saved
-from engine.state import RunState
-from engine.watch import Watch
+from engine.runs import control, launch, verdict
+from engine.runs.saved import saved
 from tui import limit_options
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow

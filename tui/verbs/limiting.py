@@ -9,14 +9,16 @@ from pathlib import Path
 
 import msgspec
 
-from engine import allowance, control, limits, platforms, status as contract
+from engine import status as contract
+from engine.config.experiment import Plan
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.forecast import Forecast, forecast
-from engine.limit_events import Limits, LimitSet
+from engine.eta.forecast import Forecast, forecast
+from engine.journals.limit_events import Limits, LimitSet
+from engine.limit import allowance, limits, platforms
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
-from engine.state import ExperimentState
-from engine.watch import Watch
+from engine.runs import control
 from tui import format as fmt, limit_options
 from tui.verbs.common import find, say
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
-from engine.watch import Watch
 from tui.verbs.common import find, is_running, say
 
 TAIL_BYTES = 1 << 20

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
-from engine import catalog, cores, knob_table, tuned
-from engine.choice import AUTO
-from engine.knob import Value, shown
-from engine.profile import KNOBS, defaults, resolved
+from engine.config import catalog, knob_table
+from engine.config.knob import Value, shown
+from engine.config.profile import KNOBS, defaults, resolved
+from engine.machine import cores
+from engine.phase import tuned
+from engine.runs.choice import AUTO
 from tui.verbs.common import say
 
 

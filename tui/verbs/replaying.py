@@ -9,11 +9,11 @@ from statistics import median
 
 import msgspec
 
-from engine import timings
+from engine.config.experiment import Plan
 from engine.errors import UsageError
-from engine.experiment import Plan
+from engine.eta import timings
+from engine.eta.replayed import Foretold, foretold
 from engine.paths import ExperimentPaths, read_json
-from engine.replayed import Foretold, foretold
 from tui import format as fmt
 from tui.verbs.common import say
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from engine.errors import UsageError
-from engine.watch import Watch
+from engine.live.watch import Watch
 from tui.verbs.common import find, say
 
 

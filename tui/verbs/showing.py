@@ -11,18 +11,21 @@ from typing import Any
 
 import msgspec
 
-from engine import catalog, launch, room, status as contract
+from engine import status as contract
+from engine.config import catalog
+from engine.config.experiment import Plan
 from engine.counts import plural
 from engine.errors import UsageError
-from engine.experiment import Plan
-from engine.forecast import Estimate, Forecast, forecast
-from engine.options import recorded
-from engine.pace import creep_words
+from engine.eta.forecast import Estimate, Forecast, forecast
+from engine.live.pace import creep_words
+from engine.live.state import ENDED, ExperimentState
+from engine.live.watch import Watch
+from engine.machine import room
 from engine.paths import ExperimentPaths, experiments_in, read_json
-from engine.state import ENDED, ExperimentState
+from engine.runs import launch
 from engine.text import clean
-from engine.watch import Watch
-from engine.wished import Wish, judged
+from engine.whatif.options import recorded
+from engine.whatif.wished import Wish, judged
 from tui import format as fmt
 from tui.phase_lines import test_lines
 from tui.verbs.common import find, left_over, request_from, say

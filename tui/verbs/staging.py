@@ -7,8 +7,8 @@ import shlex
 
 import msgspec
 
-from engine import hardware, session_limits, stages
-from engine.stages import Progressed
+from engine.whatif import hardware, session_limits, stages
+from engine.whatif.stages import Progressed
 from tui.estimating import between, middle, money
 from tui.verbs.common import say
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from engine import phases, plans, tested, trials, tuning
+from engine.config.experiment import Plan, Prepared
+from engine.config.knob import Value
 from engine.errors import UsageError
-from engine.experiment import Plan, Prepared
-from engine.knob import Value
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
-from engine.phase_json import document
-from engine.phases import PhaseResult
-from engine.state import ExperimentState
+from engine.phase import phases, plans, tested, trials, tuning
+from engine.phase.phase_json import document
+from engine.phase.phases import PhaseResult
 from engine.visit_status import results_of
-from engine.watch import Watch
 from tui import phase_table
 from tui.verbs.common import find, request_from, say
 from tui.verbs.following import follow

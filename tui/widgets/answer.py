@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.consequences import Range
+from engine.diagnosis.consequences import Range
 from tui.estimating import between, measured_words, middle
 from tui.plain import wrapped
 from tui.what_if import Board

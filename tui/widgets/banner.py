@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from textual.reactive import reactive
 
-from engine.allowance import Allowance
-from engine.room import GOES_ON
-from engine.state import ExperimentState
+from engine.limit.allowance import Allowance
+from engine.live.state import ExperimentState
+from engine.machine.room import GOES_ON
 from tui.format import clock, moment
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View

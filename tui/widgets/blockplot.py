@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.phases import PhaseResult
+from engine.phase.phases import PhaseResult
 from tui.format import significant
 from tui.plain import fit
 from tui.widgets.chart import bounds, columns, curve

@@ -8,7 +8,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from engine.options import Option
+from engine.whatif.options import Option
 from tui.estimating import between, middle, money
 from tui.format import plural
 from tui.plain import clipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.state import ExperimentState, RunState
+from engine.live.state import ExperimentState, RunState
 from tui.format import DASH, clock, count, duration, loss, moment, plural, size, whole
 from tui.messages import View
 from tui.widgets.line import Line

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from engine.state import Sentence, all_sentences
+from engine.live.state import Sentence, all_sentences
 from tui.format import clock_seconds
 from tui.messages import View
 from tui.plain import wrapped

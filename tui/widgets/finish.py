@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.forecast import Estimate
+from engine.eta.forecast import Estimate
 from tui.format import DASH, clock, margin, moment, percent, whole
 from tui.messages import View
 from tui.widgets.ladder import FEWEST_LINES, ladder_lines, pace_lines

@@ -8,8 +8,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from engine.consequences import Range
-from engine.hardware_table import HardwareRow
+from engine.diagnosis.consequences import Range
+from engine.whatif.hardware_table import HardwareRow
 from tui.estimating import MEMORY, between, money, name_of, session_words, speed
 from tui.plain import clipped, fit
 from tui.what_if import Board

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.state import ExperimentState
+from engine.live.state import ExperimentState
 from tui.format import DASH, clock, clock_seconds, date, plural
 from tui.messages import View
 from tui.plain import clipped

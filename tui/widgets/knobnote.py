@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine import cores
-from engine.consequences import sweep
-from engine.knob import shown
-from engine.profile import KNOBS
+from engine.config.knob import shown
+from engine.config.profile import KNOBS
+from engine.diagnosis.consequences import sweep
+from engine.machine import cores
 from tui.desk import Desk
 from tui.draft import meaningless, range_words
 from tui.format import significant

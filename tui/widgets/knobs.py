@@ -9,8 +9,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from engine.knob import Kind, Knob, shown
-from engine.profile import KNOBS
+from engine.config.knob import Kind, Knob, shown
+from engine.config.profile import KNOBS
 from tui.desk import Desk
 from tui.draft import meaningless
 from tui.widgets.deskpanel import DeskPanel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.events import Gpu, Sample, Worker
-from engine.state import ExperimentState
+from engine.journals.events import Gpu, Sample, Worker
+from engine.live.state import ExperimentState
 from tui.format import DASH, clock, duration, fraction, percent, scaled, size
 from tui.glyphs import FALLING, RISING
 from tui.messages import View

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engine.budget import Resource
-from engine.consequences import Consequences, Range
-from engine.modelled import SAME
+from engine.diagnosis.consequences import Consequences, Range
+from engine.diagnosis.modelled import SAME
+from engine.memory.budget import Resource
 from tui.desk import Desk, over
 from tui.format import DASH, clock, duration, margin, moment, rough, significant, size, whole
 from tui.messages import View

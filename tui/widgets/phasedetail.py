@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine import contention
-from engine.bench_words import conclusions
-from engine.consequences import Range
-from engine.contention import DISTURBED_CORES, DISTURBED_GPU
-from engine.events import SPANS
-from engine.extrapolation import ranges
-from engine.knob import shown
-from engine.phases import PhaseResult, effect, optimisation
-from engine.profile import KNOBS
+from engine.config.knob import shown
+from engine.config.profile import KNOBS
+from engine.diagnosis.consequences import Range
+from engine.journals.events import SPANS
+from engine.machine import contention
+from engine.machine.contention import DISTURBED_CORES, DISTURBED_GPU
+from engine.phase.bench_words import conclusions
+from engine.phase.extrapolation import ranges
+from engine.phase.phases import PhaseResult, effect, optimisation
 from tui.comparison import Comparison
 from tui.format import DASH, duration, percent, significant, size
 from tui.glyphs import BLOCK

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.events import PhaseBegun
-from engine.experiment import Plan
-from engine.phases import PhaseResult, best
-from engine.state import ExperimentState
+from engine.config.experiment import Plan
+from engine.journals.events import PhaseBegun
+from engine.live.state import ExperimentState
+from engine.phase.phases import PhaseResult, best
 from engine.visit_status import results_of
 from tui.format import DASH, plural, significant
 from tui.messages import View

@@ -8,8 +8,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from engine.knob import shown
-from engine.phases import PhaseResult
+from engine.config.knob import shown
+from engine.phase.phases import PhaseResult
 from tui.comparison import Comparison, change_words, expected_of
 from tui.format import DASH, duration, plural, significant, size
 from tui.plain import fit

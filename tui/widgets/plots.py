@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from engine.state import RunState
+from engine.live.state import RunState
 from tui.format import count, duration, loss, significant
 from tui.messages import View
 from tui.plain import wrapped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.state import ExperimentState, RunState
+from engine.live.state import ExperimentState, RunState
 from tui.format import DASH, count, duration, loss, rate, significant, whole
 from tui.messages import View
 from tui.widgets.details import run_details

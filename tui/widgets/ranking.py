@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.tuning import places
+from engine.phase.tuning import places
 from tui.comparison import Comparison
 from tui.plain import fit, wrapped
 from tui.widgets.comparing import ComparisonPanel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean, stdev
 
-from engine.state import ExperimentState, RunState
+from engine.live.state import ExperimentState, RunState
 from tui.format import duration, plural
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import View

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.events import PhaseBegun, PhaseEnded
-from engine.standing import Standing, standing
-from engine.state import ExperimentState
+from engine.journals.events import PhaseBegun, PhaseEnded
+from engine.live.state import ExperimentState
+from engine.phase.standing import Standing, standing
 from tui.format import DASH, clock, count, margin, moment, plural, significant, whole
 from tui.messages import View
 from tui.plain import clipped

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.bottleneck import Bottleneck, Share
-from engine.events import SPANS
+from engine.diagnosis.bottleneck import Bottleneck, Share
+from engine.journals.events import SPANS
 from tui.format import duration, percent
 from tui.messages import View
 from tui.plain import wrapped

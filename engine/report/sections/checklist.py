@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.experiment import steps_per_epoch
-from engine.profile import Profile
+from engine.config.experiment import steps_per_epoch
+from engine.config.profile import Profile
+from engine.eta.validation import mismatch
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.marks import as_asked
 from engine.report.model import Basis, Item, Items, Missing, Name, Pieces, Section, Tick, say
 from engine.text import clean
-from engine.validation import mismatch
 
 # Losses are noisy: the first and the last fifth of the curve are compared.
 PART = 5

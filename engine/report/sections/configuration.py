@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.knob import Value as KnobValue, shown
-from engine.profile import KNOBS
+from engine.config.knob import Value as KnobValue, shown
+from engine.config.profile import KNOBS
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.marks import marks

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from engine.hardware import Gpu
-from engine.hardware_table import HardwareRow
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import (
@@ -23,6 +21,8 @@ from engine.report.model import (
     say,
 )
 from engine.text import clean
+from engine.whatif.hardware import Gpu
+from engine.whatif.hardware_table import HardwareRow
 
 TITLE = "On other hardware"
 COLUMNS = ("GPU", "a step", "a run", "everything", "beside here", "a step's memory", "cost", "why")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.allowance import Allowance
-from engine.limits import Due, money
+from engine.limit.allowance import Allowance
+from engine.limit.limits import Due, money
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Pieces, Row, Section, Table, Value, paragraph, row, say

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.events import Gpu, Sample
+from engine.journals.events import Gpu, Sample
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Block, Missing, Name, Pieces, Row, Section, Table, Value, row, say

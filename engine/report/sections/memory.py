@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from engine.budget import Resource, budget
-from engine.events import Sample, Worker
-from engine.footprint import footprint
+from engine.journals.events import Sample, Worker
+from engine.memory.budget import Resource, budget
+from engine.memory.footprint import footprint
+from engine.memory.vram_budget import Part
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Pieces, Row, Section, Table, Value, paragraph, row, say
 from engine.sizes import said
 from engine.text import clean
-from engine.vram_budget import Part
 
 TITLE = "Memory"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from engine.knob import shown
-from engine.profile import KNOBS
+from engine.config.knob import shown
+from engine.config.profile import KNOBS
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Command, Commands, Section, say

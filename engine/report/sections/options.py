@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 
-from engine.options import Option
 from engine.report import numbers, sources
 from engine.report.elsewhere import Elsewhere
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Name, Pieces, Row, Section, Table, paragraph, row, say
 from engine.text import clean
+from engine.whatif.options import Option
 
 TITLE = "Options"
 COLUMNS = ("option", "runs", "takes", "one gets", "one loses", "command")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.knob import Value as KnobValue, shown
-from engine.phases import PhaseResult, effect
+from engine.config.knob import Value as KnobValue, shown
+from engine.phase.phases import PhaseResult, effect
 from engine.report import numbers, sources
 from engine.report.facts import Facts, TestFolder
 from engine.report.model import (

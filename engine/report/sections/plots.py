@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import isfinite
 
-from engine.pace import Bucket
+from engine.live.pace import Bucket
+from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Name, Piece, Plot, Section, Series, paragraph
 from engine.sizes import GIB
-from engine.state import RunState
 from engine.text import clean
 
 FEWEST = 2

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from engine.budget import Budget, budget
-from engine.candidates import Candidate, candidates
-from engine.consequences import Consequences, Range, consequences
-from engine.cores import Machine, machine
-from engine.footprint import footprint
-from engine.knob import shown
-from engine.phases import PhaseResult
-from engine.plans import Wanted
-from engine.profile import KNOBS, kind_of_change
+from engine.config.knob import shown
+from engine.config.profile import KNOBS, kind_of_change
+from engine.diagnosis.candidates import Candidate, candidates
+from engine.diagnosis.consequences import Consequences, Range, consequences
+from engine.machine.cores import Machine, machine
+from engine.memory.budget import Budget, budget
+from engine.memory.footprint import footprint
+from engine.phase.phases import PhaseResult
+from engine.phase.plans import Wanted
 from engine.report import numbers, sources
 from engine.report.facts import Facts, TestFolder
 from engine.report.model import Basis, Block, Missing, Name, Piece, Pieces, Row, Section, Table, paragraph, row, say

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Name, Piece, Row, Section, Table, Value, paragraph, row, say
-from engine.state import RunState
 from engine.text import clean
 
 FIRST = ("dice", "avd", "mcc")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.costs import pooled
-from engine.ladder import Part, Rung
+from engine.eta.costs import pooled
+from engine.eta.ladder import Part, Rung
+from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Kind, Missing, Name, Paragraph, Row, Section, Table, paragraph, row, say
-from engine.state import RunState
 
 # Of more epochs only the first and the last ones are listed.
 MOST_EPOCHS, FIRST, LAST = 20, 3, 12

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.hardware_table import HardwareRow
 from engine.report import numbers
 from engine.report.facts import Facts
 from engine.report.model import Basis, Missing, Name, Row, Section, Table, paragraph, row, say
-from engine.session_limits import Session
 from engine.text import clean
+from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.session_limits import Session
 
 TITLE = "Into a session"
 COLUMNS = ("session", "lasts", "on", "a run", "everything", "sessions for all of it")

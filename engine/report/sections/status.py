@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from engine.forecast import Forecast
+from engine.eta.forecast import Forecast
+from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Block, Missing, Name, Pieces, Row, Section, Table, paragraph, row, say
 from engine.report.risks import Risk, risks
 from engine.report.sections import onward
-from engine.state import RunState
 from engine.text import clean
 
 STATES = {

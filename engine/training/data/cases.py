@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.cgroup import available_bytes
+from engine.config.experiment import Prepare
 from engine.errors import DataError
-from engine.experiment import Prepare
+from engine.machine.cgroup import available_bytes
 from engine.training.data import cache
 from engine.training.data.conform import conform
 from engine.training.data.discover import Case

@@ -15,8 +15,8 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from engine.config.experiment import Prepare
 from engine.errors import DataError, UsageError
-from engine.experiment import Prepare
 from engine.training.data.nifti import Affine
 from engine.training.data.volumes import Floats, Mask
 

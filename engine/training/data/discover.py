@@ -22,8 +22,8 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.experiment import Data
 from engine.errors import DataError, UsageError
-from engine.experiment import Data
 from engine.training.data.nifti import is_volume, shown, stem
 
 NAMED = 5

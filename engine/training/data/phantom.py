@@ -23,8 +23,8 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from engine.config.experiment import Data
 from engine.errors import UsageError
-from engine.experiment import Data
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name
 from engine.training.data.discover import ACQUISITIONS as ACQUISITION_NAMES, MASK_ENDING, MASKS

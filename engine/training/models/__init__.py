@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from engine.experiment import Model
+from engine.config.experiment import Model
 from engine.training.models import meshnet
 from engine.training.registry import MODELS
 

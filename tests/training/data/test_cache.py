@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.config.experiment import Prepare
 from engine.errors import DataError
-from engine.experiment import Prepare
 from engine.training.data import cache
 from engine.training.data.cases import prepare_case
 from engine.training.data.conform import Conformed

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.experiment import Data
 from engine.errors import DataError, UsageError
-from engine.experiment import Data
 from engine.training.data.discover import find
 
 ARC = Data(source="bids")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.catalog import experiment_named
-from engine.experiment import Data
+from engine.config.catalog import experiment_named
+from engine.config.experiment import Data
 from engine.training.data.conform import conform
 from engine.training.data.discover import find
 from engine.training.data.nifti import SUFFIXES

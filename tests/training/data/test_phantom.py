@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.config.experiment import Data, load
 from engine.errors import UsageError
-from engine.experiment import Data, load
 from engine.training.data import phantom
 from engine.training.data.discover import find
 from engine.training.data.volumes import read_pair

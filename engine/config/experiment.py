@@ -1,0 +1,372 @@
+"""What to train: an experiment file as typed data, folds × restarts as runs, and the locks with their reasons."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine.config.knob import shown
+from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
+from engine.config.profile_file import line_in
+from engine.config.shape import Where, problems
+from engine.errors import UsageError, unknown
+from engine.journals.limit_events import Limits, OnFinish
+from engine.machine import cores
+from engine.machine.cores import Machine
+from engine.paths import read_toml
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One [table] of an experiment file."""
+
+
+class Data(Table, frozen=True, kw_only=True):
+    """Where volumes come from. phantom: written on first use; bids: a tree like ds004884; pairs: by file name."""
+
+    source: Literal["phantom", "bids", "pairs"] = "pairs"
+    subjects: int = 0
+    shape: tuple[int, int, int] = (64, 64, 64)
+    seed: int = 2026
+    image: str = ""
+    label: str = ""
+
+
+class Prepare(Table, frozen=True, kw_only=True):
+    """What every volume becomes before training: orientation, spacing (mm), shape (voxels), intensities."""
+
+    orientation: str = "RAS"
+    spacing_mm: float = 1.0
+    shape: tuple[int, int, int] = (256, 256, 256)
+    intensity: Literal["minmax", "none"] = "minmax"
+
+
+class Model(Table, frozen=True, kw_only=True):
+    name: str = "meshnet"
+    channels: int = 26
+    classes: int = 2
+    dropout: float = 0.0
+
+
+class Loss(Table, frozen=True, kw_only=True):
+    name: str = "cross_entropy"
+    class_weights: tuple[float, ...] = (0.5, 1.0)
+    label_smoothing: float = 0.01
+
+
+class Optimizer(Table, frozen=True, kw_only=True):
+    name: Literal["adamw"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 3e-5
+    eps: float = 1e-4
+
+
+class Schedule(Table, frozen=True, kw_only=True):
+    """OneCycle per step: total steps = epochs × steps per epoch."""
+
+    name: Literal["onecycle", "constant"] = "onecycle"
+    pct_start: float = 0.01
+    div_factor: float = 100.0
+
+
+class Runs(Table, frozen=True, kw_only=True):
+    """folds × restarts trainings; the seed of a run is base_seed + restart, the same in every fold."""
+
+    folds: int = 3
+    restarts: int = 10
+    base_seed: int = 42
+    split_seed: int = 42
+    stratify: tuple[str, ...] = ("lesion_size", "acquisition")
+
+
+class Target(Table, frozen=True, kw_only=True):
+    """A published figure to compare with: mean and standard deviation of the test Dice."""
+
+    dice: float
+    std: float = 0.0
+    source: str = ""
+
+
+class Lock(Table, frozen=True, kw_only=True):
+    """A knob's value that the experiment depends on, and why."""
+
+    value: bool | int | float | str
+    reason: str
+
+
+class Checkpoints(Table, frozen=True, kw_only=True):
+    """A checkpoint at every `epochs` epochs and whenever `minutes` have passed; `keep` newest ones stay."""
+
+    epochs: int = 1
+    minutes: float = 10.0
+    keep: int = 2
+
+
+class Experiment(Table, frozen=True, kw_only=True):
+    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal."""
+
+    title: str = ""
+    command: tuple[str, ...] = ()
+    epochs: int = 50
+    profile: str = "conservative"
+    data: Data = Data()
+    prepare: Prepare = Prepare()
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    runs: Runs = Runs()
+    checkpoints: Checkpoints = Checkpoints()
+    target: Target | None = None
+    knobs: dict[str, bool | int | float | str] = {}
+    locks: dict[str, Lock] = {}
+
+
+class RunKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One training of the experiment."""
+
+    fold: int
+    restart: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"fold {self.fold} restart {self.restart}"
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A profile to be tested: all its knobs, and in words what is expected of it and why it is tried."""
+
+    name: str
+    knobs: dict[str, bool | int | float | str]
+    why: str = ""
+
+
+class Test(msgspec.Struct, frozen=True, kw_only=True):
+    """What a test of profiles does instead of training: `bench` the first phase, `phases` all of them in order, `tune`
+    looks for the best from the first one on.
+
+    `steps` per phase, 0 for as many as the precision needs. `gate`: after an unstable phase the next one does not
+    start. `batch_sizes`: those the tuner may choose from.
+    """
+
+    __test__ = False  # pytest takes what is called Test for tests
+
+    kind: Literal["bench", "phases", "tune"]
+    phases: tuple[Phase, ...]
+    steps: int = 0
+    gate: bool = True
+    batch_sizes: tuple[int, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """plan.json: everything a supervisor and a trainer need to know, decided at launch."""
+
+    format: int = 1
+    name: str
+    experiment_name: str
+    experiment: Experiment
+    profile: Profile
+    runs: tuple[RunKey, ...]
+    data_dir: str = ""
+    cache_dir: str = ""
+    device: str = "auto"
+    stop_after_runs: int = 0
+    training_hash: str = ""
+    overridden: dict[str, str] = {}
+    over_budget: bool = False
+    command: tuple[str, ...] = ()
+    created: float = 0.0
+    test: Test | None = None
+    limits: Limits = Limits()
+    on_finish: OnFinish | None = None
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """One prepared image/label pair. `folder` holds image.npy (float32) and label.npy (uint8) of the prepared shape."""
+
+    id: str
+    folder: str
+    image_file: str = ""
+    label_file: str = ""
+    lesion_voxels: int = 0
+    lesion_mm3: float = 0.0
+    acquisition: str = ""
+    sha256: str = ""
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """One outer fold: indices into Prepared.subjects."""
+
+    fold: int
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """data.json: what preparation left: subjects, folds, a hash over all contents, and what it had to say."""
+
+    subjects: tuple[Subject, ...]
+    splits: tuple[Split, ...]
+    data_hash: str
+    stratified_by: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def split(self, fold: int) -> Split:
+        return next(split for split in self.splits if split.fold == fold)
+
+
+def steps_per_epoch(split: Split, profile: Profile) -> int:
+    """Optimizer steps in one epoch of this fold; the last batch may be smaller where every sample comes once."""
+    if profile["steps_per_epoch"]:
+        return int(profile["steps_per_epoch"])
+    batches = -(-len(split.train) // int(profile["batch_size"]))
+    return -(-batches // int(profile["accumulate_steps"]))
+
+
+def draws_per_epoch(split: Split, profile: Profile) -> int:
+    """Samples in one epoch of this fold, the same one more than once if the epoch is longer than the data."""
+    if not profile["steps_per_epoch"]:
+        return len(split.train)
+    return int(profile["steps_per_epoch"]) * int(profile["batch_size"]) * int(profile["accumulate_steps"])
+
+
+def load(path: Path) -> Experiment:
+    """The experiment file; raises UsageError naming file, field and nearest right name."""
+    raw = read_toml(path)
+    return from_table(raw, str(path), partial(line_in, path))
+
+
+def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Experiment:
+    """`raw` as an Experiment, checked in every field; `line` says where in its file a value stands."""
+    _check_names(raw, Experiment, where)
+    wrong = problems(raw, Experiment, line or (lambda *_: where))
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    experiment = msgspec.convert(raw, Experiment)
+    check_source(experiment.knobs, partial(line, "knobs") if line else f"{where} [knobs]")
+    for name, lock in experiment.locks.items():
+        if name not in KNOBS:
+            raise unknown("knob", name, KNOBS, f"{where} [locks]")
+        KNOBS[name].check(lock.value, f"{where} [locks]")
+        if not lock.reason:
+            raise UsageError(f"{where}: the lock on {name} gives no reason")
+    check_ranges(experiment, where)
+    return experiment
+
+
+def check_ranges(experiment: Experiment, where: str) -> None:
+    """Raises UsageError for numbers no training can have."""
+    rules = (
+        (experiment.epochs >= 1, "epochs", "1 or more"),
+        (experiment.runs.folds >= (1 if experiment.command else 2), "runs.folds", "2 or more (one part is held out)"),
+        (experiment.runs.restarts >= 1, "runs.restarts", "1 or more"),
+        (experiment.prepare.spacing_mm > 0, "prepare.spacing_mm", "more than 0"),
+        (experiment.command or min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),
+        (experiment.model.channels >= 1, "model.channels", "1 or more"),
+        (len(experiment.loss.class_weights) == experiment.model.classes, "loss.class_weights", "one weight per class"),
+        (experiment.checkpoints.keep >= 2, "checkpoints.keep", "2 or more (the last one may be damaged)"),
+    )
+    for holds, field, right in rules:
+        if not holds:
+            raise UsageError(f"{where}: {field} must be {right}")
+
+
+def _check_names(raw: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for name, value in raw.items():
+        if name not in fields:
+            raise unknown("field", name, fields, where)
+        inner = fields[name].type
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            _check_names(value, inner, f"{where} [{name}]")
+        elif name == "locks" and isinstance(value, dict):
+            for knob, lock in value.items():
+                if isinstance(lock, dict):
+                    _check_names(lock, Lock, f"{where} [locks.{knob}]")
+
+
+def runs_of(
+    experiment: Experiment, folds: tuple[int, ...] | None = None, restarts: int | None = None
+) -> tuple[RunKey, ...]:
+    """Fold by fold, restart by restart. Raises UsageError for a fold the experiment does not have."""
+    wanted = folds if folds is not None else tuple(range(experiment.runs.folds))
+    for fold in wanted:
+        if not 0 <= fold < experiment.runs.folds:
+            raise UsageError(f"no fold {fold}: the experiment has folds 0 to {experiment.runs.folds - 1}")
+    count = restarts if restarts is not None else experiment.runs.restarts
+    if count < 1:
+        raise UsageError("restarts must be 1 or more")
+    return tuple(
+        RunKey(fold=fold, restart=restart, seed=experiment.runs.base_seed + restart)
+        for fold in dict.fromkeys(wanted)
+        for restart in range(count)
+    )
+
+
+def resolve_profile(
+    experiment: Experiment,
+    name: str,
+    title: str,
+    chosen: dict[str, Value],
+    settings: dict[str, Value],
+    override_locks: bool = False,
+    machine: Machine | None = None,
+) -> tuple[Profile, dict[str, str]]:
+    """The complete profile and the locks that were overridden, with the reason each lock gave.
+
+    A knob's value: its default, then the experiment's, then the profile's, then --set's. A lock beats a profile
+    silently and --set loudly (UsageError) unless `override_locks`. Values that follow the `machine` (this one) become
+    numbers here, and the profile keeps the texts they came from.
+    """
+    here = machine or cores.machine()
+    values: dict[str, Value] = {knob.name: knob.default for knob in KNOBS.values()} | experiment.knobs | chosen
+    overridden: dict[str, str] = {}
+    for knob, lock in experiment.locks.items():
+        wanted = settings.get(knob, lock.value)
+        differs = KNOBS[knob].resolve(wanted, here) != KNOBS[knob].resolve(lock.value, here)
+        if differs and not override_locks:
+            raise UsageError(
+                f"{knob} is locked at {shown(lock.value)} by the experiment: {lock.reason}. "
+                f"To set it to {wanted} all the same, add --override-locks; it will be recorded"
+            )
+        if differs:
+            overridden[knob] = lock.reason
+        values[knob] = lock.value
+    numbers, texts = resolved(values | settings, here)
+    return Profile(name=name, title=title, knobs=numbers, scaled=texts), overridden
+
+
+def training_hash(experiment: Experiment, profile: Profile) -> str:
+    """What a run's result depends on beside its data, 16 hex digits: not its speed, nor how many runs there are."""
+    # Values that are the default are left out: a knob that comes with a later version changes no hash.
+    kept = {
+        name: value
+        for name, value in sorted(profile.knobs.items())
+        if KNOBS[name].kind != "speed only" and value != KNOBS[name].default
+    }
+    runs = experiment.runs
+    body = {
+        "experiment": msgspec.structs.replace(
+            experiment,
+            title="",
+            profile="",
+            knobs={},
+            locks={},
+            target=None,
+            checkpoints=Checkpoints(),
+            runs=msgspec.structs.replace(runs, restarts=1),
+        ),
+        "knobs": kept,
+    }
+    return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()[:16]
+
+
+def run_hash(plan: Plan, key: RunKey, data_hash: str) -> str:
+    """A run's identity: completion and checkpoints are keyed on it."""
+    text = f"{plan.training_hash}/{data_hash}/{key.fold}/{key.restart}/{key.seed}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What limits a training, and what another profile would do."""

@@ -1,0 +1,1 @@
+"""When it ends: counted, costed, with a range that holds."""

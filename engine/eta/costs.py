@@ -1,0 +1,378 @@
+"""What one of everything costs: a step, a validation, a checkpoint, a test subject, a start, a gap between runs.
+
+A cost is measured in the run itself where it can be, else in other runs of the experiment, else in earlier experiments
+of the same kind, else modelled; `basis` says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import hypot, sqrt
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from engine.config.profile import Profile
+from engine.eta.timing import (
+    BETWEEN_RUNS as BETWEEN_RUNS,
+    KeyTiming as KeyTiming,
+    benchmark_key as benchmark_key,
+    training_key as training_key,
+)
+from engine.journals.events import PhaseEnded
+from engine.live.pace import Pace, Segment
+from engine.live.state import ExperimentState, Part, RunState
+from engine.phase import phases
+
+# The same training after a resume: another node, a cache gone cold.
+AFTER_RESUME = 0.08
+# However many steps: a machine's pace wanders by about this much.
+UNSEEN = 0.008
+# The spread of steps before it is known, weighing as much as so many steps: stalls of 1 % of steps, 3–10× long.
+USUAL_SPREAD = 0.6
+USUAL_STEPS = 40
+# Batch means of heavy-tailed, autocorrelated steps are too sure of themselves. With this factor on the standard error
+# 90 % ranges hold nine simulated runs in ten (tests/benchmarks/forecast.py).
+TOO_SURE = 1.15
+# Creeping is not believed to go on until a step takes more than so many times as long again.
+CREEP_AT_MOST = 1.0
+# What of a creep's growth is counted on: a list grows to the end, a GPU that gets warm does not.
+CREEP_GOES_ON = 0.8
+# A first epoch on a cold page cache is 2–5× slower than the next ones, and nothing in it tells.
+COLD_EPOCH = 0.75
+# Whole volumes through the network may cost several times the forward pass of a step, or a fraction of it.
+MODELLED = 2.0
+GAP_SECONDS = 3.0
+# What somebody says about a step without having measured it here.
+QUOTED = 0.1
+# So many experiments of one kind say what the next one takes.
+FEW = 5
+EARLIER = "from earlier experiments"
+STARTUP_SECONDS = 8.0
+CLOSING_SECONDS = 1.0
+
+
+# Where a figure comes from. quoted: somebody says so, and nothing here has shown it.
+Kind: TypeAlias = Literal["measured", "earlier", "modelled", "quoted"]
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """One unit, in seconds: `spread` is the standard error of `mean`, shared by all units; `noise` the standard
+    deviation of a single one; `below` and `above` how much less or more it may be for a reason that cannot be measured
+    yet."""
+
+    mean: float
+    spread: float = 0.0
+    noise: float = 0.0
+    below: float = 0.0
+    basis: str = "assumed"
+    kind: Kind = "modelled"
+    above: float = 0.0
+
+
+def timing_of(state: ExperimentState) -> KeyTiming | None:
+    """What this experiment can tell a later one; None before its first epoch has ended."""
+    if state.plan.test is not None:
+        return _timing_of_test(state)
+    seen = [run for run in state.runs if run.begin and run.pace.segments and run.step >= run.steps_per_epoch]
+    means = [steady for run in seen if (steady := steady_mean(run.pace)) > 0]
+    if not seen or not means:
+        return None
+    newest = seen[-1].begin
+    assert newest is not None
+    mean = sum(means) / len(means)
+    validate, evaluate = pooled(state, "validate"), pooled(state, "evaluate")
+    return KeyTiming(
+        key=benchmark_key(state.plan, newest.device_name),
+        device_name=newest.device_name,
+        experiment=state.plan.name,
+        steps=sum(run.pace.steps for run in seen),
+        step_seconds=mean,
+        between_runs=between(means),
+        startup=_mean(pooled(state, "startup")),
+        validate_item=_per_item(validate),
+        evaluate_item=_per_item(evaluate),
+        checkpoint=_mean(pooled(state, "checkpoint")),
+        gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
+    )
+
+
+def steady_mean(pace: Pace) -> float:
+    """Seconds per step without warm-up, over all paces the run has had but a slower first one (a cold first epoch)."""
+    segments = pace.segments
+    if len(segments) > 1 and segments[0].mean > segments[1].mean:
+        segments = segments[1:]
+    steps = sum(segment.steps for segment in segments)
+    return sum(segment.seconds for segment in segments) / steps if steps else 0.0
+
+
+def between(means: Sequence[float]) -> float:
+    """Relative standard deviation between runs; with few runs mostly the prior one."""
+    if len(means) < 2:
+        return BETWEEN_RUNS
+    mean = sum(means) / len(means)
+    own = sum((value - mean) ** 2 for value in means)
+    return sqrt((own / mean**2 + 2 * BETWEEN_RUNS**2) / (len(means) - 1 + 2))
+
+
+def pooled(state: ExperimentState, name: str) -> Part:
+    """This span over all runs of the experiment."""
+    parts = [run.parts[name] for run in state.runs if name in run.parts]
+    return Part(
+        sum(p.count for p in parts),
+        sum(p.seconds for p in parts),
+        parts[-1].last if parts else 0.0,
+        sum(p.items for p in parts),
+    )
+
+
+def _mean(part: Part) -> float | None:
+    return part.mean if part.count else None
+
+
+def _per_item(part: Part) -> float | None:
+    return part.seconds / part.items if part.items else None
+
+
+# ---------------------------------------------------------------- a step
+
+
+def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
+    """Seconds per step of `run` from here on: its present pace, weighed with what other runs and attempts say."""
+    before = _elsewhere(state, run, history)
+    if run is None or not run.pace.steps:
+        return before
+    pace, changed = run.pace, run.tested[-1].step if run.tested else 0
+    if changed:
+        before = None  # another profile's pace says nothing of this one's
+    here = [segment for segment in pace.segments if segment.attempt == pace.attempt and segment.steps]
+    earlier = [
+        segment
+        for segment in pace.segments
+        if segment.attempt < pace.attempt and segment.steps and (not changed or segment.first > changed)
+    ]
+    if earlier:
+        last = earlier[-1]
+        error = hypot(_error(last), AFTER_RESUME * last.mean)
+        before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
+    if not here:
+        return before or _warming(pace, changed)
+    now = here[-1]
+    basis = f"measured here, {now.steps:,} steps"
+    own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
+    if before is not None:
+        return _weighed(own, before)
+    if run.step < run.steps_per_epoch and run.epochs > 1:
+        return msgspec.structs.replace(
+            own,
+            below=COLD_EPOCH * own.mean,
+            spread=hypot(own.spread, 0.1 * own.mean),
+            basis=f"warming: {pace.steps:,} steps so far",
+        )
+    return own
+
+
+def _creeping(cost: Cost, run: RunState) -> Cost:
+    """Of steps that get slower and slower: most of what they will have become by the run's end is counted on the mean;
+    the range goes from as slow as they are to more than that."""
+    creep = run.pace.creep
+    if creep is None or not creep.active or not run.steps_total:
+        return cost
+    more = CREEP_GOES_ON * min(creep.per_step * max(0, run.steps_total - run.step) / 2, CREEP_AT_MOST * creep.level)
+    basis = f"{cost.basis}, getting slower"
+    return msgspec.structs.replace(cost, mean=creep.level + more, above=0.7 * more, basis=basis)
+
+
+def anew_cost(run: RunState | None, step: Cost) -> Cost:
+    """What a step of another run takes beside one from here on: its own pace is not known, and what made this run's
+    steps slower and slower begins anew with a new process."""
+    creep = run.pace.creep if run is not None else None
+    away = 0.0
+    if run is not None and creep is not None and creep.active and run.steps_total:
+        more = CREEP_GOES_ON * min(creep.per_step * run.steps_total / 2, CREEP_AT_MOST * creep.level)
+        away = creep.start + more - step.mean
+    return Cost(away, BETWEEN_RUNS * step.mean, basis=step.basis, kind=step.kind)
+
+
+def _error(segment: Segment) -> float:
+    """Standard error of a segment's mean, its variance weighed with what is usual (stalls may yet come)."""
+    usual = (USUAL_SPREAD * segment.mean) ** 2
+    variance = (segment.steps * segment.variance + USUAL_STEPS * usual) / (segment.steps + USUAL_STEPS)
+    return hypot(TOO_SURE * sqrt(variance / segment.steps), UNSEEN * segment.mean)
+
+
+def _noise(segment: Segment) -> float:
+    return sqrt(segment.variance)
+
+
+def _restless(segments: Sequence[Segment]) -> float:
+    """A pace that has changed back and forth will again: most of the deviation between segments but the first."""
+    changed = segments[1:]
+    if len(changed) < 2:
+        return 0.0
+    steps = sum(segment.steps for segment in changed)
+    mean = sum(segment.seconds for segment in changed) / steps
+    return 0.7 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
+
+
+def _warming(pace: Pace, changed: int = 0) -> Cost:
+    """Before the pace is known: the quicker of the steps so far, and next to nothing sure. `changed`: the step after
+    which another profile was taken up."""
+    whole = pace.seconds / pace.steps
+    known = [bucket for bucket in pace.buckets if bucket.last > changed]
+    count = sum(bucket.steps for bucket in known)
+    lately = [bucket.seconds / bucket.steps for bucket in known[len(known) // 2 :]]
+    guess = sorted(lately)[len(lately) // 2] if lately else whole
+    steps = "1 step" if count == 1 else f"{count:,} steps"
+    with_it = " with this profile" if changed else ""
+    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps}{with_it} so far", "measured")
+
+
+def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
+    """What other runs of the experiment, or earlier experiments of the same key, say about a step."""
+    others = [other for other in state.runs if other is not run and other.pace.segments and not other.pace.warming]
+    means = [steady_mean(other.pace) for other in others]
+    if means:
+        mean, apart = sum(means) / len(means), between(means)
+        error = apart * sqrt(1 + 1 / len(means)) * mean
+        noise = _noise(others[-1].pace.segments[-1])
+        basis = f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}"
+        return Cost(mean, error, noise, 0.0, basis, "earlier")
+    timing = like(state, run, history)
+    return from_timing(timing) if timing is not None else None
+
+
+def _timing_of_test(state: ExperimentState) -> KeyTiming | None:
+    """From the first phase of a test: a short one, of nothing but steps."""
+    done = [visit for visit in state.visits if isinstance(visit, PhaseEnded)]
+    measured = phases.measurement(done, 0)
+    begin = state.run.begin if state.run is not None else None
+    if measured is None or begin is None or state.plan.test is None:
+        return None
+    profile = Profile(name="", knobs=state.plan.test.phases[0].knobs)
+    half = (measured.samples_high / measured.samples_low) ** 0.5 - 1 if measured.samples_low > 0 else 1.0
+    return KeyTiming(
+        key=benchmark_key(msgspec.structs.replace(state.plan, profile=profile), begin.device_name),
+        device_name=begin.device_name,
+        experiment=state.plan.name,
+        steps=measured.steps,
+        step_seconds=measured.step_seconds,
+        between_runs=max(0.05, half / 2),
+    )
+
+
+def like(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
+    """The newest earlier experiment whose steps can be compared with these; until a run has said what it trains on, one
+    of a device that it may get."""
+    plan = state.plan
+    if run is not None and run.begin is not None:
+        return newest_of([t for t in history if t.key == benchmark_key(plan, run.begin.device_name)])
+    gpus = {gpu.name for sample in state.samples[-1:] for gpu in sample.gpus}
+    wanted = plan.device != "cpu"
+    fits = [t for t in history if not gpus or (t.device_name in gpus) == wanted]
+    return newest_of([t for t in fits if t.key == benchmark_key(plan, t.device_name)])
+
+
+def newest_of(timings: Sequence[KeyTiming]) -> KeyTiming | None:
+    """The newest of them (newest first), its step that of the newest few of its key: what those differ by is how far
+    the next one may lie."""
+    if not timings or timings[0].quoted:
+        return timings[0] if timings else None
+    same = [t for t in timings if t.key == timings[0].key and t.step_seconds > 0 and not t.quoted][:FEW]
+    if len(same) < 2:
+        return timings[0]
+    means = [t.step_seconds for t in same]
+    return msgspec.structs.replace(
+        timings[0],
+        experiment=f"{timings[0].experiment} and {len(same) - 1} more",
+        steps=sum(t.steps for t in same),
+        step_seconds=sum(means) / len(means),
+        between_runs=max(between(means), *(t.between_runs for t in same)),
+    )
+
+
+def from_timing(timing: KeyTiming) -> Cost:
+    mean = timing.step_seconds
+    error, noise = hypot(timing.between_runs, BETWEEN_RUNS) * mean, 0.5 * mean
+    if timing.quoted:
+        return Cost(mean, hypot(error, QUOTED * mean), noise, 0.0, f"quoted: {timing.quoted}", "quoted")
+    return Cost(mean, error, noise, 0.0, f"from {timing.experiment}, {timing.steps:,} steps", "earlier")
+
+
+def _weighed(own: Cost, before: Cost) -> Cost:
+    """Both, by the inverse of their variances; the basis names what weighs a tenth or more.
+
+    Where they differ by more than both allow, it is the earlier one that does not hold here: what is too much goes onto
+    its variance (as between studies, DerSimonian and Laird 1986, with all of it on one side).
+    """
+    ours, theirs = (max(cost.spread, 1e-9 * cost.mean, 1e-12) ** 2 for cost in (own, before))
+    theirs += max(0.0, (own.mean - before.mean) ** 2 - ours - theirs)
+    a, b = 1 / ours, 1 / theirs
+    share = a / (a + b)
+    basis = own.basis if share > 0.9 else before.basis if share < 0.1 else f"{own.basis}, and {before.basis}"
+    kind = own.kind if share >= 0.1 else before.kind
+    mean, spread = share * own.mean + (1 - share) * before.mean, 1 / sqrt(a + b)
+    return Cost(mean, spread, own.noise or before.noise, basis=basis, kind=kind, above=own.above)
+
+
+# ---------------------------------------------------------------- everything else
+
+
+def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], fallback: Cost) -> Cost:
+    """One span called `name`: measured in any run, else from `history`, else `fallback`."""
+    part = pooled(state, name)
+    if part.count:
+        error = hypot(0.1 / sqrt(part.count), 0.02) * part.mean
+        return Cost(part.mean, error, 0.15 * part.mean, basis="measured here", kind="measured")
+    if name in history:
+        return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis=EARLIER, kind="earlier")
+    return fallback
+
+
+def closing_cost(state: ExperimentState) -> Cost:
+    """What a run takes beside steps and spans: its process's start and end."""
+    left = [
+        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
+        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
+    ]
+    if not left:
+        return Cost(CLOSING_SECONDS, CLOSING_SECONDS)
+    mean = sum(left) / len(left)
+    return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here", kind="measured")
+
+
+def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:
+    """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled as
+    loading a sample and one forward pass. None when there is nothing to go by."""
+    other = "validate" if name == "evaluate" else "evaluate"
+    sources: tuple[tuple[str, float, str, Kind], ...] = (
+        (name, 0.04, "measured here", "measured"), (other, 0.12, f"modelled from {other}", "modelled"),
+    )
+    for source, error, basis, kind in sources:
+        part = pooled(state, source)
+        if run is not None and run.activity == source and run.activity_done:
+            part = Part(
+                part.count + 1,
+                part.seconds + run.busy_seconds(state.now_monotonic),
+                0.0,
+                part.items + run.activity_done,
+            )
+        if part.items:
+            each = part.seconds / part.items
+            return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, 0.0, basis, kind)
+        if source in history:
+            each = history[source]
+            basis, kind = (EARLIER, "earlier") if source == name else (f"{basis}, {EARLIER}", kind)
+            return Cost(each, hypot(error, 0.1) * each, 0.2 * each, 0.0, basis, kind)
+    known = [r for r in (run, *state.runs) if r is not None and r.recent]
+    if not known:
+        return None
+    recent = known[0].recent
+    samples = sum(record.samples for record in recent)
+    if not samples:
+        return None
+    loads = sum(record.loads for record in recent)
+    load = sum(r.load_seconds for r in recent) / loads if loads else sum(r.spans.data for r in recent) / samples
+    each = load + sum(r.spans.h2d + r.spans.forward for r in recent) / samples
+    each = each or sum(r.seconds for r in recent) / samples
+    return Cost(each, MODELLED * each, 0.2 * each, basis="modelled from the forward pass")

@@ -1,0 +1,332 @@
+"""When it ends: what is left, counted, times what each of it costs, with a 90 % range.
+
+Total = Σ over the runs left of startup + epochs × (that fold's steps × mean step + what happens every k epochs) +
+evaluation + the gaps between runs. Costs are in engine.eta.costs, what is left in engine.eta.remaining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import hypot
+
+import msgspec
+
+from engine.config.experiment import Plan
+from engine.eta.calibration import Calibration, Rung as RungKind, stage_of
+from engine.eta.costs import (
+    CLOSING_SECONDS,
+    EARLIER,
+    GAP_SECONDS,
+    STARTUP_SECONDS,
+    Cost,
+    KeyTiming,
+    anew_cost,
+    benchmark_key,
+    closing_cost,
+    from_timing,
+    item_cost,
+    like,
+    newest_of,
+    part_cost,
+    pooled,
+    step_cost,
+    timing_of,
+)
+from engine.eta.crowding import crowding
+from engine.eta.interval import NOT_KNOWN, Estimate, ending, interval, nested
+from engine.eta.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
+from engine.eta.remaining import Amounts, added, later_runs, of_run, planned, runs_left, whole_run
+from engine.eta.timing import unlike
+from engine.live.changes import Change, changes_of
+from engine.live.drift import Creep
+from engine.live.state import ENDED, ExperimentState, RunState
+
+__all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_of"]
+
+FIRST_CHECKPOINT = 0.5
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """`stop_here`: when it ends if this run is the last. `parts`: seconds left of the experiment by what takes them.
+
+    `ladder`: the rungs from a step to the experiment, each with what it consists of. `changes`: of the present run's
+    pace, oldest first. `intervals`: what the ranges rest on.
+    """
+
+    epoch: Estimate = Estimate()
+    run: Estimate = Estimate()
+    stop_here: Estimate = Estimate()
+    experiment: Estimate = Estimate()
+    warming: bool = False
+    text: str = NOT_KNOWN
+    parts: dict[str, float] = {}
+    ladder: tuple[Rung, ...] = ()
+    changes: tuple[Change, ...] = ()
+    creep: Creep | None = None
+    intervals: str = ""
+
+
+def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forecast:
+    """When epoch, run and experiment end, from what the journals say; `history`: earlier experiments, newest first,
+    by default those the state knows of."""
+    history = history or state.earlier.timings
+    if state.phase in ENDED:
+        return _over(state)
+    run = state.run
+    if run is None or run.phase in ENDED:
+        return _between_runs(state, run, history)
+    step = step_cost(state, run, history)
+    if step is None:
+        return Forecast(warming=run.begin is not None, text=_nothing_known(state, run, history))
+    costs = _costs(state, run, step, history)
+    if state.stop is not None and state.stop.mode != "after_run" and state.stop.phase != "done":
+        soon = _ends(state, {"step": 1.0, "checkpoint": 1.0}, costs, "stopping now")
+        return Forecast(epoch=soon, run=soon, stop_here=soon, experiment=soon, text="stopping now")
+    amounts = of_run(state, run, costs)
+    if amounts is None:
+        return Forecast(text="not known yet: how many steps an epoch has is known once the volumes are prepared")
+    return _under_way(state, run, costs, amounts)
+
+
+def _under_way(
+    state: ExperimentState, run: RunState, costs: Mapping[str, Cost], amounts: tuple[Amounts, Amounts]
+) -> Forecast:
+    """While a run trains: `amounts` are what is left of its epoch and of itself."""
+    epoch_left, run_left = amounts
+    step, others = costs["step"], runs_left(state, running=True)
+    warming = run.pace.warming or step.basis.startswith("warming")
+    done = run.step / run.steps_total if run.steps_total else 0.0
+    calibration = state.earlier.calibration or Calibration()
+
+    def estimate(kind: RungKind, left: Amounts, inner: Estimate | None = None) -> Estimate:
+        found = interval(left, costs, step.basis, calibration.factor(kind, stage_of(done, warming)))
+        return ending(found if inner is None else nested(found, inner), state.now)
+
+    epoch = estimate("epoch", epoch_left)
+    ends = estimate("run", run_left, epoch)
+    rungs = [
+        step_rung(state, run, costs),
+        rung("epoch", f"epoch {run.epoch}", epoch, epoch_left, costs),
+        rung("run", f"run {(state.current or 0) + 1}", ends, run_left, costs, 1),
+        rung("stop_here", "stop after it", ends, run_left, costs, 1),
+    ]
+    said = Forecast(
+        epoch=epoch,
+        run=ends,
+        stop_here=ends,
+        warming=warming,
+        changes=changes_of(run),
+        creep=run.pace.creep if run.pace.creep is not None and run.pace.creep.active else None,
+        intervals=calibration.basis,
+    )
+    after = later_runs(state, others, step.mean, running=True)
+    if after is None:
+        parts = rungs[2].parts
+        return msgspec.structs.replace(said, text=_text(costs, run_left), parts=_sums(parts), ladder=tuple(rungs))
+    fold, count = ends, last_of_fold(run, others)
+    if 0 < count < len(others):
+        within = added(run_left, later_runs(state, others[:count], step.mean, running=True) or {})
+        fold = estimate("experiment", within, ends)
+        rungs.append(rung("fold", f"fold {run.key.fold}", fold, within, costs, 1 + count))
+    whole = added(run_left, after)
+    experiment = estimate("experiment", whole, fold) if others else ends
+    rungs.append(rung("experiment", "experiment", experiment, whole, costs, 1 + len(others)))
+    return msgspec.structs.replace(
+        said, experiment=experiment, text=_text(costs, whole), parts=_sums(rungs[-1].parts), ladder=tuple(rungs)
+    )
+
+
+def _nothing_known(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> str:
+    device = run.begin.device_name if run is not None and run.begin is not None else None
+    why = unlike(state.plan, device, history) or "no step has ended"
+    return f"not known yet: {why}"
+
+
+def _over(state: ExperimentState) -> Forecast:
+    """It has ended: nothing is left, and it is known when."""
+    at = state.ended.t if state.ended is not None else max((run.ended for run in state.runs), default=0.0)
+    if state.phase == "lost":
+        nobody = Estimate(basis="lost: nobody is training")
+        return Forecast(epoch=nobody, run=nobody, stop_here=nobody, experiment=nobody, text=nobody.basis)
+    over = Estimate(0.0, 0.0, 0.0, at or None, state.phase)
+    return Forecast(epoch=over, run=over, stop_here=over, experiment=over, text=state.phase)
+
+
+def _between_runs(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Forecast:
+    """Before the first run, or between two."""
+    over = Estimate(0.0, 0.0, 0.0, run.ended or None, run.phase) if run is not None else Estimate()
+    left = runs_left(state, running=False)
+    step = step_cost(state, None, history)
+    after = later_runs(state, left, step.mean if step else 0.0, running=False)
+    if run is not None and not left:
+        return Forecast(epoch=over, run=over, stop_here=over, experiment=over, text=over.basis)
+    if step is None or after is None:
+        unknown = Estimate()
+        over = unknown if run in left else over
+        text = _nothing_known(state, run, history) if step is None and history else NOT_KNOWN
+        return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=text)
+    costs = _costs(state, run, step, history)
+    experiment = _ends(state, after, costs, step.basis)
+    ends = over
+    if run is not None and run in left and (own := later_runs(state, [run], step.mean, running=False)) is not None:
+        ends = _ends(state, own, costs, step.basis)
+    rungs = [rung("experiment", "experiment", experiment, after, costs, len(left))]
+    if left and (one := later_runs(state, left[:1], step.mean, running=False)) is not None:
+        each = _ends(state, one, costs, step.basis)
+        rungs.insert(0, rung("run", "the next run", each, one, costs, 1))
+    return Forecast(
+        epoch=Estimate() if ends is not over else over,
+        run=ends,
+        stop_here=ends,
+        experiment=experiment,
+        text=_text(costs, after),
+        parts=_sums(parts_of(after, costs)),
+        ladder=tuple(rungs),
+        intervals=(state.earlier.calibration or Calibration()).basis,
+    )
+
+
+def before_launch(
+    plan: Plan, steps_per_epoch: Mapping[int, int], test_counts: Mapping[int, int], timings: Sequence[KeyTiming]
+) -> Forecast:
+    """What an experiment would take if launched now; `steps_per_epoch` and `test_counts` are by fold.
+
+    `timings` come newest first. Only timings under the plan's own benchmark key count; without one nothing is known.
+    """
+    timing = newest_of([t for t in timings if t.key == benchmark_key(plan, t.device_name)])
+    if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
+        why = unlike(plan, None, timings) or "nothing of this kind has run here"
+        return Forecast(text=f"not known yet: {why}")
+    step, known = from_timing(timing), _remembered(timing)
+    costs = _with_steps(None, step) | {
+        "startup": _known(known, "startup", STARTUP_SECONDS),
+        "gap": _known(known, "gap", GAP_SECONDS),
+        "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT), "closing": Cost(CLOSING_SECONDS, CLOSING_SECONDS),
+    }
+    for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
+        guess = _known(known, other, 0.5 * step.mean)
+        basis = f"modelled from {other}" if other in known else "modelled from a step"
+        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean, basis=basis)
+    costs["volume"] = costs["evaluate"]
+    runs = plan.runs[: plan.stop_after_runs or None]
+    each = [
+        whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
+    ]
+    total: Amounts = {}
+    for left in each:
+        total = added(total, left)
+    total["gap"] = float(len(runs) - 1)
+    first = {"step": float(steps_per_epoch[runs[0].fold])}
+    epoch, run = interval(first, costs, step.basis), interval(each[0], costs, step.basis)
+    experiment = nested(interval(total, costs, step.basis), run)
+    rungs = (
+        rung("step", "step", interval({"step": 1.0}, costs, step.basis), {"step": 1.0}, costs),
+        rung("epoch", "epoch", epoch, first, costs),
+        rung("run", "run", run, each[0], costs, 1),
+        rung("experiment", "experiment", experiment, total, costs, len(runs)),
+    )
+    return Forecast(
+        run=run,
+        stop_here=run,
+        experiment=experiment,
+        text=f"{step.basis} · 90 % range",
+        parts=_sums(rungs[-1].parts),
+        ladder=rungs,
+        intervals=Calibration().basis,
+    )
+
+
+# ---------------------------------------------------------------- costs and ranges
+
+
+def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]) -> dict[str, Cost]:
+    timing = like(state, run, history)
+    known = _remembered(timing) if timing is not None else {}
+    costs = _with_steps(run, step) | {
+        "gap": _gap(state, known),
+        "startup": part_cost(state, "startup", known, _first_startup(state)),
+        "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)), "closing": closing_cost(state),
+    }
+    for name in ("validate", "evaluate"):
+        cost = item_cost(state, run, name, known)
+        costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
+        if pooled(state, name).count:
+            costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
+    seen = pooled(state, "reconstruct")
+    costs["volume"] = costs["evaluate"]
+    if seen.items:
+        costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")
+    for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
+        costs[name] = part_cost(state, name, {}, Cost(0.0))
+    left = (run.steps_total - run.step) * step.mean if run is not None else 0.0
+    if away := crowding(state, run, left):
+        return {name: _less_sure(cost, away) for name, cost in costs.items()}
+    return costs
+
+
+def _less_sure(cost: Cost, away: float) -> Cost:
+    return msgspec.structs.replace(cost, spread=hypot(cost.spread, away * abs(cost.mean)))
+
+
+def _with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
+    """A step; what steps of other runs may differ in; what steps after the present epoch may be quicker."""
+    return {
+        "step": msgspec.structs.replace(step, below=step.above),
+        "drift": anew_cost(run, step),
+        "cold": Cost(0.0, below=step.below),
+    }
+
+
+def _gap(state: ExperimentState, known: Mapping[str, float]) -> Cost:
+    if state.gaps:
+        gap = sum(state.gaps) / len(state.gaps)
+        return Cost(gap, 0.5 * gap, 0.5 * gap, basis="measured here", kind="measured")
+    return _known(known, "gap", GAP_SECONDS)
+
+
+def _first_startup(state: ExperimentState) -> Cost:
+    """A trainer that names no start has it in what its runs take beside steps and spans (`closing`)."""
+    if any(run.phase == "finished" and run.elapsed and run.pace.seconds for run in state.runs):
+        return Cost(0.0, basis="measured here")
+    return Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)
+
+
+def _first_checkpoint(run: RunState | None) -> Cost:
+    if run is None or run.checkpoint is None:
+        return Cost(FIRST_CHECKPOINT, 0.5 * FIRST_CHECKPOINT)
+    return Cost(run.checkpoint.seconds, 0.5 * run.checkpoint.seconds, basis="measured here", kind="measured")
+
+
+def _remembered(timing: KeyTiming) -> dict[str, float]:
+    known = {
+        "startup": timing.startup,
+        "validate": timing.validate_item,
+        "evaluate": timing.evaluate_item,
+        "checkpoint": timing.checkpoint,
+        "gap": timing.gap,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _known(known: Mapping[str, float], name: str, fallback: float) -> Cost:
+    if name in known:
+        return Cost(known[name], 0.2 * known[name], basis=EARLIER, kind="earlier")
+    return Cost(fallback, 0.5 * fallback)
+
+
+def _ends(state: ExperimentState, amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estimate:
+    return ending(interval(amounts, costs, basis), state.now)
+
+
+def _sums(parts: Sequence[Part]) -> dict[str, float]:
+    return {part.name: part.seconds for part in parts}
+
+
+def _text(costs: Mapping[str, Cost], amounts: Amounts) -> str:
+    """What it rests on, and what of it has not been seen yet."""
+    basis = costs["step"].basis
+    said = [basis, "the first epoch may be slower than the rest" if basis.startswith("warming") else "90 % range"]
+    for name in ("validate", "evaluate"):
+        if amounts.get(name) and costs[name].basis.startswith("modelled"):
+            said.append(f"{name} not seen yet: {costs[name].basis}")
+    return " · ".join(said)

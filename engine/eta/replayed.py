@@ -1,0 +1,217 @@
+"""Recorded runs foretold again, percent by percent, and held against what became of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.config.experiment import Plan, Prepared
+from engine.errors import UsageError
+from engine.eta.calibration import Residual, Rung, Stage, residual, stage_of
+from engine.eta.earlier import Earlier
+from engine.eta.forecast import Forecast, forecast
+from engine.eta.interval import Estimate
+from engine.journals.events import AnyRecord, Begin, EpochEnded, ExperimentEnded, RunEnded, RunStarted, Steps
+from engine.journals.journal import read
+from engine.live.fold import fold_run, fold_samples, fold_supervisor
+from engine.live.history import as_supervised, with_run
+from engine.live.state import ExperimentState, new_experiment
+from engine.paths import ExperimentPaths, read_json
+
+# Percents of a run's steps whose residuals are kept; of one run they are alike, and more would tell no more.
+KEPT = (2, 5, 10, 20, 35, 50, 65, 80, 90)
+
+
+class Foretold(msgspec.Struct, frozen=True, kw_only=True):
+    """One forecast and the truth. Seconds: `gone` until then, `seconds` (`low` to `high`) foretold to be left, `truth`
+    left. Time in which the machine slept, or nobody trained, counts nowhere."""
+
+    run: str
+    rung: Rung
+    percent: int
+    step: int
+    stage: Stage
+    gone: float
+    seconds: float
+    low: float
+    high: float
+    sigma: float
+    truth: float
+    basis: str
+
+    @property
+    def total(self) -> float:
+        return self.gone + self.seconds
+
+    @property
+    def true_total(self) -> float:
+        return self.gone + self.truth
+
+    @property
+    def error(self) -> float:
+        """Of the total, relative to the true one."""
+        return self.total / self.true_total - 1 if self.true_total else 0.0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the 90 % range held the truth."""
+        return self.low <= self.truth <= self.high
+
+    @property
+    def residual(self) -> Residual | None:
+        return residual(self.rung, self.stage, self.seconds, self.sigma, self.truth, self.gone, self.run)
+
+
+class _Ends(msgspec.Struct, frozen=True):
+    """When things really ended, by the monotonic clock of one supervisor."""
+
+    attempts: dict[tuple[int, int], list[tuple[int, float, float]]]
+    finished: frozenset[tuple[int, int]]
+    experiment: float | None
+
+
+def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> list[Foretold]:
+    """Every finished run of an experiment, at each `every` percent of its steps, with what could be known then: its own
+    journal, the runs before it, and `earlier` experiments. Raises UsageError for a folder that is no experiment."""
+    paths = ExperimentPaths(folder)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        raise UsageError(f"{folder} is not an experiment: it has no readable plan.json")
+    state = msgspec.structs.replace(
+        new_experiment(str(folder), plan), prepared=read_json(paths.data, Prepared), earlier=earlier or Earlier()
+    )
+    events, samples = read(paths.events), read(paths.machine)
+    ends = _ends(events)
+    found: list[Foretold] = []
+    for event in events:
+        state = fold_supervisor(state, [event])
+        if isinstance(event, RunStarted) and state.current is not None:
+            records = read(paths.run(event.fold, event.restart).segment(event.attempt))
+            index, run, done = state.current, state.runs[state.current], 0
+            epochs = {record.epoch: record.m for record in records if isinstance(record, EpochEnded)}
+            for cut, percent in _cuts(records, every) if (event.fold, event.restart) in ends.finished else ():
+                run, done = fold_run(run, records[done : cut + 1]), cut + 1
+                due = bisect_right(samples, records[cut].m, key=_monotonic)
+                state, samples = fold_samples(state, samples[:due]), samples[due:]
+                seen = _as_of(with_run(state, index, as_supervised(run, state.runs[index])), records[cut])
+                found += _held(seen, percent, records[cut], ends, event, epochs)
+            run = fold_run(run, records[done:])
+            state = with_run(state, index, as_supervised(run, state.runs[index]))
+    return found
+
+
+def _ends(events: Sequence[AnyRecord]) -> _Ends:
+    attempts: dict[tuple[int, int], list[tuple[int, float, float]]] = {}
+    finished, begun, last = set(), {}, None
+    for event in events:
+        if isinstance(event, RunStarted):
+            begun[event.fold, event.restart] = event.m
+        elif isinstance(event, RunEnded):
+            key = (event.fold, event.restart)
+            first = begun.get(key, event.m - event.seconds)
+            attempts.setdefault(key, []).append((event.attempt, first, event.m if event.m >= first else first))
+            if event.outcome == "finished":
+                finished.add(key)
+        elif isinstance(event, ExperimentEnded) and event.outcome == "finished":
+            last = event.m
+    alone = sum(isinstance(event, ExperimentEnded) for event in events) == 1
+    return _Ends(attempts, frozenset(finished), last if alone else None)
+
+
+def _cuts(records: Sequence[AnyRecord], every: int) -> Iterator[tuple[int, int]]:
+    """Where the records of an attempt are cut: index and percent, at the first line that has come so far."""
+    begin = next((record for record in records if isinstance(record, Begin)), None)
+    total = begin.epochs * begin.steps_per_epoch if begin is not None else 0
+    if begin is None or total < 1:
+        return
+    due = max(every, 100 * begin.resumed_from_step // total + 1)
+    due += -due % every
+    for index, record in enumerate(records):
+        if isinstance(record, Steps) and (percent := 100 * record.step // total) >= due:
+            yield index, percent
+            due = percent + every - percent % every
+
+
+def _as_of(state: ExperimentState, record: AnyRecord) -> ExperimentState:
+    return msgspec.structs.replace(
+        state, now=record.t, now_monotonic=record.m, supervisor_alive=True, trainer_alive=True
+    )
+
+
+def _held(
+    state: ExperimentState,
+    percent: int,
+    record: AnyRecord,
+    ends: _Ends,
+    event: RunStarted,
+    epochs: Mapping[int, float],
+) -> Iterator[Foretold]:
+    """This moment's forecasts against the truth."""
+    run = state.run
+    if run is None or not isinstance(record, Steps):
+        return
+    said = forecast(state)
+    attempts = ends.attempts[event.fold, event.restart]
+    gone = sum(last - first for number, first, last in attempts if number < event.attempt)
+    gone += sum(max(0.0, record.m - first) for number, first, _ in attempts if number == event.attempt)
+    whole = sum(last - first for _, first, last in attempts)
+    stage = stage_of(run.step / run.steps_total, said.warming)
+    truths: list[tuple[Rung, Estimate, float, float]] = [("run", said.run, gone, whole - gone)]
+    if record.epoch in epochs:
+        began = max((m for epoch, m in epochs.items() if epoch < record.epoch), default=event.m)
+        truths.append(("epoch", said.epoch, record.m - began, epochs[record.epoch] - record.m))
+    if ends.experiment is not None:
+        began = min(first for runs in ends.attempts.values() for _, first, _ in runs)
+        truths.append(("experiment", said.experiment, record.m - began, ends.experiment - record.m))
+    for rung, estimate, so_far, truth in truths:
+        if estimate.seconds is not None and truth >= 0:
+            yield _foretold(rung, estimate, said, state, percent, record, stage, so_far, truth)
+
+
+def _foretold(
+    rung: Rung,
+    estimate: Estimate,
+    said: Forecast,
+    state: ExperimentState,
+    percent: int,
+    record: Steps,
+    stage: Stage,
+    gone: float,
+    truth: float,
+) -> Foretold:
+    run = state.run
+    return Foretold(
+        run=f"{state.plan.name}/{run.key.name}" if run is not None else "",
+        rung=rung,
+        percent=percent,
+        step=record.step,
+        stage=stage,
+        gone=gone,
+        seconds=estimate.seconds or 0.0,
+        low=estimate.low or 0.0,
+        high=estimate.high or 0.0,
+        sigma=estimate.sigma,
+        truth=truth,
+        basis="warming" if said.warming else estimate.basis,
+    )
+
+
+def residuals(found: Sequence[Foretold]) -> list[Residual]:
+    """Those worth keeping: a few percents of every run."""
+    kept: list[Residual] = []
+    for key in dict.fromkeys((one.run, one.rung) for one in found):
+        own = [one for one in found if (one.run, one.rung) == key]
+        nearest = {_nearest(own, percent) for percent in KEPT}
+        kept += [left for one in own if one.percent in nearest and (left := one.residual) is not None]
+    return kept
+
+
+def _monotonic(record: AnyRecord) -> float:
+    return record.m
+
+
+def _nearest(found: Sequence[Foretold], percent: int) -> int:
+    return min((one.percent for one in found), key=lambda known: abs(known - percent))

@@ -1,0 +1,1 @@
+"""Limits that act, and who is told of what happened."""

@@ -1,0 +1,74 @@
+"""How a change of profile, and a visit of a test, are folded and said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.config.knob import shown
+from engine.journals.events import Level, PhaseEnded, ProfileChanged, Steps
+from engine.live import pace
+from engine.live.state import PROFILES, SENTENCES, TESTED, RunState, Sentence, Tested
+from engine.machine import contention
+
+
+def say(run: RunState, t: float, text: str, level: Level = "info") -> tuple[Sentence, ...]:
+    return (*run.sentences, Sentence(t, text, level))[-SENTENCES:] if text else run.sentences
+
+
+def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
+    """Another profile from here on: its pace is a new one."""
+    new = msgspec.structs.replace
+    if record.error:
+        text = f"profile {record.name} was not taken up: {record.error}"
+        return new(run, taken=record, sentences=say(run, record.t, text, "warn"))
+    begin = run.begin
+    if begin is not None:
+        workers, batch = record.knobs.get("num_workers"), record.knobs.get("batch_size")
+        begin = new(
+            begin,
+            num_workers=workers if isinstance(workers, int) else begin.num_workers,
+            batch_size=batch if isinstance(batch, int) else begin.batch_size,
+        )
+    values = ", ".join(f"{name} = {shown(record.knobs.get(name))}" for name in record.changed)
+    text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
+    text += f" (it stood still for {record.seconds:.2g} s)" if record.changed else ""
+    held = run.tested or (Tested(name="as it was", knobs=record.knobs | record.former, lines=run.recent),)
+    fresh = Tested(
+        name=record.name,
+        knobs=record.knobs,
+        changed=record.changed,
+        step=record.step,
+        t=record.t,
+        seconds=record.seconds,
+    )
+    return new(
+        run,
+        taken=record,
+        begin=begin,
+        recent=(),
+        tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,
+        pace=pace.rewound(run.pace, record.step) if record.changed else run.pace,
+        sentences=say(run, record.t, text if record.changed else ""),
+    )
+
+
+def with_lines(tested: tuple[Tested, ...], lines: Sequence[Steps]) -> tuple[Tested, ...]:
+    """The present profile with what was written of it."""
+    if not tested or len(tested[-1].lines) >= TESTED:
+        return tested
+    held = tested[-1]
+    return (*tested[:-1], msgspec.structs.replace(held, lines=(*held.lines, *lines)[:TESTED]))
+
+
+def visited(record: PhaseEnded) -> tuple[str, Level]:
+    name = f"phase {record.phase + 1} ({record.name})"
+    if record.verdict.kind != "ok":
+        return f"{name}: {record.verdict.text}", "bad"
+    if record.repeated:
+        others = contention.said(record.use.foreign_cores, record.use.foreign_gpu)
+        return f"{name} is repeated: {others} meanwhile", "warn"
+    seconds, samples = sum(record.seconds), sum(record.samples)
+    pace = f": {samples / seconds:.3g} samples/s" if seconds and samples else ""
+    return f"{name}, round {record.round + 1}, {len(record.seconds)} steps{pace}", "info"

@@ -1,0 +1,1 @@
+"""The machine: processes, cores, GPUs, disks, and who else uses them."""

@@ -1,0 +1,1 @@
+"""What a profile takes of RAM, /dev/shm and VRAM."""

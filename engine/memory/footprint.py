@@ -1,0 +1,246 @@
+"""What is known of a training's memory, measured or not: what a budget is worked out from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from statistics import median
+
+import msgspec
+
+from engine.config.experiment import Plan
+from engine.config.knob import Value
+from engine.journals.events import PhaseEnded, Sample
+from engine.live.filling import Filling
+from engine.live.state import ExperimentState, RunState
+from engine.live.trend import Trend, memory_trend
+
+# A prepared volume as a sample holds it: image in float32, label in uint8.
+BYTES_PER_VOXEL = 5
+# A minute of them.
+READINGS = 30
+
+
+class Loader(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes read while `workers` loader processes of this `context` ran: PSS of the trainer; PSS and USS of a worker,
+    their mean. PSS shares common pages out, USS counts only a process's own: with fork RSS would count the dataset once
+    for every worker. `cached`: the workers kept every volume they met."""
+
+    workers: int
+    context: str
+    batch: int
+    trainer: int
+    pss: float = 0.0
+    uss: float = 0.0
+    cached: bool = False
+
+
+class Peak(msgspec.Struct, frozen=True, kw_only=True):
+    """The most the device's allocator had reserved at this batch size, bytes."""
+
+    batch: int
+    bytes: int
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A step's memory at `batch`, bytes, worked out from the network without a device (engine.training.vram).
+
+    `activations`: what a forward pass keeps for the backward pass, the input and passing buffers included.
+    """
+
+    batch: int
+    weights: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    activations: int = 0
+
+    @property
+    def fixed(self) -> int:
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> int:
+        return self.fixed + self.activations
+
+
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known; None where nothing is. Bytes.
+
+    `ram_free`, `shm_free`: what would be free without this training. `samples`: volumes of one fold to learn from.
+    `growth`: bytes per hour the training's memory grows by, for `hours` more or until `growth_at_most` bytes are there.
+    """
+
+    sample_bytes: int = 0
+    samples: int = 0
+    device: str = "cpu"
+    parameters: int = 0
+    loader: Loader | None = None
+    growth: float | None = None
+    growth_at_most: float | None = None
+    hours: float | None = None
+    ram_free: int | None = None
+    shm_free: int | None = None
+    vram_total: int | None = None
+    vram_others: int = 0
+    peaks: tuple[Peak, ...] = ()
+    estimate: Estimate | None = None
+
+
+def sample_bytes(plan: Plan) -> int:
+    """One loaded sample."""
+    return prod(plan.experiment.prepare.shape) * BYTES_PER_VOXEL
+
+
+def in_flight(knobs: Mapping[str, Value], item: int) -> int:
+    """Bytes of batches that workers have ready, or are handing over, at most."""
+    workers = int(knobs["num_workers"])
+    return workers * int(knobs["prefetch_factor"]) * int(knobs["batch_size"]) * item if workers else 0
+
+
+def footprint(
+    state: ExperimentState,
+    phases: Sequence[PhaseEnded] = (),
+    estimate: Estimate | None = None,
+    hours: float | None = None,
+) -> Footprint:
+    """From readings of a training and of test phases. `hours`: how long it still goes on."""
+    run, plan = state.run, state.plan
+    knobs = knobs_now(state)
+    newest = state.samples[-1] if state.samples else None
+    own = sum(worker.pss if worker.pss is not None else worker.rss for worker in newest.workers) if newest else 0
+    item = sample_bytes(plan)
+    waiting = min(in_flight(knobs, item), newest.shm_used) if newest and newest.workers else 0
+    total, others = _device(newest)
+    trend = trend_of(state)
+    split = next((s for s in state.prepared.splits if run and s.fold == run.key.fold), None) if state.prepared else None
+    return Footprint(
+        sample_bytes=item,
+        samples=len(split.train) if split else 0,
+        device="cuda" if run and run.begin and run.begin.device.startswith("cuda") else "cpu",
+        parameters=run.begin.parameters if run and run.begin else 0,
+        loader=_loader(state.samples, knobs) or _of_phases(phases),
+        growth=trend.bytes_per_hour,
+        growth_at_most=trend.at_most,
+        hours=hours,
+        ram_free=newest.ram_available + own if newest and newest.ram_total else None,
+        shm_free=newest.shm_total - newest.shm_used + waiting if newest and newest.shm_total else None,
+        vram_total=total,
+        vram_others=others,
+        peaks=_peaks(run, knobs, phases),
+        estimate=estimate,
+    )
+
+
+def trend_of(state: ExperimentState) -> Trend:
+    """Whether its memory grows, and how long it can."""
+    return memory_trend(state.samples, filling_of(state))
+
+
+def knobs_now(state: ExperimentState) -> dict[str, Value]:
+    """What the present run runs with: the plan's profile, or what took its place in the living training."""
+    run = state.run
+    changed = run.tested[-1].knobs if run is not None and run.tested else {}
+    return {**state.plan.profile.knobs, **changed}
+
+
+def filling_of(state: ExperimentState) -> Filling | None:
+    """Of a training whose workers keep what they load (knob cache = ram); None for any other, or before its pace is
+    known."""
+    run, prepared = state.run, state.prepared
+    knobs = knobs_now(state)
+    if run is None or run.begin is None or prepared is None or knobs["cache"] != "ram" or not run.steps_per_epoch:
+        return None
+    split = next((split for split in prepared.splits if split.fold == run.key.fold), None)
+    if split is None or not split.train:
+        return None
+    # Workers that begin anew have nothing yet: after a resume, and with a profile taken up since.
+    began = max(run.begin.resumed_from_step, run.tested[-1].step if run.tested else 0)
+    a_step = int(knobs["batch_size"]) * int(knobs["accumulate_steps"])
+    steps_a_pass = len(split.train) / a_step
+    epoch_steps = run.epoch_seconds / run.steps_per_epoch if run.epoch_seconds else 0.0
+    seconds = epoch_steps or (run.pace.seconds / run.pace.steps if run.pace.steps else 0.0)
+    if seconds <= 0:
+        return None
+    workers = max(1, int(knobs["num_workers"]))
+    # What is loaded ahead is kept already.
+    ahead = in_flight(knobs, 1) / a_step
+    passes = (max(0, run.step - began) + ahead) / steps_a_pass
+    if int(knobs["num_workers"]) and not knobs["persistent_workers"]:
+        # New workers every epoch: they never keep more than what they are dealt in one.
+        workers, passes = 1, run.step_in_epoch / steps_a_pass
+    return Filling(
+        volumes=len(split.train),
+        each=sample_bytes(state.plan),
+        workers=workers,
+        passes=passes,
+        pass_seconds=seconds * steps_a_pass,
+    )
+
+
+def _loader(samples: Sequence[Sample], knobs: Mapping[str, Value]) -> Loader | None:
+    """Medians of the newest readings in which the trainer and all of its workers are: what a worker has at one moment
+    depends on how far it is with its batch. None if there are no such readings."""
+    count = int(knobs["num_workers"])
+    readings: list[tuple[float, float, float]] = []
+    for sample in samples[-READINGS:]:
+        trainers = [one for one in sample.workers if one.role == "trainer"]
+        workers = [one for one in sample.workers if one.role == "worker"]
+        pss, uss = [one.pss for one in workers], [one.uss for one in workers]
+        if len(trainers) != 1 or trainers[0].pss is None or len(workers) != count or None in pss or None in uss:
+            readings.clear()
+            continue
+        each = max(1, count)
+        readings.append(
+            (trainers[0].pss, sum(map(int, filter(None, pss))) / each, sum(map(int, filter(None, uss))) / each)
+        )
+    if not readings:
+        return None
+    trainer, pss_each, uss_each = (median(column) for column in zip(*readings, strict=True))
+    return Loader(
+        workers=count,
+        context=str(knobs["multiprocessing_context"]),
+        batch=int(knobs["batch_size"]),
+        trainer=int(trainer),
+        pss=pss_each,
+        uss=uss_each,
+        cached=knobs["cache"] == "ram",
+    )
+
+
+def _of_phases(phases: Sequence[PhaseEnded]) -> Loader | None:
+    """From the newest phase that read its processes."""
+    for ended in reversed(phases):
+        use = ended.use
+        if use.trainer_pss is not None and use.worker_pss is not None and use.worker_uss is not None:
+            return Loader(
+                workers=int(ended.knobs["num_workers"]),
+                context=str(ended.knobs["multiprocessing_context"]),
+                batch=int(ended.knobs["batch_size"]),
+                trainer=use.trainer_pss,
+                pss=use.worker_pss,
+                uss=use.worker_uss,
+                cached=ended.knobs.get("cache") == "ram",
+            )
+    return None
+
+
+def _peaks(run: RunState | None, knobs: Mapping[str, Value], phases: Sequence[PhaseEnded]) -> tuple[Peak, ...]:
+    """The largest at each batch size, of steps in the same precision."""
+    found: dict[int, int] = {}
+    for ended in phases:
+        if ended.use.vram_reserved and ended.knobs.get("precision") == knobs.get("precision"):
+            batch = int(ended.knobs["batch_size"])
+            found[batch] = max(found.get(batch, 0), ended.use.vram_reserved)
+    if run is not None and run.memory is not None and run.memory.peak_reserved:
+        batch = int(knobs["batch_size"])
+        found[batch] = max(found.get(batch, 0), run.memory.peak_reserved)
+    return tuple(Peak(batch=batch, bytes=most) for batch, most in sorted(found.items()))
+
+
+def _device(sample: Sample | None) -> tuple[int | None, int]:
+    """The memory of the GPU this training is on, and what others have of it."""
+    gpus = sample.gpus if sample is not None else ()
+    gpu = next((one for one in gpus if one.own_memory), gpus[0] if gpus else None)
+    if gpu is None or gpu.memory_total is None:
+        return None, 0
+    return gpu.memory_total, max(0, (gpu.memory_used or 0) - (gpu.own_memory or 0))

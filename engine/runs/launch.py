@@ -1,0 +1,392 @@
+"""Start an experiment: decide everything, make every folder and the manifest, then let a detached supervisor go."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine.config import catalog
+from engine.config.experiment import Plan, runs_of, training_hash
+from engine.config.knob import Value
+from engine.errors import DataError, UsageError
+from engine.eta import timings
+from engine.eta.costs import KeyTiming
+from engine.eta.forecast import Forecast, before_launch
+from engine.journals.journal import read
+from engine.journals.limit_events import Limits, OnFinish
+from engine.journals.records import ProcessInfo, SupervisorInfo
+from engine.limit import limits, notify
+from engine.limit.limits import Wanted
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
+from engine.machine.room import OTHER_LOGS, writable
+from engine.paths import (
+    ExperimentPaths,
+    cache_folder,
+    checked_name,
+    read_json,
+    write_json,
+)
+from engine.process import alive
+from engine.runs.choice import choose
+from engine.runs.manifest import manifest
+from engine.runs.spending import reckoned
+
+START_SECONDS = 15.0
+CHECK_SECONDS = 600.0
+SETTLE_SECONDS = 5.0
+LOCKED = 75
+
+# Supervisors this process started. They are not waited for; keeping them spares a warning at exit.
+_started: list[subprocess.Popen[bytes]] = []
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks to be launched; None where the experiment decides. `notify`: addresses of webhooks."""
+
+    experiment: str
+    logs: Path
+    name: str | None = None
+    profile: str | None = None
+    data: Path | None = None
+    folds: tuple[int, ...] | None = None
+    restarts: int | None = None
+    epochs: int | None = None
+    device: str | None = None
+    settings: dict[str, Value] = {}
+    stop_after_runs: int = 0
+    override_locks: bool = False
+    over_budget: bool = False
+    command: tuple[str, ...] = ()
+    limits: Wanted = Wanted()
+    on_finish: OnFinish | None = None
+    notify: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """What the preflight found; the other keys of its JSON are for people."""
+
+    ok: bool
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    folds: tuple[dict[str, int], ...] = ()
+    device: dict[str, str] = {}
+
+
+def plan_for(request: Request) -> Plan:
+    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range."""
+    stem = Path(request.experiment).stem if request.experiment.endswith(".toml") else request.experiment
+    experiment = catalog.experiment_named(request.experiment)
+    if request.epochs is not None:
+        if request.epochs < 1:
+            raise UsageError(f"--epochs {request.epochs}: it must be 1 or more")
+        experiment = msgspec.structs.replace(experiment, epochs=request.epochs)
+    device = checked_device(request.device or "auto")
+    name = request.profile or experiment.profile
+    profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
+    data = request.data.expanduser().resolve() if request.data else None
+    if data is not None and experiment.data.source == "phantom" and not experiment.command:
+        raise UsageError(
+            f"--data {request.data}: {stem} trains on phantoms that it makes itself; take an experiment for volumes of "
+            "yours (`steptop experiments`), or a copy of its file with another [data] source"
+        )
+    if experiment.data.source != "phantom" and not experiment.command:
+        if data is None:
+            raise UsageError(
+                f"{stem} trains on your volumes: say where they are with --data DIR, a BIDS-like tree "
+                "(sub-*/ses-*/anat and derivatives/lesion_masks) or a folder with images/ and labels/ of equal names"
+            )
+        if not data.is_dir():
+            raise DataError(f"--data {data}: there is no such folder")
+    if request.stop_after_runs < 0:
+        raise UsageError("--stop-after-run must be 1 or more")
+    plan = Plan(
+        name=checked_name(stem if request.name is None else request.name),
+        experiment_name=stem,
+        experiment=experiment,
+        profile=profile,
+        runs=runs_of(experiment, request.folds, request.restarts),
+        data_dir=str(data or ""),
+        cache_dir=str(cache_folder(request.logs.resolve())),
+        device=device,
+        stop_after_runs=request.stop_after_runs,
+        training_hash=training_hash(experiment, profile),
+        overridden=overridden,
+        over_budget=request.over_budget,
+        command=request.command or ("steptop", "run", request.experiment),
+        created=time.time(),
+        on_finish=request.on_finish,
+    )
+    if request.limits.any:
+        held = limits.limits(request.limits, plan.created, lambda: device_name(plan))
+        plan = msgspec.structs.replace(plan, limits=held)
+    return plan
+
+
+def device_name(plan: Plan) -> str:
+    """What it would train on, in the driver's words; '' for a trainer of one's own, which nobody can ask before."""
+    return "" if plan.experiment.command else check(plan, quick=True)[0].device.get("name", "")
+
+
+def checked_device(text: str) -> str:
+    """auto, cpu, mps, cuda, cuda:N or N. Raises UsageError; several devices at once cannot be used yet."""
+    names = [word.strip() for word in text.split(",") if word.strip()]
+    if len(names) > 1:
+        raise UsageError(f"--devices {text}: one run at a time on one device so far; name one of them")
+    word = names[0] if names else ""
+    if word in ("auto", "cpu", "mps", "cuda") or word.isdigit() or (word.startswith("cuda:") and word[5:].isdigit()):
+        return word.removeprefix("cuda:") if word != "cuda" else "0"
+    raise UsageError(f"--devices {text!r}: it is auto, cpu, mps, or a CUDA device's number")
+
+
+def check(plan: Plan, quick: bool = False) -> tuple[Check, bytes]:
+    """The preflight in a process of its own (it reads volumes); its verdict and its whole JSON.
+
+    Raises DataError if it could not look at all. Nothing of it stays on disk.
+    """
+    command = [sys.executable, "-P", "-m", "engine.training.check", *(["--quick"] if quick else []), "-"]
+    done = subprocess.run(
+        command, input=msgspec.json.encode(plan), capture_output=True, timeout=CHECK_SECONDS, check=False
+    )
+    try:
+        return msgspec.json.decode(done.stdout, type=Check), done.stdout
+    except msgspec.MsgspecError:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise DataError(f"the preflight check failed: {last[0] if last else f'exit code {done.returncode}'}") from None
+
+
+def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
+    """The experiment's folder, and a sentence if it is another one than asked for or goes on from before.
+
+    A folder keeps one configuration: another one under the same name goes to NAME-2. Raises UsageError if that very
+    experiment is running, or finished.
+    """
+    for number in range(1, 100):
+        folder = request.logs.resolve() / (plan.name if number == 1 else f"{plan.name}-{number}")
+        held = read_json(ExperimentPaths(folder).plan, Plan)
+        if held is None:
+            if _occupied(folder):
+                raise UsageError(f"{folder} exists and is not an experiment of steptop's; choose another --name")
+            first = request.logs / plan.name
+            return folder, "" if number == 1 else f"{first} holds another configuration; this one is {folder.name}"
+        if held.training_hash == plan.training_hash and held.data_dir == plan.data_dir:
+            state = settled(folder)
+            if state.supervisor_alive or state.trainer_alive:
+                raise Running(folder)
+            if state.phase == "finished" and set(plan.runs) <= set(held.runs):
+                raise Finished(folder)
+            return folder, "goes on where it was: finished runs are kept"
+        if request.name is not None:
+            raise UsageError(
+                f"{folder} holds another configuration ({difference(held, plan)}); "
+                "choose another --name, or move it away"
+            )
+    raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
+
+
+def _occupied(folder: Path) -> bool:
+    try:
+        return folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read ({error.strerror}): {OTHER_LOGS}") from None
+
+
+class Running(UsageError):
+    """The very experiment is running already."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder.name} is already running in {folder}; `steptop` shows it, `steptop stop` ends it")
+        self.folder = folder
+
+
+class Finished(UsageError):
+    """The very experiment is finished already."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder.name} is finished already: `steptop results {folder.name}` shows it; "
+            "to train again choose another --name"
+        )
+        self.folder = folder
+
+
+def difference(held: Plan, wanted: Plan) -> str:
+    """What two plans train differently, in words."""
+    said = []
+    if held.data_dir != wanted.data_dir:
+        said.append(f"data {held.data_dir or 'built-in'}")
+    for field in msgspec.structs.fields(type(held.experiment)):
+        a, b = getattr(held.experiment, field.name), getattr(wanted.experiment, field.name)
+        if a != b and field.name not in ("title", "target", "knobs", "locks", "profile"):
+            said.append(f"{field.name} {a}" if not isinstance(a, msgspec.Struct) else f"another [{field.name}]")
+    said += [f"{k} {v}" for k, v in held.profile.knobs.items() if wanted.profile.knobs.get(k) != v]
+    return ", ".join(said[:4]) or "other settings"
+
+
+def start(request: Request, plan: Plan | None = None) -> Path:
+    """Launch, detached; returns the experiment's folder once its supervisor has the lock.
+
+    Raises UsageError/DataError before anything is written if it cannot be trained.
+    """
+    plan = plan or plan_for(request)
+    writable(request.logs, OTHER_LOGS)
+    folder, _ = folder_for(request, plan)
+    if why := limits.used_up(reckoned(read(ExperimentPaths(folder).events), plan.limits, 0.0), time.time(), 0.0):
+        raise UsageError(f"{why}; {folder.name} goes on with another --until, --deadline or --budget")
+    plan = msgspec.structs.replace(plan, name=folder.name)
+    if not plan.experiment.command:
+        found, _ = check(plan, quick=True)
+        if not found.ok:
+            raise DataError("\n".join(found.errors))
+    lay_out(folder, plan)
+    notify.write_targets(folder, request.notify)
+    supervise(folder)
+    return folder
+
+
+def lay_out(folder: Path, plan: Plan) -> None:
+    """Every folder, an empty log for every run, plan and manifest: there from the first second."""
+    paths = ExperimentPaths(folder)
+    for needed in (folder, paths.control, paths.acknowledged):
+        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in plan.runs:
+        run = paths.run(key.fold, key.restart)
+        run.folder.mkdir(mode=0o700, exist_ok=True)
+        run.console.touch(mode=0o600)
+    for left in paths.control.glob("*.json"):
+        left.unlink()
+    write_json(paths.manifest, manifest(plan))
+    write_json(paths.plan, plan)
+
+
+def supervise(folder: Path) -> None:
+    """Start a supervisor for a laid-out experiment, in a session of its own, and wait until it has the lock.
+
+    Raises UsageError if another one has it, or if it ends at once (with the end of its log).
+    """
+    paths = ExperimentPaths(folder)
+    log = os.open(paths.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine.runs.supervisor", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=folder,
+        )
+    finally:
+        os.close(log)
+    _started.append(child)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        info = read_json(paths.supervisor, SupervisorInfo)
+        if info is not None and info.who.pid == child.pid:
+            return
+        if child.poll() is not None:
+            if child.returncode == LOCKED:
+                raise Running(folder)
+            tail = paths.supervisor_log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise UsageError(
+                f"the supervisor ended at once ({tail[0] if tail else child.returncode}); see {paths.supervisor_log}"
+            )
+        time.sleep(0.02)
+    raise UsageError(f"the supervisor did not start within {START_SECONDS:.0f} s; see {paths.supervisor_log}")
+
+
+def resume(
+    folder: Path, stop_after_runs: int = 0, wanted: Wanted | None = limits.NOTHING, on_finish: OnFinish | None = None,
+    urls: tuple[str, ...] | None = None,
+) -> None:
+    """Go on with an experiment that was stopped, failed or lost; `wanted`: limits on top of those it has, None for
+    none at all. Raises UsageError if it runs, has nothing left, or a limit is used up."""
+    paths = ExperimentPaths(folder)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        raise UsageError(f"{folder} is not an experiment: it has no readable plan.json")
+    state = settled(folder)
+    if state.supervisor_alive:
+        raise Running(folder)
+    if state.phase == "finished":
+        raise Finished(folder)
+    held = Limits()
+    if wanted is not None:
+        device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
+        held = limits.limits(wanted, time.time(), lambda: device, plan.limits) if wanted.any else plan.limits
+        record = reckoned(read(paths.events), held, 0.0)
+        if wanted.until or wanted.deadline or wanted.budget:
+            held = limits.outlived(wanted, held, record, state.reached, time.time())
+            record = msgspec.structs.replace(record, limits=held)
+        why = limits.same_again(state.reached, plan.limits, held) or limits.used_up(record, time.time(), 0.0)
+        if why:
+            raise UsageError(f"{why}: give it another with --until, --deadline or --budget, or go on with --no-limit")
+    writable(folder.parent)
+    fresh = msgspec.structs.replace(
+        plan, stop_after_runs=stop_after_runs, limits=held, on_finish=on_finish or plan.on_finish
+    )
+    if fresh != plan:
+        write_json(paths.plan, fresh)
+    if urls is not None:
+        notify.write_targets(folder, urls)
+    for left in paths.control.glob("*.json"):
+        left.unlink()
+    supervise(folder)
+
+
+def settled(folder: Path) -> ExperimentState:
+    """The present state; a supervisor that has written its last line is given the moment it needs to be gone."""
+    watch, deadline = Watch(folder), time.monotonic() + SETTLE_SECONDS
+    state = watch.quick()
+    while state.ended is not None and state.supervisor_alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        state = watch.quick()
+    return state
+
+
+def take_over(folder: Path) -> bool:
+    """A supervisor for a trainer that lost its own; False if there is no such trainer."""
+    paths = ExperimentPaths(folder)
+    info = read_json(paths.supervisor, SupervisorInfo)
+    if info is not None and alive(info.who):
+        return False
+    orphans = (read_json(file, ProcessInfo) for file in folder.glob("fold_*/process.json"))
+    if not any(orphan is not None and alive(orphan.who) for orphan in orphans):
+        return False
+    try:
+        supervise(folder)
+    except Running:
+        return False
+    return True
+
+
+def history(logs: Path) -> list[KeyTiming]:
+    """Step times of earlier experiments in this logs folder, newest first."""
+    return timings.history(logs)
+
+
+def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
+    """When it would end if launched now, from earlier runs of the same kind, or in its text why that is not known; None
+    when nothing has run here."""
+    plan = plan or plan_for(request)
+    prospect = prospects(request, plan)
+    return prospect(plan.stop_after_runs) if prospect is not None else None
+
+
+def prospects(request: Request, plan: Plan) -> Callable[[int], Forecast] | None:
+    """When the first so many runs (0: all) would end if launched now; None without earlier runs to go by."""
+    known = history(request.logs)
+    if not known:
+        return None
+    found, _ = check(plan, quick=True)
+    if not found.ok or not found.folds:
+        return None
+    steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
+    tests = {fold["fold"]: fold["test"] for fold in found.folds}
+    here = [timing for timing in known if timing.device_name == found.device.get("name")] or known
+    return lambda count: before_launch(msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, here)

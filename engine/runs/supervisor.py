@@ -1,0 +1,352 @@
+"""One per experiment: `python -m engine.runs.supervisor FOLDER`. Queues runs, starts trainers, obeys, tells their end.
+
+It holds the experiment's lock for as long as it lives, adopts every orphan of its trainers (subreaper) and ends what
+a trainer leaves behind. It is detached: no terminal, no pipe to anybody. If it is killed its trainer goes on, and the
+next supervisor takes that trainer over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine.config.experiment import Plan, Prepared, RunKey
+from engine.config.knob import Value
+from engine.counts import plural
+from engine.journals import journal as journals
+from engine.journals.events import (
+    ExperimentEnded,
+    Note,
+    Outcome,
+    PrepareEnded,
+    PrepareStarted,
+    RunEnded,
+    RunSkipped,
+    RunStarted,
+    SupervisorStarted,
+    Verdict,
+)
+from engine.journals.journal import Writer
+from engine.journals.records import Completion, SupervisorInfo
+from engine.limit import notify, on_finish
+from engine.limit.guard import Guard
+from engine.machine import logout, room
+from engine.machine.lock import take_lock
+from engine.paths import ExperimentPaths, read_json, write_json
+from engine.phase import phases
+from engine.phase.conductor import Conductor
+from engine.process import boot_id, ident
+from engine.runs.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
+from engine.runs.completion import completed
+from engine.runs.ending import Result, ending, with_limit
+from engine.runs.manifest import with_data_hash
+from engine.runs.orders import Orders
+from engine.runs.survivors import left_of
+
+LOCKED = 75
+POLL_SECONDS = 0.2
+PR_SET_CHILD_SUBREAPER = 36
+# Two trainings that fail one after the other fail for one reason, and the next would too.
+FAILURES_IN_A_ROW = 2
+# Slurm warns with SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends a job with SIGTERM.
+STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1, a warning that the time is nearly over"}
+
+
+class Supervisor:
+    """The queue of one experiment. `run` returns how it all ended."""
+
+    def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer) -> None:
+        self.paths = paths
+        self.journal = journal
+        self.guard = Guard(paths, plan, journal)
+        self.orders = Orders(paths, plan, journal, self.guard)
+        self.failed: list[RunKey] = []
+        self.last: Verdict | None = None
+        self.survivors: tuple[int, ...] = ()
+        self.sampler: subprocess.Popen[bytes] | None = None
+        self._sampler_due = 0.0
+        self.full = False
+        self.room = room.Room(paths.folder)
+
+    @property
+    def plan(self) -> Plan:
+        """As it is by now."""
+        return self.orders.plan
+
+    # ------------------------------------------------------------ the order of things
+
+    def run(self) -> Outcome:
+        for number in STOPPING:
+            signal.signal(number, self._on_signal)
+        self.journal.reserve(room.LAST_WORDS_BYTES)
+        # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
+        adopted = adopt(self.paths, self.plan) if self.plan.test is None else None
+        strays = end_strays(self.paths, adopted[1] if adopted else None)
+        self.journal.write(
+            SupervisorStarted(
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                boot_id=boot_id(),
+                runs=tuple((key.fold, key.restart) for key in self.plan.runs),
+                stop_after_runs=self.plan.stop_after_runs,
+                adopted=adopted[1].who.pid if adopted else 0,
+            ),
+            sync=True,
+        )
+        # Only now is it announced: who waits for it will not read the former supervisor's last line as this one's.
+        who = ident(os.getpid())
+        assert who is not None
+        write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
+        if strays:
+            self._note(f"{plural(strays, 'left-over process')} of an earlier supervisor ended", "warn")
+        if adopted is not None:
+            self.orders.remember(journals.read(self.paths.events))
+        if killing := logout.warning():
+            self._note(killing, "warn")
+        for key, attempt in unfinished(self.paths, self.plan):
+            self._see_through(key, attempt)
+        self.guard.begin()
+        if adopted is not None:
+            self._see_through(*adopted)
+            if self.orders.stop_due():
+                return self._end()
+        if not self.plan.experiment.command and not self._prepare():
+            return "stopped" if self.orders.stop else "failed"
+        if self.plan.test is not None:
+            return self._test()
+        in_a_row = 0
+        for key in self.plan.runs:
+            if self.orders.stop_due():
+                break
+            if self._complete(key):
+                continue
+            if (reached := self.guard.unfit(self.plan.runs.index(key) + 1)) is not None:
+                self.orders.end_by(reached)
+                break
+            outcome = self._train(key)
+            in_a_row = in_a_row + 1 if outcome == "failed" else 0
+            if self.full or (in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
+                why = room.FULL if self.full else f"{in_a_row} runs failed one after the other"
+                self._note(f"{why}: the rest is not started", "bad")
+                break
+        return self._end()
+
+    def _prepare(self) -> bool:
+        """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
+        attempt = begin_prepare(self.paths)
+        self.journal.write(PrepareStarted(pid=attempt.who.pid))
+        ended = self._follow(attempt)
+        ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
+        if ok:
+            with_data_hash(self.paths)
+        self.journal.write(PrepareEnded(seconds=ended.seconds, ok=ok, verdict=None if ok else ended.verdict), sync=True)
+        if not ok:
+            self.survivors = ended.survivors
+            outcome: Outcome = "stopped" if ended.outcome == "stopped" else "failed"
+            self._say_end(outcome, ended.verdict.text, None if outcome == "stopped" else ended.verdict)
+        return ok
+
+    def _train(self, key: RunKey) -> Outcome:
+        """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
+        while True:
+            outcome = self._see_through(key, begin_run(self.paths, self.plan, key), started=True)
+            if outcome != "stopped" or self.orders.stop is not None:
+                return outcome
+            if not self.orders.cancelled:
+                self.orders.set_stop("now", "", "a signal to the trainer")
+                return outcome
+            self.orders.cancelled = False
+
+    def _test(self) -> Outcome:
+        """Visit after visit, instead of runs."""
+        conductor = Conductor(self.paths, self.plan, self.journal, self._conducting, self._kept)
+        text = conductor.conduct()
+        measured = len({visit.phase for visit in conductor.done if visit.verdict.kind == "ok"})
+        left = "" if self.survivors else "; nothing of it is left running"
+        if self.orders.stop is not None:
+            self.orders.done()
+            reached = self.orders.reached
+            why = f"stopped at its {reached.text}" if reached is not None else "stopped as asked"
+            known = sum(phases.measurement(conductor.done, n) is not None for n in {v.phase for v in conductor.done})
+            return self._say_end("stopped", f"{why}: {plural(known, 'phase')} measured{left}", None)
+        if not measured:
+            verdict = conductor.done[-1].verdict if conductor.done else None
+            return self._say_end("failed", text, verdict)
+        return self._say_end("finished", f"{text.rstrip('.')}{left}", None, conductor.best)
+
+    def _conducting(self, trial: Attempt | None) -> bool:
+        """While a test goes on. `trial` None: between two visits, where a stop after this run takes effect too."""
+        self.orders.obey()
+        stop = self.orders.stop
+        if trial is not None and stop in ("now", "force"):
+            trial.ask_to_stop(stop)
+        self._keep_sampling()
+        return stop is not None and (trial is None or stop != "after_run")
+
+    def _kept(self) -> set[int]:
+        return self.guard.pids() | ({self.sampler.pid} if self.sampler else set())
+
+    def _see_through(self, key: RunKey, attempt: Attempt, started: bool = False) -> Outcome:
+        """Follow a trainer to its end and write down how it ended."""
+        if started:
+            self.journal.write(
+                RunStarted(
+                    fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
+                    device=self.plan.device,
+                ),
+                sync=True,
+            )
+        self.orders.place = self.plan.runs.index(key)
+        ended = self._follow(attempt)
+        self.journal.write(
+            RunEnded(
+                fold=key.fold,
+                restart=key.restart,
+                attempt=attempt.number,
+                outcome=ended.outcome,
+                verdict=ended.verdict,
+                seconds=ended.seconds,
+                rc=ended.rc,
+                swept=ended.swept,
+                survivors=ended.survivors,
+            ),
+            sync=True,
+        )
+        self.survivors, self.last = ended.survivors, ended.verdict
+        self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
+        if ended.outcome == "finished":
+            self.orders.finished_here += 1
+        elif ended.outcome == "failed":
+            self.failed.append(key)
+        return ended.outcome
+
+    # ------------------------------------------------------------ while a child runs
+
+    def _follow(self, attempt: Attempt) -> Ended:
+        """Wait for the attempt's end, obeying requests meanwhile."""
+        while not attempt.ended():
+            self.orders.obey()
+            if self.orders.stop in ("now", "force"):
+                attempt.ask_to_stop(self.orders.stop)
+            self._keep_sampling()
+            self.guard.look()
+            if self.room.has_filled_up():
+                self._note(room.GOES_ON, "bad")
+            attempt.wait(POLL_SECONDS)
+        self.orders.obey()
+        ended = attempt.close(self._kept())
+        return ended._replace(verdict=with_limit(ended.verdict, self.orders.reached))
+
+    def _keep_sampling(self) -> None:
+        """A sampler that died is started again, but not more often than every ten seconds."""
+        if self.sampler is not None and self.sampler.poll() is None:
+            return
+        if time.monotonic() >= self._sampler_due:
+            self._sampler_due = time.monotonic() + 10
+            self.sampler = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.machine.sampler", str(self.paths.folder), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                cwd=self.paths.folder,
+            )
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self.orders.signalled = STOPPING[signal.Signals(number)]
+
+    # ------------------------------------------------------------ what is done, and the end
+
+    def _complete(self, key: RunKey) -> bool:
+        done, aside = completed(self.paths, self.plan, key)
+        if aside is not None:
+            self._note(f"{key.name}: results.json belongs to another configuration; kept as {aside.name}", "warn")
+        if done is not None:
+            self.journal.write(RunSkipped(fold=key.fold, restart=key.restart, dice=done.test_dice))
+        return done is not None
+
+    def _end(self) -> Outcome:
+        done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
+        self.survivors = left_of(self.paths.folder, self.survivors)
+        orders = self.orders
+        orders.done()
+        outcome, text, verdict = ending(
+            Result(
+                total=len(self.plan.runs),
+                done=done,
+                failed=self.failed,
+                stopped=orders.stop is not None,
+                reached=orders.reached,
+                promised=self.plan.stop_after_runs,
+                finished_here=orders.finished_here,
+                last=self.last,
+                clean=not self.survivors,
+            )
+        )
+        return self._say_end(outcome, text, verdict)
+
+    def _say_end(
+        self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None
+    ) -> Outcome:
+        self.close()  # before the last line, which may say that nothing is left running
+        self.journal.write(
+            ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors, knobs=best),
+            sync=True,
+        )
+        self.afterwards(outcome, text)
+        return outcome
+
+    def afterwards(self, outcome: Outcome, text: str) -> None:
+        """Tell who wants to be told, and run the user's command, in a process that outlives this one."""
+        command = self.plan.on_finish
+        if command is not None and self.orders.by_user and not command.always:
+            command = None
+        message = notify.message(outcome, self.plan.name, outcome, text)
+        try:
+            on_finish.begin(
+                self.paths.folder, on_finish.Ending(message=message, outcome=outcome, command=command)
+            )
+        except OSError as error:
+            self._note(f"nothing could be started for after the end: {error.strerror or error}", "bad")
+
+    def _note(self, text: str, level: str = "info") -> None:
+        self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if self.sampler is not None:
+            self.sampler.terminate()
+            self.sampler.wait(5)
+            self.sampler = None
+
+
+def main(folder: Path) -> int:
+    os.umask(0o077)
+    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    paths = ExperimentPaths(folder)
+    plan = read_json(paths.plan, Plan)
+    if plan is None:
+        print(f"{paths.plan}: not readable", file=sys.stderr)
+        return 2
+    if take_lock(paths.lock) is None:
+        return LOCKED
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with Writer(paths.events) as journal:
+        supervisor = Supervisor(paths, plan, journal)
+        try:
+            outcome = supervisor.run()
+        except Exception as error:
+            text, verdict = room.failure(error, folder)
+            journal.write(ExperimentEnded(outcome="failed", text=text, verdict=verdict), sync=True)
+            supervisor.afterwards("failed", text)
+            raise
+        finally:
+            supervisor.close()
+    return {"finished": 0, "stopped": 3}.get(outcome, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""What it would take otherwise: other counts, other hardware, sessions, stages."""

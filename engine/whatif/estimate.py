@@ -1,0 +1,165 @@
+"""What `steptop estimate` and the what-if screen are made from: which training is meant, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.config import catalog
+from engine.config.experiment import Plan, runs_of
+from engine.config.profile import Profile
+from engine.errors import UsageError
+from engine.eta.costs import training_key
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
+from engine.machine.cores import machine
+from engine.memory import vram_estimate
+from engine.memory.footprint import Estimate
+from engine.paths import ExperimentPaths, experiments_in, read_json
+from engine.runs import launch
+from engine.runs.launch import Request
+from engine.whatif.hardware import Gpu
+from engine.whatif.known import Known, known_of
+from engine.whatif.what_if import Question
+
+LOOKED_AT = 20
+PRECISIONS = {"fp16": "fp16", "bf16": "bf16", "fp32": "fp16"}
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """A training, what it differs in from the one that was measured, and the same one measured on other machines."""
+
+    known: Known
+    question: Question = Question()
+    others: tuple[Known, ...] = ()
+    live: bool = False
+
+
+def of_folder(folder: Path, sheet: Sequence[Gpu]) -> Subject:
+    """An experiment or a test in a logs folder. Raises UsageError where nothing was measured yet."""
+    return of_state(Watch(folder).poll(), folder.parent, sheet)
+
+
+def of_state(
+    state: ExperimentState, logs: Path, sheet: Sequence[Gpu], others: tuple[Known, ...] | None = None
+) -> Subject:
+    """`others`: what was found of a former state; None looks in the logs folder."""
+    known = known_of(state, sheet)
+    return Subject(
+        known=known,
+        others=twins(known, logs, sheet) if others is None else others,
+        live=state.supervisor_alive or state.trainer_alive,
+    )
+
+
+def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
+    """An experiment that is not launched yet, from what was measured of one like it in the logs folder.
+
+    Raises UsageError where nothing like it was: another model, shape or precision says nothing.
+    """
+    plan = launch.plan_for(request)
+    like = measured_like(plan, request.logs, sheet)
+    if not like:
+        raise UsageError(_nothing_like(plan, request.logs))
+    here = machine().cores
+    known = min(like, key=lambda one: one.cores != here)
+    return Subject(known=known, question=_asked(plan, known, request), others=_twins(known, like))
+
+
+def twins(known: Known, logs: Path, sheet: Sequence[Gpu]) -> tuple[Known, ...]:
+    """The same training as it was measured on other GPUs."""
+    return _twins(known, measured_like(known.plan, logs, sheet, Path(known.folder)))
+
+
+def _twins(known: Known, like: Sequence[Known]) -> tuple[Known, ...]:
+    return tuple(
+        one
+        for one in like
+        if one.gpu is not None
+        and (known.gpu is None or one.gpu.name != known.gpu.name)
+        and (one.batch, one.precision) == (known.batch, known.precision)
+    )
+
+
+def measured_like(plan: Plan, logs: Path, sheet: Sequence[Gpu], without: Path | None = None) -> tuple[Known, ...]:
+    """What was measured of trainings that compute the same in a step, newest first; their journals alone are read."""
+    wanted, found = _key(plan), []
+    for folder, other in _plans(logs):
+        if _key(other) == wanted and (without is None or folder.resolve() != without.resolve()):
+            try:
+                found.append(known_of(Watch(folder).poll(), sheet))
+            except UsageError:
+                continue
+    return tuple(found)
+
+
+def _plans(logs: Path) -> list[tuple[Path, Plan]]:
+    found = []
+    for folder in experiments_in(logs)[:LOOKED_AT] if logs.is_dir() else []:
+        plan = read_json(ExperimentPaths(folder).plan, Plan)
+        if plan is not None:
+            found.append((folder, plan))
+    return found
+
+
+def _parts(plan: Plan) -> list[str]:
+    """What is computed in a step and on what data, whatever it is computed on and in batches of whatever size."""
+    knobs = plan.test.phases[0].knobs if plan.test is not None else plan.profile.knobs
+    profile = Profile(name="", knobs=plan.profile.knobs | knobs | {"batch_size": 1, "accumulate_steps": 1})
+    return training_key(plan.experiment, profile, "").split("|")
+
+
+def _key(plan: Plan) -> tuple[str, ...]:
+    return tuple(_parts(plan))
+
+
+def _nothing_like(plan: Plan, logs: Path) -> str:
+    data = f" --data {plan.data_dir}" if plan.data_dir else ""
+    bench = f"`steptop bench {plan.experiment_name}{data}` measures it in about a minute"
+    wanted = _parts(plan)
+    there = [(folder, _parts(other)) for folder, other in _plans(logs)]
+    if not there:
+        return f"nothing was measured in {logs} yet; {bench}"
+    if any(parts == wanted for _, parts in there):
+        return f"what is like it in {logs} has no step measured yet; {bench}"
+    nearest, parts = max(there, key=lambda one: sum(a == b for a, b in zip(wanted, one[1], strict=False)))
+    differs = ", ".join(f"{b} instead of {a}" for a, b in zip(wanted, parts, strict=False) if a != b)
+    said = f"the nearest, {nearest.name}, has {differs or 'other data'}"
+    return f"nothing like it was measured in {logs}: {said}; {bench}"
+
+
+def _asked(plan: Plan, known: Known, request: Request) -> Question:
+    """`plan` as what it differs in from the training that was measured."""
+    knobs = {name: value for name, value in plan.profile.knobs.items() if value != known.knobs.get(name, value)}
+    folds = tuple(dict.fromkeys(key.fold for key in plan.runs))
+    if known.plan.experiment.runs != plan.experiment.runs:
+        runs_of(known.plan.experiment, folds, 1)
+    question = Question(
+        epochs=plan.experiment.epochs,
+        folds=folds,
+        restarts=len({key.restart for key in plan.runs}),
+        knobs=knobs,
+    )
+    if plan.data_dir != known.plan.data_dir and request.data is not None:
+        found, _ = launch.check(plan, quick=True)
+        if not found.ok or not found.folds:
+            raise UsageError("\n".join(found.errors) or "the volumes could not be looked at")
+        question = msgspec.structs.replace(question, steps_per_epoch=max(one["steps_per_epoch"] for one in found.folds))
+    return question
+
+
+def step_memory(known: Known) -> Estimate | None:
+    """A step's memory on a GPU, worked out from the network in a process of its own (about three seconds); None where
+    it was measured, or cannot be told."""
+    if known.footprint.peaks or known.plan.experiment.command:
+        return None
+    knobs = known.knobs | {"precision": PRECISIONS[known.precision]}
+    profile = msgspec.structs.replace(known.plan.profile, knobs=knobs)
+    return vram_estimate.estimate(msgspec.structs.replace(known.plan, profile=profile))
+
+
+def is_experiment(name: str) -> bool:
+    """Whether a launch takes that name."""
+    return name.endswith(".toml") or name in catalog.experiments()

@@ -1,0 +1,233 @@
+"""What was measured of a training, as the figures that questions about another one like it start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from engine.config.experiment import Plan, RunKey, runs_of
+from engine.config.knob import Value
+from engine.diagnosis.modelled import workload_of
+from engine.diagnosis.queueing import Workload
+from engine.errors import UsageError
+from engine.eta.costs import Cost, closing_cost, item_cost, part_cost, pooled, step_cost
+from engine.eta.remaining import Rhythm, planned, rhythm_of
+from engine.journals.events import PhaseEnded
+from engine.live.mean_step import COMPUTE, lately, mean_step
+from engine.live.state import ExperimentState, RunState
+from engine.memory.footprint import Footprint, footprint, knobs_now
+from engine.phase.phases import measurement
+from engine.whatif import hardware
+from engine.whatif.hardware import Gpu
+from engine.whatif.scaling import Precision
+
+Device: TypeAlias = Literal["cuda", "mps", "cpu"]
+
+GAP_SECONDS, STARTUP_SECONDS, CHECKPOINT_SECONDS = 3.0, 8.0, 0.5
+# A GPU busy less than this while a step computes waits for its instructions: that does not scale with the GPU.
+LAUNCHING = 60.0
+READINGS = 10
+Z90 = 1.645
+ACTIVE: dict[str, Precision] = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. `knobs`: those it ran with. `busy`: of a step's computing, the share that the GPU is at work; None where
+    the journal does not say. `workload` None: where a step goes is not known, or the machine was not read.
+
+    `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
+    tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that are done.
+    `done`: steps of those that are begun, by fold and restart.
+    """
+
+    name: str
+    folder: str
+    plan: Plan
+    knobs: dict[str, Value]
+    device: Device
+    device_name: str
+    gpu: Gpu | None
+    precision: Precision
+    cores: int | None
+    step: Cost
+    busy: float | None
+    workload: Workload | None
+    rhythms: dict[int, Rhythm]
+    learners: dict[int, int] = {}
+    held_out: dict[int, int] = {}
+    costs: dict[str, Cost] = {}
+    runs: tuple[RunKey, ...] = ()
+    seen: int = 1
+    finished: tuple[RunKey, ...] = ()
+    done: dict[tuple[int, int], int] = {}
+    footprint: Footprint = Footprint()
+
+    @property
+    def batch(self) -> int:
+        return int(self.knobs["batch_size"])
+
+    @property
+    def machine(self) -> str:
+        """`A100-80 SXM, 12 cores`."""
+        name = self.gpu.name if self.gpu is not None else self.device_name or self.device.upper()
+        return f"{name}, {self.cores} cores" if self.cores else name
+
+
+def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
+    """Of a training that runs, has ended or was recorded, or of a test of profiles (its first phase).
+
+    Raises UsageError where no step was measured, or where it is not known how many there are in an epoch.
+    """
+    plan, run = state.plan, _told(state)
+    name = Path(state.folder).name
+    if run is None or run.begin is None:
+        raise UsageError(f"{name}: nothing was measured yet; {_bench(plan)}")
+    done = [visit for visit in state.visits if isinstance(visit, PhaseEnded)]
+    knobs = plan.test.phases[0].knobs if plan.test is not None else knobs_now(state)
+    step = _step(state, run, done)
+    if step is None:
+        raise UsageError(f"{name}: no step was measured yet; {_bench(plan)}")
+    device: Device = "cuda" if run.begin.device.startswith("cuda") else "mps" if run.begin.device == "mps" else "cpu"
+    workload, _ = workload_of(state)
+    busy = _busy(state, run, done)
+    splits = {split.fold: split for split in state.prepared.splits} if state.prepared is not None else {}
+    runs = runs_of(plan.experiment) if plan.test is not None else plan.runs
+    rhythms = _rhythms(state, runs)
+    if not rhythms:
+        raise UsageError(f"{name}: how many steps an epoch has is known once its volumes are prepared; {_bench(plan)}")
+    return Known(
+        name=name,
+        folder=state.folder,
+        plan=plan,
+        knobs=dict(knobs),
+        device=device,
+        device_name=run.begin.device_name,
+        gpu=hardware.find(run.begin.device_name, tuple(sheet)),
+        precision=_precision(run, knobs, device),
+        cores=state.samples[-1].cores if state.samples else None,
+        step=step,
+        busy=busy,
+        workload=workload if busy is not None else None,
+        rhythms=rhythms,
+        learners={fold: len(split.train) for fold, split in splits.items()},
+        held_out={fold: len(split.test) for fold, split in splits.items()},
+        costs=_costs(state, run, step),
+        runs=runs,
+        seen=max(1, sum(one.pace.steps > 0 for one in state.runs)),
+        finished=tuple(one.key for one in state.runs if one.phase == "finished" and plan.test is None),
+        done={(one.key.fold, one.key.restart): one.step for one in state.runs if one.step and plan.test is None},
+        footprint=footprint(state, done),
+    )
+
+
+def _bench(plan: Plan) -> str:
+    data = " --data DIR" if plan.data_dir else ""
+    return f"`steptop bench {plan.experiment_name}{data}` measures it in about a minute"
+
+
+def _told(state: ExperimentState) -> RunState | None:
+    """The run that says most: the present one once it has stepped, else the last one that has."""
+    if state.run is not None and state.run.begin is not None and (state.run.pace.steps or state.plan.test is not None):
+        return state.run
+    stepped = [run for run in state.runs if run.begin is not None and run.pace.steps]
+    return stepped[-1] if stepped else state.run
+
+
+def _step(state: ExperimentState, run: RunState, done: Sequence[PhaseEnded]) -> Cost | None:
+    if state.plan.test is None:
+        return step_cost(state, run, ()) or step_cost(state, None, ())
+    found = measurement(done, 0)
+    if found is None:
+        return None
+    spread = log(found.samples_high / found.samples_low) / 4 if 0 < found.samples_low < found.samples_high else 0.2
+    mean = found.step_seconds
+    return Cost(mean, min(spread, 0.5) * mean, 0.5 * mean, basis=f"measured in a test, {found.steps:,} steps")
+
+
+def _busy(state: ExperimentState, run: RunState, done: Sequence[PhaseEnded]) -> float | None:
+    """What the GPU does of all that is not waiting for data. The copy to it and the trainer's own code do not scale."""
+    if state.plan.test is not None:
+        found = measurement(done, 0)
+        spans, seconds = (found.spans, found.step_seconds) if found is not None else ({}, 0.0)
+    else:
+        step = mean_step(lately(run))
+        spans, seconds = step.spans, step.seconds
+    computing = seconds - spans.get("data", 0.0)
+    at_work = sum(spans.get(name, 0.0) for name in COMPUTE)
+    if at_work <= 0 or computing <= 0:
+        return None
+    readings = [
+        gpu.util for sample in state.samples for gpu in sample.gpus if gpu.own_memory and gpu.util is not None
+    ]
+    if len(readings) >= READINGS:
+        seen = sum(readings) / len(readings) / 100 * seconds
+        if seen < LAUNCHING / 100 * at_work:
+            at_work = seen
+    return min(1.0, at_work / computing)
+
+
+def _precision(run: RunState, knobs: dict[str, Value], device: Device) -> Precision:
+    """What the layers really computed in, else what was asked for."""
+    if run.precision is not None and run.precision.active in ACTIVE:
+        return ACTIVE[run.precision.active]
+    asked = str(knobs.get("precision", "auto"))
+    if asked == "auto":
+        return "fp16" if device == "cuda" else "fp32"
+    return "fp16" if asked == "fp16" else "bf16" if asked == "bf16" else "fp32"
+
+
+def _rhythms(state: ExperimentState, runs: Sequence[RunKey]) -> dict[int, Rhythm]:
+    """By fold; of a training each fold as it runs, of a test as it would."""
+    found: dict[int, Rhythm] = {}
+    for key in runs:
+        if key.fold in found:
+            continue
+        own = next((run for run in state.runs if run.key == key), RunState(key=key))
+        fresh = msgspec.structs.replace(own, begin=None) if state.plan.test is not None else own
+        rhythm = rhythm_of(state, fresh)
+        if rhythm is not None:
+            found[key.fold] = rhythm
+    return found
+
+
+def _costs(state: ExperimentState, run: RunState, step: Cost) -> dict[str, Cost]:
+    """Everything beside the steps; what was not seen is modelled."""
+    gap = sum(state.gaps) / len(state.gaps) if state.gaps else GAP_SECONDS
+    costs = {
+        "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
+        "startup": part_cost(state, "startup", {}, Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)),
+        "checkpoint": part_cost(state, "checkpoint", {}, Cost(CHECKPOINT_SECONDS, CHECKPOINT_SECONDS / 2)),
+        "closing": closing_cost(state),
+    }
+    for name in ("validate", "evaluate"):
+        cost = item_cost(state, run, name, {})
+        costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
+        if pooled(state, name).count:
+            costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
+    seen = pooled(state, "reconstruct")
+    costs["volume"] = Cost(seen.seconds / seen.items) if seen.items else costs["evaluate"]
+    for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
+        costs[name] = part_cost(state, name, {}, Cost(0.0))
+    return costs
+
+
+def rhythm_with(known: Known, fold: int, knobs: dict[str, Value], epochs: int, steps: int) -> Rhythm:
+    """What a run of that fold does under other knobs, epochs and steps in an epoch; what follows no known interval goes
+    on as often an epoch."""
+    seen = known.rhythms[fold]
+    if known.plan.experiment.command:
+        return msgspec.structs.replace(seen, epochs=epochs, steps=steps)
+    plan = msgspec.structs.replace(
+        known.plan,
+        experiment=msgspec.structs.replace(known.plan.experiment, epochs=epochs),
+        profile=msgspec.structs.replace(known.plan.profile, knobs=known.plan.profile.knobs | knobs),
+    )
+    fresh = planned(plan, steps, known.held_out.get(fold, round(seen.evaluate_items or 0)))
+    same = all(knobs.get(name, value) == value for name, value in known.knobs.items() if name.startswith("val_"))
+    return msgspec.structs.replace(
+        fresh, rates=seen.rates, validate_items=seen.validate_items if same else fresh.validate_items
+    )

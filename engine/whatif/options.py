@@ -1,0 +1,230 @@
+"""What one can decide: one run, all of them, fewer restarts; each with how long it takes, what one gets and loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import sqrt
+from pathlib import Path
+
+import msgspec
+
+from engine.config.experiment import Experiment
+from engine.config.knob import Value, shown
+from engine.counts import plural
+from engine.diagnosis.consequences import Range
+from engine.errors import UsageError
+from engine.paths import ExperimentPaths, read_json, write_json
+from engine.runs import launch
+from engine.whatif.hardware_table import HardwareRow, Money
+from engine.whatif.known import Known
+from engine.whatif.what_if import Question, shape_of
+
+REDUCED = 3
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """`number` from 1. `folds` and `restarts`: those it trains; `stop_after_runs` ends it earlier, 0 does not.
+    `timeline`: seconds until it is done, with a 90 % range."""
+
+    number: int
+    title: str
+    runs: int
+    folds: tuple[int, ...]
+    restarts: int
+    stop_after_runs: int = 0
+    timeline: Range = Range()
+    money: Money = Money()
+    gets: tuple[str, ...] = ()
+    loses: tuple[str, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """decision.json: what somebody chose, on what ground. `at`: s since 1970; seconds; `hardware` and `basis` as they
+    were shown; `command` launches it."""
+
+    number: int
+    title: str
+    runs: int
+    folds: tuple[int, ...]
+    restarts: int
+    stop_after_runs: int
+    seconds: float | None
+    low: float | None
+    high: float | None
+    hardware: str
+    basis: str
+    command: tuple[str, ...]
+    by: str
+    at: float
+
+
+def options(known: Known, question: Question, asked: Callable[[Question], HardwareRow]) -> tuple[Option, ...]:
+    """Of the training that `question` describes, finished runs included; those that come to the same are left out.
+
+    `asked`: what a question comes to on the hardware that is decided about.
+    """
+    base = msgspec.structs.replace(question, rest=False)
+    shape = shape_of(known, base)
+    folds = tuple(dict.fromkeys(key.fold for key in shape.runs))
+    restarts = len({key.restart for key in shape.runs})
+    fewer = max(1, round(restarts / REDUCED))
+    experiment = known.plan.experiment
+    one = Option(
+        number=0,
+        title="One run",
+        runs=1,
+        folds=folds[:1],
+        restarts=1,
+        stop_after_runs=1,
+        gets=(
+            "one trained model, its weights in final.pt",
+            f"its test figures on the subjects held out of fold {folds[0] if folds else 0}",
+        ),
+        loses=("how much runs differ: no standard deviation", *_paper(experiment, "one run cannot be compared with")),
+    )
+    whole = len(folds) * restarts
+    every = Option(
+        number=0,
+        title="All runs",
+        runs=whole,
+        folds=folds,
+        restarts=restarts,
+        gets=(
+            f"{_counted(len(folds), restarts)}: mean ± std of all of them, per run and per subject",
+            *_paper(experiment, "a comparison with", like_for_like=True),
+        ),
+        loses=("nothing but time",),
+    )
+    reduced = Option(
+        number=0,
+        title="Fewer restarts",
+        runs=len(folds) * fewer,
+        folds=folds,
+        restarts=fewer,
+        gets=(
+            f"{_counted(len(folds), fewer)}: every subject is tested on once"
+            if fewer == 1
+            else f"{_counted(len(folds), fewer)}: a mean with its standard deviation",
+        ),
+        loses=(
+            f"a mean {sqrt(restarts / fewer):.1f} times less certain than of {plural(restarts, 'restart')}",
+            *(("how much restarts differ",) if fewer == 1 else ()),
+        ),
+    )
+    found: list[Option] = []
+    for option in (one, every, reduced):
+        if all(option.runs != other.runs for other in found):
+            found.append(_timed(base, asked, option, len(found) + 1))
+    return tuple(found)
+
+
+def _counted(folds: int, restarts: int) -> str:
+    return f"{plural(folds, 'fold')} × {plural(restarts, 'restart')} = {plural(folds * restarts, 'run')}"
+
+
+def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> tuple[str, ...]:
+    target = experiment.target
+    if target is None:
+        return ()
+    std = f" ({target.std:g})" if target.std else ""
+    planned = experiment.runs.folds * experiment.runs.restarts
+    of = f", of {plural(planned, 'run')}" if like_for_like else ""
+    return (f"{words} the published {target.dice:g}{std}{of}",)
+
+
+def _timed(question: Question, asked: Callable[[Question], HardwareRow], option: Option, number: int) -> Option:
+    row = asked(msgspec.structs.replace(question, folds=option.folds, restarts=option.restarts))
+    return msgspec.structs.replace(option, number=number, timeline=row.times.experiment, money=row.money)
+
+
+def command(known: Known, question: Question, option: Option, live: bool = False) -> tuple[str, ...]:
+    """What brings it about, as words; nothing where it is under way already. `live`: that very training goes on here,
+    so that one run of it is a stop after this one."""
+    unchanged = not question.knobs and question.epochs is None and question.steps_per_epoch is None
+    if live and unchanged and option.stop_after_runs:
+        return ("steptop", "stop", known.name, "--after-run")
+    if live and unchanged and option.runs == len(known.runs):
+        return ()
+    return ("steptop", "run", *_launch_words(known, question, option))
+
+
+def _launch_words(known: Known, question: Question, option: Option) -> list[str]:
+    plan = known.plan
+    words = [_experiment_word(plan.command, plan.experiment_name)]
+    if plan.data_dir:
+        words += ["--data", plan.data_dir]
+    knobs = known.knobs | question.knobs
+    if question.steps_per_epoch is not None:
+        knobs |= {"steps_per_epoch": question.steps_per_epoch}
+    held = _own_knobs(known, words[0])
+    settings = {name: value for name, value in knobs.items() if value != held.get(name, value)}
+    for name, value in settings.items():
+        words += ["--set", f"{name}={shown(value)}"]
+    if any(name in plan.experiment.locks for name in settings):
+        words.append("--override-locks")
+    epochs = question.epochs or plan.experiment.epochs
+    if question.epochs is not None or "--epochs" in plan.command:
+        words += ["--epochs", str(epochs)]
+    if option.folds != tuple(range(plan.experiment.runs.folds)):
+        words += ["--folds", ",".join(str(fold) for fold in option.folds)]
+    if option.restarts != plan.experiment.runs.restarts:
+        words += ["--restarts", str(option.restarts)]
+    return words
+
+
+def _own_knobs(known: Known, name: str) -> dict[str, Value]:
+    """What a launch without --set would run with; where it cannot be told, what this one was launched with."""
+    data = Path(known.plan.data_dir) if known.plan.data_dir else None
+    try:
+        return launch.plan_for(launch.Request(experiment=name, logs=Path(known.folder).parent, data=data)).profile.knobs
+    except UsageError:
+        return known.plan.profile.knobs
+
+
+def _experiment_word(words: Sequence[str], name: str) -> str:
+    """A file of one's own is launched by its path again."""
+    path = next((word for word in words if word.endswith(".toml") and Path(word).stem == name), "")
+    return path or name
+
+
+def choose(found: Sequence[Option], number: int) -> Option:
+    """Raises UsageError naming the numbers there are."""
+    for option in found:
+        if option.number == number:
+            return option
+    raise UsageError(f"--decide {number}: there are options 1 to {len(found)}")
+
+
+def decide(
+    known: Known, question: Question, hardware: str, option: Option, by: str, at: float, live: bool = False
+) -> Decision:
+    return Decision(
+        number=option.number,
+        title=option.title,
+        runs=option.runs,
+        folds=option.folds,
+        restarts=option.restarts,
+        stop_after_runs=option.stop_after_runs,
+        seconds=option.timeline.value,
+        low=option.timeline.low,
+        high=option.timeline.high,
+        hardware=hardware,
+        basis=option.timeline.basis,
+        command=command(known, question, option, live),
+        by=by,
+        at=at,
+    )
+
+
+def record(folder: Path, decision: Decision) -> Path:
+    """With the experiment; the one before it is replaced. Raises UsageError if it cannot be written."""
+    path = ExperimentPaths(folder).decision
+    try:
+        write_json(path, decision)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def recorded(folder: Path) -> Decision | None:
+    return read_json(ExperimentPaths(folder).decision, Decision)

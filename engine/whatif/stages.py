@@ -1,0 +1,231 @@
+"""Staged plans: a quick test, a validation, the final training; each goes on only when the one before it has shown what
+it must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from engine.config import catalog
+from engine.config.knob import Value, shown
+from engine.config.profile import check_source
+from engine.config.sheet import Row, rows
+from engine.diagnosis.consequences import Range
+from engine.errors import UsageError, unknown
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
+from engine.paths import checked_name, read_toml
+from engine.runs.launch import Request
+from engine.whatif import estimate, hardware, hardware_table
+from engine.whatif.checks import CHECKS
+from engine.whatif.hardware import Gpu
+from engine.whatif.hardware_table import Money
+from engine.whatif.session_limits import Fitting, Session, fitting
+
+FOLDER = "staged"
+HERE = "here"
+FIELDS = ("name", "purpose", "platform", "gpu", "folder", "profile", "epochs", "folds", "restarts", "knobs", "checks")
+HEAD = ("title", "experiment")
+
+Standing: TypeAlias = Literal["waiting", "under way", "passed", "failed", "stopped"]
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """`platform`: a session's name, or here. `gpu` empty: the one of the machine. `folder`: where it is trained."""
+
+    name: str
+    purpose: str = ""
+    platform: str = HERE
+    gpu: str = ""
+    folder: str
+    profile: str | None = None
+    epochs: int | None = None
+    folds: tuple[int, ...] | None = None
+    restarts: int | None = None
+    knobs: dict[str, Value] = {}
+    checks: tuple[str, ...] = ()
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    title: str
+    experiment: str
+    stages: tuple[Stage, ...]
+
+
+class Ticked(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a checklist: `done` None is not known yet."""
+
+    check: str
+    text: str
+    done: bool | None
+    evidence: str = ""
+
+
+class Progressed(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stage has come. `time`: what it takes, or took (`measured`); `why`: what that rests on, or why it is
+    not known. `command` starts it."""
+
+    stage: Stage
+    standing: Standing
+    ticks: tuple[Ticked, ...]
+    time: Range = Range()
+    measured: bool = False
+    why: str = ""
+    money: Money = Money()
+    fits: Fitting | None = None
+    command: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- the file
+
+
+def named(name: str) -> Staged:
+    """A staged plan by name (./staged first) or path; raises UsageError with the nearest right name."""
+    if name.endswith(".toml"):
+        return load(Path(name))
+    known = catalog.files(FOLDER)
+    if name not in known:
+        raise unknown("staged plan", name, known)
+    return load(known[name][0])
+
+
+def load(path: Path) -> Staged:
+    """Raises UsageError naming file, line and remedy."""
+    raw = read_toml(path)
+    found = rows(path, "stage", HEAD)
+    experiment, title = raw.get("experiment"), raw.get("title", "")
+    if not isinstance(experiment, str) or not experiment:
+        raise UsageError(f'{path}: experiment = "…" names what is trained (`steptop experiments`)')
+    if not isinstance(title, str):
+        raise UsageError(f"{path}: title is a text, in quotes")
+    if not found:
+        raise UsageError(f"{path}: a staged plan has a [[stage]] table for each stage, in their order")
+    stages = tuple(_stage(row, experiment, number) for number, row in enumerate(found, 1))
+    for field in ("name", "folder"):
+        names = [getattr(stage, field) for stage in stages]
+        for name, row in zip(names, found, strict=True):
+            if names.count(name) > 1:
+                raise UsageError(f"{row.where(field)}: two stages have the {field} {name!r}; give each its own")
+    return Staged(title=title, experiment=experiment, stages=stages)
+
+
+def _stage(row: Row, experiment: str, number: int) -> Stage:
+    row.only(FIELDS)
+    row.needs(("name", "checks"))
+    values: dict[str, Any] = {k: row.text(k) for k in ("purpose", "platform", "gpu", "profile") if k in row.values}
+    for name in ("epochs", "restarts"):
+        if name in row.values:
+            values[name] = _whole(row, name, row.values[name], 1)
+    if "folds" in row.values:
+        folds = row.values["folds"]
+        if not isinstance(folds, list) or not folds:
+            raise UsageError(f"{row.where('folds')}: folds is a list of fold numbers, such as [0, 2]")
+        values["folds"] = tuple(_whole(row, "folds", fold, 0) for fold in folds)
+    if "knobs" in row.values:
+        knobs = row.values["knobs"]
+        if not isinstance(knobs, dict):
+            raise UsageError(f"{row.where('knobs')}: knobs is a table, such as {{ num_workers = 4 }}")
+        values["knobs"] = check_source(knobs, lambda _: row.where("knobs"))
+    checks = row.texts("checks")
+    for check in checks:
+        if check not in CHECKS:
+            raise unknown("check", check, CHECKS, row.where("checks"))
+    stem = Path(experiment).stem
+    folder = row.text("folder") if "folder" in row.values else f"{stem}-stage{number}"
+    return Stage(name=row.text("name"), folder=checked_name(folder), checks=checks, **values)
+
+
+def _whole(row: Row, name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{row.where(name)}: {name} = {value!r}: it is a whole number, {least} or more")
+    return value
+
+
+# ---------------------------------------------------------------- how far it has come
+
+
+def progress(
+    staged: Staged, logs: Path, sheet: Sequence[Gpu], sessions: Sequence[Session], data: Path | None = None
+) -> tuple[Progressed, ...]:
+    """Every stage. Raises UsageError for a platform, GPU or experiment that is not known."""
+    return tuple(_progressed(staged, stage, logs, tuple(sheet), sessions, data) for stage in staged.stages)
+
+
+def following(found: Sequence[Progressed]) -> Progressed | None:
+    """The first stage that has not passed; what comes after it waits for it."""
+    return next((one for one in found if one.standing != "passed"), None)
+
+
+def _progressed(
+    staged: Staged, stage: Stage, logs: Path, sheet: tuple[Gpu, ...], sessions: Sequence[Session], data: Path | None
+) -> Progressed:
+    state = Watch(logs / stage.folder).poll() if (logs / stage.folder / "plan.json").is_file() else None
+    ticks = tuple(_tick(name, state) for name in stage.checks)
+    session = _session(stage, sessions)
+    gpu = hardware.named(stage.gpu, sheet) if stage.gpu else None
+    found = Progressed(
+        stage=stage, standing=_standing(state, ticks), ticks=ticks, command=_command(staged, stage, data)
+    )
+    took = sum(run.elapsed for run in state.runs) if state is not None else 0.0
+    if state is not None and found.standing == "passed" and took:
+        return msgspec.structs.replace(found, time=Range(took, took, took, "measured"), measured=True, why="measured")
+    request = Request(
+        experiment=staged.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
+        folds=stage.folds, restarts=stage.restarts, settings=stage.knobs, override_locks=True,
+    )  # fmt: skip
+    try:
+        subject = estimate.of_request(request, sheet)
+    except UsageError as error:
+        return msgspec.structs.replace(found, why=str(error))
+    on = gpu if gpu is not None else subject.known.gpu
+    row = hardware_table.row(subject.known, subject.question, on, (), (), subject.others)
+    name = on.name if on is not None else ""
+    return msgspec.structs.replace(
+        found,
+        time=row.times.experiment,
+        why=row.why,
+        money=Money(low=0.0, high=0.0, text="free") if session is not None and session.free else row.money,
+        fits=fitting(session, name, row.times.run, row.times.experiment) if session is not None else None,
+    )
+
+
+def _session(stage: Stage, sessions: Sequence[Session]) -> Session | None:
+    if stage.platform == HERE:
+        return None
+    for one in sessions:
+        if one.name.casefold() == stage.platform.casefold():
+            return one
+    raise unknown("platform", stage.platform, [HERE, *(one.name for one in sessions)], f"stage {stage.name!r}")
+
+
+def _tick(name: str, state: ExperimentState | None) -> Ticked:
+    check = CHECKS[name]
+    done, evidence = check.look(state) if state is not None else (None, "")
+    return Ticked(check=name, text=check.text, done=done, evidence=evidence)
+
+
+def _standing(state: ExperimentState | None, ticks: Sequence[Ticked]) -> Standing:
+    if state is None:
+        return "waiting"
+    if any(tick.done is False for tick in ticks):
+        return "failed"
+    if all(tick.done for tick in ticks):
+        return "passed"
+    if state.supervisor_alive or state.trainer_alive:
+        return "under way"
+    return "failed" if state.phase in ("failed", "lost") else "stopped"
+
+
+def _command(staged: Staged, stage: Stage, data: Path | None) -> tuple[str, ...]:
+    words = ["steptop", "run", staged.experiment, "--name", stage.folder]
+    words += ["--data", str(data)] if data is not None else []
+    words += ["--profile", stage.profile] if stage.profile else []
+    words += ["--epochs", str(stage.epochs)] if stage.epochs else []
+    words += ["--folds", ",".join(str(fold) for fold in stage.folds)] if stage.folds else []
+    words += ["--restarts", str(stage.restarts)] if stage.restarts else []
+    for name, value in stage.knobs.items():
+        words += ["--set", f"{name}={shown(value)}"]
+    return tuple(words)

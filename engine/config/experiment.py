@@ -13,6 +13,22 @@ from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.config.profile_file import line_in
 from engine.config.shape import Where, problems
+from engine.config.tables import (
+    Checkpoints as Checkpoints,
+    Data as Data,
+    Lock as Lock,
+    Loss as Loss,
+    Model as Model,
+    Optimizer as Optimizer,
+    Patch as Patch,
+    Prepare as Prepare,
+    Runs as Runs,
+    Schedule as Schedule,
+    Table as Table,
+    Target as Target,
+    Term as Term,
+    Variant as Variant,
+)
 from engine.errors import UsageError, unknown
 from engine.journals.limit_events import Limits, OnFinish
 from engine.machine import cores
@@ -20,105 +36,25 @@ from engine.machine.cores import Machine
 from engine.paths import read_toml
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One [table] of an experiment file."""
-
-
-class Data(Table, frozen=True, kw_only=True):
-    """Where volumes come from. phantom: written on first use; bids: a tree like ds004884; pairs: by file name."""
-
-    source: Literal["phantom", "bids", "pairs"] = "pairs"
-    subjects: int = 0
-    shape: tuple[int, int, int] = (64, 64, 64)
-    seed: int = 2026
-    image: str = ""
-    label: str = ""
-
-
-class Prepare(Table, frozen=True, kw_only=True):
-    """What every volume becomes before training: orientation, spacing (mm), shape (voxels), intensities."""
-
-    orientation: str = "RAS"
-    spacing_mm: float = 1.0
-    shape: tuple[int, int, int] = (256, 256, 256)
-    intensity: Literal["minmax", "none"] = "minmax"
-
-
-class Model(Table, frozen=True, kw_only=True):
-    name: str = "meshnet"
-    channels: int = 26
-    classes: int = 2
-    dropout: float = 0.0
-
-
-class Loss(Table, frozen=True, kw_only=True):
-    name: str = "cross_entropy"
-    class_weights: tuple[float, ...] = (0.5, 1.0)
-    label_smoothing: float = 0.01
-
-
-class Optimizer(Table, frozen=True, kw_only=True):
-    name: Literal["adamw"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 3e-5
-    eps: float = 1e-4
-
-
-class Schedule(Table, frozen=True, kw_only=True):
-    """OneCycle per step: total steps = epochs × steps per epoch."""
-
-    name: Literal["onecycle", "constant"] = "onecycle"
-    pct_start: float = 0.01
-    div_factor: float = 100.0
-
-
-class Runs(Table, frozen=True, kw_only=True):
-    """folds × restarts trainings; the seed of a run is base_seed + restart, the same in every fold."""
-
-    folds: int = 3
-    restarts: int = 10
-    base_seed: int = 42
-    split_seed: int = 42
-    stratify: tuple[str, ...] = ("lesion_size", "acquisition")
-
-
-class Target(Table, frozen=True, kw_only=True):
-    """A published figure to compare with: mean and standard deviation of the test Dice."""
-
-    dice: float
-    std: float = 0.0
-    source: str = ""
-
-
-class Lock(Table, frozen=True, kw_only=True):
-    """A knob's value that the experiment depends on, and why."""
-
-    value: bool | int | float | str
-    reason: str
-
-
-class Checkpoints(Table, frozen=True, kw_only=True):
-    """A checkpoint at every `epochs` epochs and whenever `minutes` have passed; `keep` newest ones stay."""
-
-    epochs: int = 1
-    minutes: float = 10.0
-    keep: int = 2
-
-
 class Experiment(Table, frozen=True, kw_only=True):
-    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal."""
+    """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal.
+    `task`: what is learnt, and so what a sample, a loss and a figure are."""
 
     title: str = ""
+    task: Literal["segmentation", "peptides"] = "segmentation"
     command: tuple[str, ...] = ()
     epochs: int = 50
     profile: str = "conservative"
     data: Data = Data()
     prepare: Prepare = Prepare()
+    patch: Patch = Patch()
+    augment: dict[str, dict[str, float]] = {}
     model: Model = Model()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     runs: Runs = Runs()
+    variants: dict[str, Variant] = {}
     checkpoints: Checkpoints = Checkpoints()
     target: Target | None = None
     knobs: dict[str, bool | int | float | str] = {}
@@ -199,11 +135,12 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """One outer fold: indices into Prepared.subjects."""
+    """One outer fold: indices into Prepared.subjects. `draws`: samples in an epoch, 0 for each subject once."""
 
     fold: int
     train: tuple[int, ...]
     test: tuple[int, ...]
+    draws: int = 0
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,14 +161,14 @@ def steps_per_epoch(split: Split, profile: Profile) -> int:
     """Optimizer steps in one epoch of this fold; the last batch may be smaller where every sample comes once."""
     if profile["steps_per_epoch"]:
         return int(profile["steps_per_epoch"])
-    batches = -(-len(split.train) // int(profile["batch_size"]))
+    batches = -(-(split.draws or len(split.train)) // int(profile["batch_size"]))
     return -(-batches // int(profile["accumulate_steps"]))
 
 
 def draws_per_epoch(split: Split, profile: Profile) -> int:
     """Samples in one epoch of this fold, the same one more than once if the epoch is longer than the data."""
     if not profile["steps_per_epoch"]:
-        return len(split.train)
+        return split.draws or len(split.train)
     return int(profile["steps_per_epoch"]) * int(profile["batch_size"]) * int(profile["accumulate_steps"])
 
 

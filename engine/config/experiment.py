@@ -1,4 +1,4 @@
-"""What to train: an experiment file as typed data, folds × restarts as runs, and the locks with their reasons."""
+"""What to train: an experiment file as typed data, variants × folds × restarts as runs, and the locks with reasons."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine.config import variants as variant_sets
 from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.config.profile_file import line_in
@@ -61,16 +62,26 @@ class Experiment(Table, frozen=True, kw_only=True):
     locks: dict[str, Lock] = {}
 
 
+# Tables with names of the user's own in them, and what each name holds.
+NAMED: dict[str, type[msgspec.Struct]] = {"locks": Lock, "terms": Term, "variants": Variant}
+
+
 class RunKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One training of the experiment."""
+    """One training of the experiment. `variant`: '' where it has none."""
 
     fold: int
     restart: int
     seed: int
+    variant: str = ""
+
+    @property
+    def at(self) -> tuple[int, int, str]:
+        """What tells it from the experiment's others, as folders and records have it: fold, restart, variant."""
+        return self.fold, self.restart, self.variant
 
     @property
     def name(self) -> str:
-        return f"fold {self.fold} restart {self.restart}"
+        return f"{self.variant} fold {self.fold} restart {self.restart}".lstrip()
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +168,20 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return next(split for split in self.splits if split.fold == fold)
 
 
+def of_variant(experiment: Experiment, variant: str) -> Experiment:
+    """What a run of `variant` trains. Raises UsageError for one that is not there."""
+    return variant_sets.applied(experiment, experiment.variants, variant)
+
+
+def split_of(plan: Plan, prepared: Prepared | None, key: RunKey) -> Split | None:
+    """The run's fold, an epoch's draws as its variant's patches make them; None before the volumes are prepared."""
+    split = next((one for one in prepared.splits if one.fold == key.fold), None) if prepared is not None else None
+    patch = of_variant(plan.experiment, key.variant).patch
+    if split is None or patch.per_volume == plan.experiment.patch.per_volume:
+        return split
+    return msgspec.structs.replace(split, draws=len(split.train) * patch.per_volume)
+
+
 def steps_per_epoch(split: Split, profile: Profile) -> int:
     """Optimizer steps in one epoch of this fold; the last batch may be smaller where every sample comes once."""
     if profile["steps_per_epoch"]:
@@ -180,6 +205,7 @@ def load(path: Path) -> Experiment:
 
 def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Experiment:
     """`raw` as an Experiment, checked in every field; `line` says where in its file a value stands."""
+    raw = variant_sets.with_flat_sets(raw)
     _check_names(raw, Experiment, where)
     wrong = problems(raw, Experiment, line or (lambda *_: where))
     if wrong:
@@ -192,7 +218,9 @@ def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Ex
         KNOBS[name].check(lock.value, f"{where} [locks]")
         if not lock.reason:
             raise UsageError(f"{where}: the lock on {name} gives no reason")
-    check_ranges(experiment, where)
+    variant_sets.check(experiment.variants, Experiment, where, line)
+    for name in ("", *experiment.variants):
+        check_ranges(of_variant(experiment, name), f"{where} [variants.{name}]" if name else where)
     return experiment
 
 
@@ -221,16 +249,22 @@ def _check_names(raw: dict[str, Any], kind: type[msgspec.Struct], where: str) ->
         inner = fields[name].type
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             _check_names(value, inner, f"{where} [{name}]")
-        elif name == "locks" and isinstance(value, dict):
-            for knob, lock in value.items():
-                if isinstance(lock, dict):
-                    _check_names(lock, Lock, f"{where} [locks.{knob}]")
+        elif name in NAMED and isinstance(value, dict):
+            for mine, one in value.items():
+                if isinstance(one, dict):
+                    _check_names(one, NAMED[name], f"{where} [{name}.{mine}]")
 
 
 def runs_of(
-    experiment: Experiment, folds: tuple[int, ...] | None = None, restarts: int | None = None
+    experiment: Experiment,
+    folds: tuple[int, ...] | None = None,
+    restarts: int | None = None,
+    variants: tuple[str, ...] | None = None,
 ) -> tuple[RunKey, ...]:
-    """Fold by fold, restart by restart. Raises UsageError for a fold the experiment does not have."""
+    """Fold by fold, restart by restart, and of each the variants one after the other: what is compared comes together.
+
+    Raises UsageError for a fold or variant the experiment does not have.
+    """
     wanted = folds if folds is not None else tuple(range(experiment.runs.folds))
     for fold in wanted:
         if not 0 <= fold < experiment.runs.folds:
@@ -238,11 +272,17 @@ def runs_of(
     count = restarts if restarts is not None else experiment.runs.restarts
     if count < 1:
         raise UsageError("restarts must be 1 or more")
+    names = variant_sets.chosen(experiment.variants, variants)
     return tuple(
-        RunKey(fold=fold, restart=restart, seed=experiment.runs.base_seed + restart)
+        RunKey(fold=fold, restart=restart, seed=_seed(experiment.runs, fold, restart), variant=name)
         for fold in dict.fromkeys(wanted)
         for restart in range(count)
+        for name in names
     )
+
+
+def _seed(runs: Runs, fold: int, restart: int) -> int:
+    return runs.base_seed + (restart if runs.seed_by == "restart" else fold + runs.folds * restart)
 
 
 def resolve_profile(
@@ -280,7 +320,7 @@ def resolve_profile(
 
 def training_hash(experiment: Experiment, profile: Profile) -> str:
     """What a run's result depends on beside its data, 16 hex digits: not its speed, nor how many runs there are."""
-    # Values that are the default are left out: a knob that comes with a later version changes no hash.
+    # Values that are the default are left out: a knob or field that comes with a later version changes no hash.
     kept = {
         name: value
         for name, value in sorted(profile.knobs.items())
@@ -295,6 +335,7 @@ def training_hash(experiment: Experiment, profile: Profile) -> str:
             knobs={},
             locks={},
             target=None,
+            variants={},
             checkpoints=Checkpoints(),
             runs=msgspec.structs.replace(runs, restarts=1),
         ),
@@ -303,7 +344,26 @@ def training_hash(experiment: Experiment, profile: Profile) -> str:
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()[:16]
 
 
+def _chosen(value: object) -> object:
+    """`value` without the fields that are as they are by default."""
+    if isinstance(value, dict):
+        return {name: _chosen(inner) for name, inner in value.items()}
+    if not isinstance(value, msgspec.Struct):
+        return value
+    left = {field.name: (getattr(value, field.name), field) for field in msgspec.structs.fields(value)}
+    return {name: _chosen(one) for name, (one, field) in left.items() if one != _default(field)}
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    factory: object = field.default_factory
+    return factory() if callable(factory) else field.default
+
+
 def run_hash(plan: Plan, key: RunKey, data_hash: str) -> str:
-    """A run's identity: completion and checkpoints are keyed on it."""
+    """A run's identity: completion and checkpoints are keyed on it. Other variants than the run's own are no part of
+    it: one more of them leaves what has been trained as it is."""
     text = f"{plan.training_hash}/{data_hash}/{key.fold}/{key.restart}/{key.seed}"
+    if key.variant:
+        own = plan.experiment.variants[key.variant].set
+        text += f"/{key.variant}/{msgspec.json.encode(own, order='deterministic').decode()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -85,13 +85,14 @@ class Term(Table, frozen=True, kw_only=True):
 
 class Loss(Table, frozen=True, kw_only=True):
     """One loss by `name`, or the weighted sum of `terms`. `deep_supervision`: weights of a network's outputs, the main
-    one first."""
+    one first. `ignore`: as `data.ignore`, which it follows."""
 
     name: str = "cross_entropy"
     class_weights: tuple[float, ...] = (0.5, 1.0)
     label_smoothing: float = 0.01
     terms: dict[str, Term] = {}
     deep_supervision: tuple[float, ...] = ()
+    ignore: int = -1
 
 
 class Optimizer(Table, frozen=True, kw_only=True):
@@ -122,11 +123,13 @@ class Schedule(Table, frozen=True, kw_only=True):
 
 
 class Runs(Table, frozen=True, kw_only=True):
-    """folds × restarts trainings; the seed of a run is base_seed + restart, the same in every fold."""
+    """variants × folds × restarts trainings. `seed_by` restart: a run's seed is base_seed + restart, the same in every
+    fold; fold: base_seed + fold, and each further restart goes on behind the last fold. Variants share their seeds."""
 
     folds: int = 3
     restarts: int = 10
     base_seed: int = 42
+    seed_by: Literal["restart", "fold"] = "restart"
     split_seed: int = 42
     stratify: tuple[str, ...] = ("lesion_size", "acquisition")
 
@@ -143,7 +146,7 @@ class Variant(Table, frozen=True, kw_only=True):
     """What one variant of the experiment has otherwise: fields by their dotted names, `"model.mkdc" = true`."""
 
     title: str = ""
-    set: dict[str, bool | int | float | str] = {}
+    set: dict[str, bool | int | float | str | tuple[int | float | str, ...]] = {}
 
 
 class Lock(Table, frozen=True, kw_only=True):

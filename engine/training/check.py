@@ -212,7 +212,7 @@ def _with_folds(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
                 )
                 for one in looked
             ],
-            runs.folds, runs.split_seed, by,
+            runs.folds, runs.split_seed, by, plan.experiment.patch.per_volume,
         )
     except UsageError as error:
         return msgspec.structs.replace(report, ok=False, errors=(*report.errors, str(error)))

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-RING = 4096
+# A step keeps its loss and the terms of it; so many steps' are pending at most (recorder.PENDING) with room to spare.
+RING = 16_384
 
 
 class Clock(Protocol):

@@ -36,10 +36,11 @@ def evaluate(
     """Dice, AVD, MCC and the loss of every sample, in float32, in the order of the batches. `check_stop` is called
     before each batch.
 
-    Leaves the model as it was, in training mode or not. Each sample's figures are read from the device.
+    Leaves the model as it was, in training mode or not. Each sample's figures are read from the device; what the
+    experiment ignores of a label counts nowhere.
     """
     figures: dict[str, list[float]] = {name: [] for name in (*METRICS, "loss")}
-    model, device = learner.model, learner.device
+    model, device, ignored = learner.scored, learner.device, learner.criterion.config.ignore
     training = model.training
     model.eval()
     try:
@@ -51,8 +52,12 @@ def evaluate(
                 logits = model(image)
                 for i, draw in enumerate(batch.indices):
                     one, truth = logits[i : i + 1], label[i : i + 1]
-                    figures["loss"].append(float(learner.loss(one, truth.long())))  # host-device sync
-                    found = counts(one.argmax(1) > 0, truth > 0)  # host-device sync
+                    figures["loss"].append(float(learner.criterion(one, truth.long()).total))  # host-device sync
+                    predicted, marked = one.argmax(1) > 0, truth > 0
+                    if ignored >= 0:
+                        seen = truth != ignored
+                        predicted, marked = predicted[seen], marked[seen]
+                    found = counts(predicted, marked)  # host-device sync
                     for name, metric in METRICS.items():
                         figures[name].append(metric(found))
                     progress.advance(name_of(draw))

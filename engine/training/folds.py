@@ -52,11 +52,14 @@ class Way(NamedTuple):
         return size + (("acquisition",) if self.acquisition else ())
 
 
-def make_folds(members: Sequence[Member], folds: int, seed: int, stratify: Sequence[str] = NAMES) -> Folds:
+def make_folds(
+    members: Sequence[Member], folds: int, seed: int, stratify: Sequence[str] = NAMES, per_member: int = 1
+) -> Folds:
     """`folds` splits of `members`, the same for the same ids, sizes, acquisitions, groups and seed in whatever order.
 
     Where a stratum has fewer members than there are folds the next coarser way is taken (quartiles × acquisition,
-    quartiles, halves, none), and a warning says so. Fold 0 is never smaller than the others.
+    quartiles, halves, none), and a warning says so. Fold 0 is never smaller than the others. `per_member`: samples that
+    an epoch draws from each.
     Raises DataError for fewer groups than folds, UsageError for an unknown name in `stratify`.
     """
     for name in stratify:
@@ -73,14 +76,16 @@ def make_folds(members: Sequence[Member], folds: int, seed: int, stratify: Seque
     fold_of = {i: place % folds for place, g in enumerate(order) for i in groups[g]}
     words = {i: _words(labels[g]) for g, group in enumerate(groups) for i in group}
     everyone = range(len(members))
+    train = [tuple(i for i in everyone if fold_of[i] != fold) for fold in range(folds)]
     return Folds(
         splits=tuple(
             Split(
                 fold=fold,
-                train=tuple(i for i in everyone if fold_of[i] != fold),
+                train=learners,
                 test=tuple(i for i in everyone if fold_of[i] == fold),
+                draws=len(learners) * per_member if per_member > 1 else 0,
             )
-            for fold in range(folds)
+            for fold, learners in enumerate(train)
         ),
         stratified_by=way.words,
         strata=tuple(words[i] for i in everyone),

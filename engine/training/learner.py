@@ -1,4 +1,4 @@
-"""What learns: network, loss, optimizer, learning rate and loss scaling, built from a plan and saved as one state."""
+"""What learns: network, loss, optimizer, learning rate, loss scaling and averaged weights, saved as one state."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
 from engine.training import losses, models, optim, precision
+from engine.training.average import Average
+from engine.training.samples import Batch
+
+VOLUME_DIMENSIONS = 5
 
 
 class Learner:
@@ -23,12 +27,16 @@ class Learner:
         self.memory_format = torch.channels_last_3d if knobs["channels_last"] else torch.contiguous_format
         self.model = models.build(experiment.model).to(device)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.loss = losses.build(experiment.loss).to(device)
-        self.optimizer = optim.optimizer(experiment.optimizer, self.model, device)
-        self.schedule = optim.schedule(experiment.schedule, experiment.optimizer.lr, self.optimizer, steps)
+        self.criterion = losses.build(experiment).to(device)
+        table = experiment.optimizer
+        self.optimizer = optim.optimizer(table, self.model, device)
+        rate = optim.learning_rate(table, knobs)
+        self.schedule = optim.schedule(experiment.schedule, rate, self.optimizer, steps, experiment.epochs)
+        self.clip = table.clip
+        self.average = Average(self.model, table.ema) if table.ema else None
         self.dtype = precision.autocast_dtype(knobs["precision"], device)
         self.scaler = precision.scaler(device, self.dtype)
-        self.forward: Callable[[Tensor], Tensor] = self.model
+        self.forward: Callable[..., Any] = self.model
         self._compile = bool(knobs["compile"])
         # Volumes have one shape, so trying convolution algorithms once pays.
         torch.backends.cudnn.benchmark = True
@@ -42,6 +50,31 @@ class Learner:
         """Of the next step."""
         return float(self.schedule.get_last_lr()[0])
 
+    @property
+    def scored(self) -> nn.Module:
+        """The network that held-out cases are put through."""
+        return self.model if self.average is None else self.average.model
+
+    def to_device(self, batch: Batch) -> Batch:
+        """Asynchronous from page-locked memory (knob pin_memory)."""
+        volume = batch.image.dim() == VOLUME_DIMENSIONS
+        kept = {"memory_format": self.memory_format} if volume else {}
+        return batch._replace(
+            image=batch.image.to(self.device, non_blocking=True, **kept),
+            label=batch.label.to(self.device, non_blocking=True),
+        )
+
+    def descend(self) -> None:
+        """The optimizer's step, its gradients clipped before; the averaged weights follow."""
+        if self.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.follow(self.model)
+
     def autocast(self) -> torch.autocast:
         return precision.autocast(self.device, self.dtype)
 
@@ -54,7 +87,7 @@ class Learner:
             report(active, where + ("; TF32 allowed in convolutions" if tf32 else ""))
 
         if self._compile:
-            image = torch.zeros(1, 1, 16, 16, 16, device=self.device)
+            image = torch.zeros(1, 1, *(precision.SIDE,) * 3, device=self.device)
             precision.observe_apart(self.model, image, self.dtype, tell)
             self.forward = torch.compile(self.model)
         else:
@@ -65,6 +98,7 @@ class Learner:
         return {
             "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(), "scaler": self.scaler.state_dict(),
+            **({"average": self.average.model.state_dict()} if self.average is not None else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -72,3 +106,5 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])

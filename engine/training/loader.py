@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine.config.profile import Profile
 from engine.training import seeds
-from engine.training.samples import Batch, Item, Volumes, collate
+from engine.training.samples import Batch, Item, collate as stacked
 
 # A worker in the middle of a long sample is given this long to end by itself.
 PATIENCE_SECONDS = 1.0
@@ -87,12 +87,16 @@ class Feed:
     Persistent workers load on into the next epoch while this one ends; otherwise each epoch starts its own.
     """
 
-    def __init__(self, volumes: Volumes, profile: Profile, seed: int, device_type: str, draws: int = 0) -> None:
+    def __init__(
+        self, samples: Dataset[Item], profile: Profile, seed: int, device_type: str, draws: int = 0,
+        collate: Callable[[Any], Batch] = stacked,
+    ) -> None:
         """`draws`: samples in an epoch, 0 for each once."""
         workers, in_order = int(profile["num_workers"]), bool(profile["in_order"])
         # Out of order, a batch of the next epoch could come before the last one of this.
         self._endless = in_order and (workers == 0 or bool(profile["persistent_workers"]))
-        self._order = Order(len(volumes), draws or len(volumes), int(profile["batch_size"]), seed, self._endless)
+        count = len(cast(Sized, samples))
+        self._order = Order(count, draws or count, int(profile["batch_size"]), seed, self._endless)
         with_workers: dict[str, Any] = {
             "prefetch_factor": int(profile["prefetch_factor"]),
             "persistent_workers": bool(profile["persistent_workers"]),
@@ -101,7 +105,7 @@ class Feed:
             "worker_init_fn": start_worker,
         }
         self._loader: DataLoader[Item] | None = DataLoader(
-            volumes, batch_sampler=self._order, num_workers=workers, collate_fn=collate,
+            samples, batch_sampler=self._order, num_workers=workers, collate_fn=collate,
             pin_memory=bool(profile["pin_memory"]) and device_type == "cuda",
             generator=seeds.loader_generator(seed), **(with_workers if workers else {}),
         )
@@ -155,14 +159,16 @@ class Feed:
         self._batches = self._loader = None
 
 
-def scoring(volumes: Dataset[Item], indices: Sequence[int], profile: Profile) -> DataLoader[Item]:
+def scoring(
+    samples: Dataset[Item], indices: Sequence[int], profile: Profile, collate: Callable[[Any], Batch] = stacked
+) -> DataLoader[Item]:
     """Batches of `indices`, in their order, for validation and test; their workers end with the iterator."""
     workers = int(profile["val_num_workers"])
     context: dict[str, Any] = {
         "multiprocessing_context": str(profile["multiprocessing_context"]), "worker_init_fn": start_worker,
     }
     return DataLoader(
-        volumes, batch_size=int(profile["val_batch_size"]), sampler=[(0, index) for index in indices],
+        samples, batch_size=int(profile["val_batch_size"]), sampler=[(0, index) for index in indices],
         num_workers=workers, collate_fn=collate, generator=seeds.loader_generator(0), **(context if workers else {}),
     )
 

@@ -8,30 +8,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import chain
-
-from torch import Tensor
 
 from engine.config.profile import Profile
 from engine.journals.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
 from engine.journals.journal import Writer, read_ends
 from engine.journals.records import ProfileRequest
 from engine.process import boot_id
-from engine.training import device as devices, manifest, results, seeds
+from engine.training import device as devices, manifest, results, seeds, tasks
 from engine.training.checkpoint import Loaded, State, Store
 from engine.training.clock import clock_for
-from engine.training.evaluate import Scores, evaluate, validation_indices
+from engine.training.evaluate import Scores
 from engine.training.handover import Handover
 from engine.training.job import Job
 from engine.training.learner import Learner
-from engine.training.loader import Feed, scoring
+from engine.training.loader import Feed
+from engine.training.losses import Parts
 from engine.training.outcome import earlier_seconds, run_results
-from engine.training.recorder import LINE_SECONDS, Mean, Recorder
+from engine.training.recorder import LINE_SECONDS, LongSpan, Mean, Recorder
 from engine.training.requests import Requests, changed, frozen, with_knobs
-from engine.training.samples import Batch, Patches, Volumes
+from engine.training.samples import Batch
 from engine.training.stop import Stop, StopRequested
+from engine.training.tasks import Scoring
 
 RETRY_SECONDS = 60.0
 # After another profile was taken up, so many steps are written down one by one: enough to tell 5 % apart.
@@ -83,7 +83,7 @@ class Trainer:
         self.step, self.saved_as = (saved.step, saved.file) if saved else (0, "")
         self.seen = list(saved.state["epoch"]["seen"]) if saved and not self.at_epoch_end else []
         self.device = devices.chosen(job.plan.device)
-        self.held_out = Volumes(job.held_out)
+        self.task = tasks.build(job)
         self.resources.callback(self.close_feed)
         self.open_feed(self.knobs)
 
@@ -101,9 +101,9 @@ class Trainer:
         device_name = devices.name(self.device)
         self.journal.write(
             Begin(
-                attempt=job.attempt, fold=job.key.fold, restart=job.key.restart, seed=job.key.seed,
+                attempt=job.attempt, fold=job.key.fold, restart=job.key.restart, variant=job.key.variant, seed=job.key.seed,
                 epochs=experiment.epochs, steps_per_epoch=job.steps_per_epoch, batch_size=self.knobs["batch_size"],
-                voxels_per_sample=self.held_out.voxels, device=str(self.device), device_name=device_name,
+                voxels_per_sample=self.task.size, device=str(self.device), device_name=device_name,
                 num_workers=self.knobs["num_workers"], parameters=self.learner.parameters,
                 config_hash=job.config_hash, resumed_from_step=self.step, resumed_from=self.saved_as, pid=os.getpid(),
                 boot_id=boot_id(),
@@ -144,9 +144,9 @@ class Trainer:
 
     def train_step(self, batches: Iterator[Batch]) -> None:
         """One optimizer step over `accumulate_steps` batches (fewer at an epoch's end)."""
-        learner, span = self.learner, self.recorder.span
+        learner, task, span = self.learner, self.task, self.recorder.span
         passes = self.passes()
-        total: Tensor | None = None
+        total: Parts | None = None
         for _ in range(passes):
             with span("data"):
                 batch = next(batches)
@@ -155,22 +155,18 @@ class Trainer:
             )
             self.seen += batch.indices
             with span("h2d"):
-                # Asynchronous from page-locked memory (knob pin_memory); labels travel as bytes and widen there.
-                image = batch.image.to(self.device, non_blocking=True, memory_format=learner.memory_format)
-                label = batch.label.to(self.device, non_blocking=True).long()
+                batch = learner.to_device(batch)  # asynchronous from page-locked memory
             with span("forward"), learner.autocast():
-                logits = learner.forward(image)
+                outputs = task.forward(learner, batch)
             with span("loss"), learner.autocast():
-                loss: Tensor = learner.loss(logits, label) / passes
+                loss = task.losses(learner, outputs, batch, self.step).share(passes)
             with span("backward"):
-                learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
+                learner.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
+            total = loss.detached() if total is None else total.plus(loss)
         assert total is not None
         self.recorder.loss(total)  # copied without waiting, read when the device has passed it
         with span("optimizer"):
-            learner.scaler.step(learner.optimizer)
-            learner.scaler.update()
-            learner.optimizer.zero_grad()
+            learner.descend()
         if self.step + 1 < self.job.steps:
             learner.schedule.step()
 
@@ -182,9 +178,9 @@ class Trainer:
         elif self.checkpoints.epochs and epoch % self.checkpoints.epochs == 0:
             self.save()
         if self.due("val_every_epochs", epoch):
-            self.tell_scores("val", self.validate())
+            self.tell_scores("val", self.task.validate(self.scoring))
         if self.due("reconstruct_every_epochs", epoch):
-            self.tell_scores("volume", self.score("reconstruct", self.held_out, range(len(self.held_out))))
+            self.tell_scores("volume", self.task.reconstruct(self.scoring))
         self.journal.write(
             EpochEnded(
                 epoch=epoch, step=self.step, steps=self.job.steps_per_epoch,
@@ -196,31 +192,21 @@ class Trainer:
         """The held-out fold with the final weights; results.json, and the experiment's results with it."""
         job = self.job
         self.save(must=True, final=True)
-        scores = self.score("evaluate", self.held_out, range(len(self.held_out)))
-        test = {name: value for name, value in scores.mean().items() if name in results.FIGURES}
+        scores = self.task.evaluate(self.scoring)
+        test = {name: value for name, value in scores.mean().items() if name in self.task.figures}
         self.journal.write(
             Metrics(split="test", values=test, epoch=job.plan.experiment.epochs, step=self.step), sync=True
         )
         seconds = earlier_seconds(job) + time.monotonic() - self.began
         run_results(job, scores, self.recorder.losses.value, seconds, self.started)
-        results.summarise(job.experiment, job.plan, job.prepared)
+        results.summarise(job.experiment, job.planned, job.prepared)
 
-    def validate(self) -> Scores:
-        """A few held-out subjects as wholes, or patches of all of them: a curve to look at."""
-        per_volume = int(self.knobs["val_patches_per_volume"])
-        if not per_volume:
-            return self.score("validate", self.held_out, validation_indices(len(self.held_out)))
-        patches = Patches(self.held_out, per_volume, self.job.key.seed)
-        return self.score("validate", patches, range(len(patches)))
+    @property
+    def scoring(self) -> Scoring:
+        def span(name: str, total: int) -> AbstractContextManager[LongSpan]:
+            return self.recorder.long(name, total, self.last_epoch, self.step)
 
-    def score(self, name: str, samples: Volumes | Patches, indices: Sequence[int]) -> Scores:
-        def name_of(number: int) -> str:
-            return self.held_out.subjects[number * len(self.held_out) // len(samples)].id
-
-        with self.recorder.long(name, len(indices), self.last_epoch, self.step) as progress:
-            return evaluate(
-                self.learner, scoring(samples, indices, self.knobs), progress, self.stop.check, name_of
-            )
+        return Scoring(self.learner, self.knobs, span, self.stop.check)
 
     # ------------------------------------------------------------ another profile between two steps
 
@@ -263,10 +249,8 @@ class Trainer:
     def open_feed(self, knobs: Profile, coming: Sequence[int] = ()) -> None:
         """A loader for the epoch under way, its workers at work behind the draws that another loader has begun."""
         job, seen = self.job, [*self.seen, *coming]
-        volumes = Volumes(
-            job.training, job.key.seed, cache=knobs["cache"], prepare=job.plan.experiment.prepare
-        )
-        self.feed = Feed(volumes, knobs, job.key.seed, self.device.type, job.draws)
+        samples = self.task.training(knobs)
+        self.feed = Feed(samples, knobs, job.key.seed, self.device.type, job.draws, self.task.collate)
         if len(seen) < job.draws and self.step < job.steps:
             self.feed.start(self.epoch, seen)
         elif coming and self.epoch < job.plan.experiment.epochs:

@@ -1,21 +1,95 @@
-"""Losses by name. Each takes logits (B, C, D, H, W) and class numbers int64 (B, D, H, W), and gives one number."""
+"""What training minimises: a loss by name or weighted terms, over one output of the network or several.
+
+A loss takes logits (B, C, D, H, W) and class numbers int64 (B, D, H, W), and gives one number.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import msgspec
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from engine.config.experiment import Loss
-from engine.training.registry import LOSSES
+from engine.config.experiment import Experiment, Loss
+from engine.errors import UsageError
+from engine.training.registry import LOSS_TERMS, LOSSES
+
+# torch's own value for "none".
+NONE_IGNORED = -100
 
 
-def build(config: Loss) -> nn.Module:
-    """Raises UsageError for an unknown name."""
-    return LOSSES[config.name](config)
+class Parts(NamedTuple):
+    """The loss of a batch, and what its terms contribute to that, detached; none where the loss has no terms."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+    def share(self, passes: int) -> Parts:
+        """One of so many batches of a step."""
+        if passes == 1:
+            return self
+        return Parts(self.total / passes, {name: value / passes for name, value in self.terms.items()})
+
+    def detached(self) -> Parts:
+        return self._replace(total=self.total.detach())
+
+    def plus(self, other: Parts) -> Parts:
+        total = self.total + other.total.detach()
+        return Parts(total, {name: value + other.terms[name] for name, value in self.terms.items()})
+
+
+class Criterion(nn.Module):
+    """The loss of an experiment over the outputs of its network."""
+
+    def __init__(self, config: Loss) -> None:
+        """Raises UsageError for an unknown loss or term."""
+        super().__init__()
+        self.config = config
+        self.single = None if config.terms else LOSSES[config.name](config)
+        self.terms = nn.ModuleDict({name: LOSS_TERMS[name](config, term) for name, term in config.terms.items()})
+
+    def forward(self, outputs: Tensor | Sequence[Tensor], target: Tensor, step: int = 0) -> Parts:
+        """`outputs`: the main one, or it and the auxiliary ones, which may be coarser. `step`: optimizer steps done;
+        a term of `every` k counts at every k-th one, from the first on."""
+        several = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        weights = (self.config.deep_supervision or (1.0,))[: len(several)]
+        total, terms = torch.zeros((), device=target.device), dict[str, Tensor]()
+        for weight, output in zip(weights, several, strict=False):
+            sized = output
+            if output.shape[2:] != target.shape[1:]:
+                sized = functional.interpolate(output, target.shape[1:], mode="trilinear", align_corners=False)
+            found = self._of_one(sized, target, step)
+            total = total + weight * found.total
+            for name, value in found.terms.items():
+                terms[name] = weight * value + terms[name] if name in terms else weight * value
+        return Parts(total, terms)
+
+    def _of_one(self, logits: Tensor, target: Tensor, step: int) -> Parts:
+        if self.single is not None:
+            return Parts(self.single(logits, target), {})
+        found = {
+            name: term.weight * cast(Tensor, self.terms[name](logits, target))
+            for name, term in self.config.terms.items()
+            if step % term.every == 0
+        }
+        return Parts(torch.stack(list(found.values())).sum(), {name: value.detach() for name, value in found.items()})
+
+
+def build(experiment: Experiment) -> Criterion:
+    """Raises UsageError for an unknown name, or terms of which at some step none would count."""
+    loss = experiment.loss
+    if loss.terms and all(term.every > 1 for term in loss.terms.values()):
+        raise UsageError("[loss.terms]: at least one term counts at every step (every = 1)")
+    return Criterion(msgspec.structs.replace(loss, ignore=experiment.data.ignore))
 
 
 @LOSSES.register("cross_entropy")
 def cross_entropy(config: Loss) -> nn.Module:
     """Weighted by class and with smoothed labels; the mean is weighted likewise (torch.nn.CrossEntropyLoss)."""
-    weights = torch.tensor(config.class_weights, dtype=torch.float32)
-    return nn.CrossEntropyLoss(weights, label_smoothing=config.label_smoothing)
+    return nn.CrossEntropyLoss(
+        torch.tensor(config.class_weights, dtype=torch.float32), label_smoothing=config.label_smoothing,
+        ignore_index=config.ignore if config.ignore >= 0 else NONE_IGNORED,
+    )

@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler, OneCycleLR
 
 from engine.config.experiment import Optimizer as OptimizerTable, Schedule
+from engine.config.profile import Profile
+
+
+def learning_rate(config: OptimizerTable, knobs: Profile) -> float:
+    """The highest one. Where `lr_batch` says which batch size `lr` is meant for, in proportion to the effective one."""
+    if not config.lr_batch:
+        return config.lr
+    return config.lr * int(knobs["batch_size"]) * int(knobs["accumulate_steps"]) / config.lr_batch
 
 
 def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) -> Optimizer:
     """AdamW. Fused on CUDA: there the gradient scaler passes the overflow flag on unread."""
     return AdamW(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, eps=config.eps,
+        model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, eps=config.eps,
         fused=True if device.type == "cuda" else None,
     )
 
 
-def schedule(config: Schedule, lr: float, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+def schedule(config: Schedule, lr: float, optimizer: Optimizer, total_steps: int, epochs: int = 1) -> LRScheduler:
     """One step of it per optimizer step; `lr` is the highest."""
     if config.name == "constant":
+        for group in optimizer.param_groups:
+            group["lr"] = lr
         return ConstantLR(optimizer, factor=1.0, total_iters=0)
+    if config.name == "cosine":
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        warmup = config.warmup_steps or round(config.warmup_epochs * total_steps / epochs)
+        return LambdaLR(optimizer, partial(_cosine, min(warmup, total_steps - 1), total_steps, config.min_lr / lr))
     return OneCycleLR(
         optimizer, max_lr=lr, total_steps=total_steps, pct_start=_pct_start(config.pct_start, total_steps),
         div_factor=config.div_factor,
     )
+
+
+def _cosine(warmup: int, total_steps: int, least: float, step: int) -> float:
+    """Of the highest learning rate, at a step counted from 0: a straight climb that reaches 1 after `warmup` steps, then
+    half a cosine that reaches `least` at the last step (Loshchilov and Hutter 2017, one cycle)."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / max(1, total_steps - 1 - warmup))
+    return least + (1 - least) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _pct_start(wanted: float, total_steps: int) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Halved four times it is still two voxels wide: a norm over one voxel is none.
+SIDE = 32
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -46,11 +48,11 @@ def observe_apart(
 ) -> None:
     """The same by a forward pass of its own, for a model that is compiled afterwards: a hook would be compiled with it.
 
-    `image` (B, 1, D, H, W) is cropped; nothing of the model changes.
+    `image` (B, 1, D, H, W) is cropped to SIDE; nothing of the model changes.
     """
     observe(model, lambda active, where: report(active, f"{where}, before compiling"))
     training = model.training
     model.eval()
     with torch.no_grad(), autocast(image.device, dtype):
-        model(image[..., :16, :16, :16])
+        model(image[..., :SIDE, :SIDE, :SIDE])
     model.train(training)

@@ -113,7 +113,7 @@ def _with_folds(plan: Plan, folder: Path, done: Sequence[Done]) -> Prepared:
     """The cases as subjects with their folds; warnings are those that only all cases together give."""
     runs = plan.experiment.runs
     members = [member(one.case, one.record.lesion_mm3) for one in done]
-    folds = make_folds(members, runs.folds, runs.split_seed, runs.stratify)
+    folds = make_folds(members, runs.folds, runs.split_seed, runs.stratify, plan.experiment.patch.per_volume)
     return Prepared(
         subjects=tuple(
             Subject(

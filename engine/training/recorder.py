@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
-
 from engine.journals.events import SPANS, Memory, Progress, Record, SpanEnded, Spans, Steps
 from engine.training.clock import Clock
+from engine.training.losses import Parts
 
 LINE_SECONDS = 0.25
 PROGRESS_SECONDS = 1.0
@@ -52,7 +51,7 @@ class _Step:
 
     __slots__ = (
         "data", "epoch", "load_cpu", "load_seconds", "load_squares", "loads", "loss", "lr", "marks", "number",
-        "samples", "seconds", "spans",
+        "samples", "seconds", "spans", "terms",
     )
 
     def __init__(self) -> None:
@@ -60,6 +59,7 @@ class _Step:
         self.seconds = self.data = self.load_seconds = self.load_squares = self.load_cpu = 0.0
         self.lr: float | None = None
         self.loss: Any = None
+        self.terms: dict[str, Any] = {}
         self.marks: list[Any] = []
         self.spans: list[tuple[str, Any, Any]] = []
 
@@ -144,6 +144,7 @@ class Recorder:
         self._line: list[tuple[_Step, float | None]] = []
         self._since_line = 0.0
         self._sums: dict[str, float] = {}
+        self._terms: dict[str, Mean] = {}
         self._spans = {name: _DeviceSpan(self, name) for name in SPANS if name != "data"}
         self._data = _HostSpan(self)
         self._since = now()
@@ -166,9 +167,10 @@ class Recorder:
             self.step.load_squares += squares
             self.step.load_cpu += cpu
 
-    def loss(self, value: Tensor) -> None:
-        """The step's loss, one element, still on the device. To be called before the step's last span."""
-        self.step.loss = self.clock.keep(value)
+    def loss(self, parts: Parts) -> None:
+        """The step's loss and its terms, still on the device. To be called before the step's last span."""
+        self.step.loss = self.clock.keep(parts.total)
+        self.step.terms = {name: self.clock.keep(value) for name, value in parts.terms.items()}
 
     def step_ended(self, number: int, epoch: int, lr: float | None) -> None:
         """Close the step, whose time runs from the end of the one before it."""
@@ -226,6 +228,8 @@ class Recorder:
             for name, begin, end in step.spans:
                 self._sums[name] = self._sums.get(name, 0.0) + clock.seconds(begin, end)
             loss = None if step.loss is None else clock.kept(step.loss)
+            for name, slot in step.terms.items():
+                self._terms.setdefault(name, Mean()).add(clock.kept(slot))
             clock.release(step.marks)
             self._line.append((step, loss))
             if loss is None:
@@ -252,13 +256,18 @@ class Recorder:
                 load_squares=sum(step.load_squares for step, _ in line),
                 load_cpu=sum(step.load_cpu for step, _ in line), trainer_cpu=cpu - before,
                 each=tuple(round(value, 6) for value in seconds) if self._singly > 0 else None,
-                loss=sum(losses) / len(losses) if losses else None, lr=last.lr,
+                loss=sum(losses) / len(losses) if losses else None, lr=last.lr, losses=self._means(),
             )
         )
         self._singly -= len(line)
-        self._line, self._sums = [], {}
+        self._line, self._sums, self._terms = [], {}, {}
         if self.now() >= self._memory_due:
             memory = self._memory()
             if memory is not None:
                 self._write(memory)
             self._memory_due = self.now() + MEMORY_SECONDS
+
+    def _means(self) -> dict[str, float] | None:
+        """Of each term over the line's steps that computed it."""
+        found = {name: mean.value for name, mean in self._terms.items() if mean.value is not None}
+        return {name: value for name, value in found.items() if math.isfinite(value)} or None

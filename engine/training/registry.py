@@ -10,7 +10,9 @@ from engine.errors import unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from engine.config.experiment import Loss, Model
+    from engine.config.experiment import Loss, Model, Term
+    from engine.training.augment import Transform
+    from engine.training.tasks.task import Task
 
 T = TypeVar("T")
 
@@ -44,3 +46,6 @@ class Registry(Generic[T]):
 
 MODELS: Registry[Callable[[Model], nn.Module]] = Registry("model")
 LOSSES: Registry[Callable[[Loss], nn.Module]] = Registry("loss")
+LOSS_TERMS: Registry[Callable[[Loss, Term], nn.Module]] = Registry("loss.terms")
+AUGMENTS: Registry[Callable[[dict[str, float]], Transform]] = Registry("augment")
+TASKS: Registry[type[Task]] = Registry("task")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from engine.config.experiment import Prepare, Subject
 from engine.errors import DataError
 from engine.training import seeds
+from engine.training.augment import Arrays, Transform
 from engine.training.data.cache import open_case
 from engine.training.data.conform import conform
 from engine.training.data.nifti import shown
 from engine.training.data.volumes import read_pair
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.uint8]]
-Transform = Callable[[NDArray[np.float32], NDArray[np.uint8], Generator], Arrays]
 
 
 class Item(NamedTuple):

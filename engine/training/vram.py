@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +26,13 @@ STEPS = 2
 PASSES = 2
 
 
+class Network(NamedTuple):
+    """What a task computes with (engine.training.tasks.Computes)."""
+
+    forward: Any
+    criterion: Any
+
+
 def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Estimate:
     """The most that a step on a device of this `kind` (cpu, cuda) holds at once.
 
@@ -35,15 +43,16 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.distributed._tools.mem_tracker import MemTracker
 
-    from engine.training import losses, models, optim, precision
+    from engine.training import losses, models, optim, precision, tasks
 
-    shape, batch = experiment.prepare.shape, int(knobs["batch_size"])
+    task, batch = tasks.TASKS[experiment.task], int(knobs["batch_size"])
     # Tensors of a device that this build of torch lacks cannot be made up; those of the CPU are as large.
     device = torch.device("cpu")
     dtype = precision.autocast_dtype(str(knobs["precision"]), torch.device(kind))
     with warnings.catch_warnings(), FakeTensorMode():
         warnings.simplefilter("ignore")
-        network, loss = models.build(experiment.model), losses.build(experiment.loss)
+        network, criterion = models.build(experiment.model), losses.build(experiment)
+        made = Network(network, criterion)
         optimizer = optim.optimizer(experiment.optimizer, network, device)
         tracker = MemTracker()
         tracker.track_external(network, optimizer)
@@ -52,10 +61,9 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
                 for _ in range(min(PASSES, int(knobs["accumulate_steps"]))):
                     # MemTracker knows a module's statistics for one pass.
                     tracker.reset_mod_stats()
-                    image = torch.zeros((batch, 1, *shape))
-                    label = torch.zeros((batch, *shape), dtype=torch.uint8).long()
+                    example = task.example(experiment, batch)
                     with precision.autocast(device, dtype):
-                        found = loss(network(image), label)
+                        found = task.losses(made, task.forward(made, example), example, 0).total
                     found.backward()
                 optimizer.step()
                 optimizer.zero_grad()

@@ -1,0 +1,77 @@
+"""Volumes in, a class for every voxel out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch.utils.data import Dataset
+
+from engine.config.experiment import Experiment
+from engine.config.profile import Profile
+from engine.training.evaluate import Scores, evaluate, validation_indices
+from engine.training.job import Job
+from engine.training.loader import scoring as batches_of
+from engine.training.losses import Parts
+from engine.training.metrics import METRICS
+from engine.training.registry import TASKS
+from engine.training.samples import Batch, Item, Patches, Volumes, collate
+from engine.training.tasks.task import Computes, Scoring
+
+
+@TASKS.register("segmentation")
+class Segmentation:
+    """Every subject is an image with a label of the same shape."""
+
+    figures = tuple(METRICS)
+    collate = staticmethod(collate)
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.held_out = Volumes(job.held_out)
+        self.size = self.held_out.voxels
+
+    def training(self, knobs: Profile) -> Dataset[Item]:
+        job = self.job
+        return Volumes(
+            job.training, job.key.seed, cache=str(knobs["cache"]), prepare=job.plan.experiment.prepare
+        )
+
+    @staticmethod
+    def example(experiment: Experiment, batch_size: int) -> Batch:
+        shape = experiment.prepare.shape if experiment.patch.whole else experiment.patch.shape
+        label = torch.zeros((batch_size, *shape), dtype=torch.uint8)
+        return Batch(torch.zeros((batch_size, 1, *shape)), label, list(range(batch_size)), 0.0)
+
+    @staticmethod
+    def forward(learner: Computes, batch: Batch) -> Any:
+        return learner.forward(batch.image)
+
+    @staticmethod
+    def losses(learner: Computes, outputs: Any, batch: Batch, step: int) -> Parts:
+        # Labels travel as bytes and widen on the device.
+        return cast(Parts, learner.criterion(outputs, batch.label.long(), step))
+
+    def validate(self, scoring: Scoring) -> Scores:
+        """A few held-out subjects as wholes, or patches of all of them."""
+        per_volume = int(scoring.knobs["val_patches_per_volume"])
+        if not per_volume:
+            return self._score("validate", scoring, self.held_out, validation_indices(len(self.held_out)))
+        patches = Patches(self.held_out, per_volume, self.job.key.seed)
+        return self._score("validate", scoring, patches, range(len(patches)))
+
+    def reconstruct(self, scoring: Scoring) -> Scores:
+        return self._score("reconstruct", scoring, self.held_out, range(len(self.held_out)))
+
+    def evaluate(self, scoring: Scoring) -> Scores:
+        return self._score("evaluate", scoring, self.held_out, range(len(self.held_out)))
+
+    def _score(self, name: str, scoring: Scoring, samples: Volumes | Patches, indices: Sequence[int]) -> Scores:
+        def name_of(number: int) -> str:
+            return self.held_out.subjects[number * len(self.held_out) // len(samples)].id
+
+        with scoring.span(name, len(indices)) as progress:
+            return evaluate(
+                scoring.learner, batches_of(samples, indices, scoring.knobs), progress, scoring.check_stop, name_of
+            )

@@ -62,6 +62,12 @@ KNOBS: dict[str, Knob] = {
         Knob("channels_last", False, Kind.SPEED, "channels-last memory layout for the model and its input"),
         Knob("compile", False, Kind.SPEED, "torch.compile the model; the first step takes tens of seconds"),
         Knob(
+            "activation_checkpointing",
+            False,
+            Kind.SPEED,
+            "compute activations again in the backward pass instead of keeping them, in networks that can: less VRAM, slower",
+        ),
+        Knob(
             "cache",
             "disk",
             Kind.SPEED,

@@ -57,8 +57,7 @@ class Model(Table, frozen=True, kw_only=True):
     """What a network has no use for it leaves alone. `multipliers`: of `channels`, level by level; `blocks` of each
     level; `aux`: heads on lower levels, for deep supervision; `mkdc`: multi-kernel convolutions on the skips.
 
-    `checkpointing`: activations are computed again in the backward pass instead of kept. `layers`, `heads` and
-    `diffusion_steps` are a transformer's.
+    `layers`, `heads` and `diffusion_steps` are a transformer's.
     """
 
     name: str = "meshnet"
@@ -69,7 +68,6 @@ class Model(Table, frozen=True, kw_only=True):
     blocks: int = 0
     aux: bool = False
     mkdc: bool = False
-    checkpointing: bool = False
     layers: int = 0
     heads: int = 0
     diffusion_steps: int = 0

@@ -32,6 +32,7 @@ OF_NO_MODEL = (
     "precision",
     "channels_last",
     "compile",
+    "activation_checkpointing",
     "cache",
     "val_batch_size",
 )

@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 SEGMENT = "steps-{:03d}.jsonl"
+# Every run's folder, for a glob: of an experiment with variants each begins with its variant's name.
+RUNS = "*fold_*_restart_*"
+RUN = re.compile(r"^(?:(?P<variant>[A-Za-z0-9][A-Za-z0-9-]*)_)?fold_(?P<fold>\d+)_restart_(?P<restart>\d+)$")
 FOLDER_MODE = 0o700
 
 
@@ -89,8 +92,15 @@ class ExperimentPaths:
         self.control = folder / "control"
         self.acknowledged = folder / "control" / "ack"
 
-    def run(self, fold: int, restart: int) -> RunPaths:
-        return RunPaths(self.folder / f"fold_{fold}_restart_{restart}")
+    def run(self, fold: int, restart: int, variant: str = "") -> RunPaths:
+        name = f"fold_{fold}_restart_{restart}"
+        return RunPaths(self.folder / (f"{variant}_{name}" if variant else name))
+
+
+def run_named(folder: Path) -> tuple[int, int, str] | None:
+    """Fold, restart and variant of a run's folder, by its name; None for one that is called otherwise."""
+    match = RUN.match(folder.name)
+    return (int(match["fold"]), int(match["restart"]), match["variant"] or "") if match else None
 
 
 def cache_folder(logs: Path) -> Path:

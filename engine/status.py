@@ -28,6 +28,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     fold: int
     restart: int
+    variant: str
     seed: int
     attempt: int
     state: str
@@ -246,6 +247,7 @@ def run_status(state: ExperimentState, run: RunState) -> RunStatus:
         total=len(state.runs),
         fold=run.key.fold,
         restart=run.key.restart,
+        variant=run.key.variant,
         seed=run.key.seed,
         attempt=run.attempt,
         state=run.phase,

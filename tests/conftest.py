@@ -12,7 +12,7 @@ import pytest
 from engine import process
 from engine.config.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
 from engine.journals.records import ProcessInfo, SupervisorInfo
-from engine.paths import ExperimentPaths, read_json
+from engine.paths import RUNS, ExperimentPaths, read_json
 from engine.runs import launch
 from engine.runs.launch import lay_out, supervise
 
@@ -86,7 +86,7 @@ class Laboratory:
             info = read_json(paths.supervisor, SupervisorInfo)
             if info is not None:
                 process.signal_safely(info.who, 9)
-            for file in (*folder.glob("fold_*/process.json"), paths.prepare_process):
+            for file in (*folder.glob(f"{RUNS}/process.json"), paths.prepare_process):
                 child = read_json(file, ProcessInfo)
                 if child is not None:
                     process.signal_safely(child.who, 9)

@@ -17,7 +17,7 @@ from engine.config.experiment import Plan
 from engine.journals.events import Begin, CheckpointWritten, End, EpochEnded, Metrics, Progress, SpanEnded, Spans, Steps
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo
-from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
+from engine.paths import ExperimentPaths, RunPaths, read_json, run_named, write_json
 from engine.process import boot_id
 
 EPOCHS = int(os.environ.get("FAKE_EPOCHS", "2"))
@@ -38,7 +38,9 @@ def main(folder: Path) -> int:
     run = RunPaths(folder)
     plan = read_json(ExperimentPaths(folder.parent).plan, Plan)
     assert plan is not None
-    fold, restart = (int(word) for word in folder.name.split("_")[1::2])
+    at = run_named(folder)
+    assert at is not None
+    fold, restart, variant = at
     attempt = int(os.environ.get("STEPTOP_ATTEMPT", "1"))
     saved = read_json(run.latest, dict) or {"step": 0}
     children = [subprocess.Popen([sys.executable, "-c", STUCK], start_new_session=True) for _ in range(SPAWN)]
@@ -48,6 +50,7 @@ def main(folder: Path) -> int:
                 attempt=attempt,
                 fold=fold,
                 restart=restart,
+                variant=variant,
                 seed=42 + restart,
                 epochs=EPOCHS,
                 steps_per_epoch=STEPS,

@@ -144,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument(
         "-n", "--lines", type=counted, default=40, metavar="N", help="how many of the last lines (default 40)"
     )
-    logs.add_argument("--run", metavar="FOLD,RESTART", help="another run than the present one")
+    logs.add_argument("--run", metavar="[VARIANT,]FOLD,RESTART", help="another run than the present one")
     logs.add_argument("--supervisor", action="store_true", help="the supervisor's output instead")
     replay = verb("replay", "the dashboard over a recorded experiment", False, screen)
     replay.add_argument("folder", type=Path)
@@ -156,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
         help="no dashboard: what was foretold at every percent of each finished run, and what became of it",
     )
     replay.add_argument("--every", type=counted, default=1, metavar="N", help="with --forecast: every N percent")
-    replay.add_argument("--run", metavar="FOLD,RESTART", help="with --forecast: this run only")
+    replay.add_argument("--run", metavar="[VARIANT,]FOLD,RESTART", help="with --forecast: this run only")
     replay.add_argument("--json", action="store_true", help="with --forecast: one JSON object")
     replay.add_argument("--at", type=between(0, 1), default=0.0, metavar="0..1", help="begin after this part of it")
     verb("experiments", "what can be trained, and what is in the logs folder").add_argument(
@@ -208,6 +208,7 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
     sub.add_argument("--restarts", type=counted, metavar="N")
+    sub.add_argument("--variants", metavar="A,B,…", help="only these variants of the experiment")
     sub.add_argument("--epochs", type=counted, metavar="N")
     sub.add_argument("--devices", metavar="D", help="auto, cpu, mps or a CUDA device's number (default auto)")
     sub.add_argument(

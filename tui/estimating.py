@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from engine.config.experiment import dimensions
 from engine.diagnosis.consequences import Range
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import HardwareRow, Money
@@ -85,11 +86,10 @@ def session_words(fits: Sequence[Fitting], room: int = 200) -> str:
 def asked_words(known: Known, question: Question) -> str:
     """`30 runs (3 folds × 10 restarts) of 50 epochs of 148 steps, batch 1`."""
     shape = shape_of(known, question)
-    restarts = len({key.restart for key in shape.runs})
     steps = sorted(set(shape.steps.values()))
     many = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,}–{steps[-1]:,}" if steps else "no"
     knobs = known.knobs | question.knobs
-    said = f"{plural(len(shape.runs), 'run')} ({plural(shape.folds, 'fold')} × {plural(restarts, 'restart')})"
+    said = f"{plural(len(shape.runs), 'run')} ({dimensions(shape.runs)})"
     said += f" of {plural(shape.epochs, 'epoch')} of {many} steps, batch {knobs['batch_size']}"
     said += f", {plural(int(knobs['num_workers']), 'worker')}" if known.workload is not None else ""
     said += f", {question.gpus} GPUs side by side" if question.gpus > 1 else ""

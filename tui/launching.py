@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
 from engine.config import catalog
-from engine.config.experiment import Plan, Test
+from engine.config.experiment import Plan, Test, dimensions
 from engine.config.knob import Value
 from engine.errors import UsageError
 from engine.eta.forecast import Forecast
@@ -144,10 +144,9 @@ def summary(plan: Plan) -> str:
     """What would be trained."""
     if plan.test is not None:
         return test_summary(plan, plan.test)
-    folds, restarts = len({key.fold for key in plan.runs}), len({key.restart for key in plan.runs})
     stop = f", stopping after {plural(plan.stop_after_runs, 'run')}" if plan.stop_after_runs else ""
     return (
-        f"{plural(len(plan.runs), 'run')} ({plural(folds, 'fold')} × {plural(restarts, 'restart')}) of "
+        f"{plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of "
         f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}, device {plan.device}{stop}"
     )
 

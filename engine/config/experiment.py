@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from engine.config.tables import (
     Term as Term,
     Variant as Variant,
 )
+from engine.counts import plural
 from engine.errors import UsageError, unknown
 from engine.journals.limit_events import Limits, OnFinish
 from engine.machine import cores
@@ -279,6 +281,19 @@ def runs_of(
         for restart in range(count)
         for name in names
     )
+
+
+def variants_of(runs: Iterable[RunKey]) -> tuple[str, ...]:
+    """In the order they are trained in; ('',) where the experiment has none."""
+    return tuple(dict.fromkeys(key.variant for key in runs))
+
+
+def dimensions(runs: Sequence[RunKey]) -> str:
+    """`4 variants × 5 folds × 1 restart`."""
+    variants = variants_of(runs)
+    folds, restarts = len({key.fold for key in runs}), len({key.restart for key in runs})
+    said = f"{plural(folds, 'fold')} × {plural(restarts, 'restart')}"
+    return f"{plural(len(variants), 'variant')} × {said}" if any(variants) else said
 
 
 def _seed(runs: Runs, fold: int, restart: int) -> int:

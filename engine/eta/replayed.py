@@ -68,8 +68,8 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
 class _Ends(msgspec.Struct, frozen=True):
     """When things really ended, by the monotonic clock of one supervisor."""
 
-    attempts: dict[tuple[int, int], list[tuple[int, float, float]]]
-    finished: frozenset[tuple[int, int]]
+    attempts: dict[tuple[int, int, str], list[tuple[int, float, float]]]
+    finished: frozenset[tuple[int, int, str]]
     experiment: float | None
 
 
@@ -89,10 +89,10 @@ def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> li
     for event in events:
         state = fold_supervisor(state, [event])
         if isinstance(event, RunStarted) and state.current is not None:
-            records = read(paths.run(event.fold, event.restart).segment(event.attempt))
+            records = read(paths.run(*event.at).segment(event.attempt))
             index, run, done = state.current, state.runs[state.current], 0
             epochs = {record.epoch: record.m for record in records if isinstance(record, EpochEnded)}
-            for cut, percent in _cuts(records, every) if (event.fold, event.restart) in ends.finished else ():
+            for cut, percent in _cuts(records, every) if event.at in ends.finished else ():
                 run, done = fold_run(run, records[done : cut + 1]), cut + 1
                 due = bisect_right(samples, records[cut].m, key=_monotonic)
                 state, samples = fold_samples(state, samples[:due]), samples[due:]
@@ -104,13 +104,13 @@ def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> li
 
 
 def _ends(events: Sequence[AnyRecord]) -> _Ends:
-    attempts: dict[tuple[int, int], list[tuple[int, float, float]]] = {}
+    attempts: dict[tuple[int, int, str], list[tuple[int, float, float]]] = {}
     finished, begun, last = set(), {}, None
     for event in events:
         if isinstance(event, RunStarted):
-            begun[event.fold, event.restart] = event.m
+            begun[event.at] = event.m
         elif isinstance(event, RunEnded):
-            key = (event.fold, event.restart)
+            key = event.at
             first = begun.get(key, event.m - event.seconds)
             attempts.setdefault(key, []).append((event.attempt, first, event.m if event.m >= first else first))
             if event.outcome == "finished":
@@ -154,7 +154,7 @@ def _held(
     if run is None or not isinstance(record, Steps):
         return
     said = forecast(state)
-    attempts = ends.attempts[event.fold, event.restart]
+    attempts = ends.attempts[event.at]
     gone = sum(last - first for number, first, last in attempts if number < event.attempt)
     gone += sum(max(0.0, record.m - first) for number, first, _ in attempts if number == event.attempt)
     whole = sum(last - first for _, first, last in attempts)

@@ -23,7 +23,7 @@ from engine.journals.journal import Reader
 from engine.journals.records import SupervisorInfo
 from engine.live.history import History
 from engine.live.state import ExperimentState, new_experiment
-from engine.paths import ExperimentPaths, experiments_in, read_json, timings_file, write_json
+from engine.paths import RUNS, ExperimentPaths, experiments_in, read_json, timings_file, write_json
 from engine.process import alive
 
 FORMAT = 1
@@ -115,7 +115,7 @@ def _running(folder: Path) -> bool:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("fold_*/steps-*.jsonl"))
+    return sum(file.stat().st_size for file in folder.glob(f"{RUNS}/steps-*.jsonl"))
 
 
 def _read(path: Path) -> Timings:

@@ -46,6 +46,7 @@ class Begin(Record, frozen=True, kw_only=True, tag="begin"):
     attempt: int = 1
     fold: int = 0
     restart: int = 0
+    variant: str = ""
     seed: int = 0
     epochs: int
     steps_per_epoch: int
@@ -183,12 +184,14 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 
 class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
-    """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order."""
+    """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order, and `variants` each
+    one's variant, nothing for an experiment without any."""
 
     pid: int
     host: str
     boot_id: str
     runs: tuple[tuple[int, int], ...] = ()
+    variants: tuple[str, ...] = ()
     stop_after_runs: int = 0
     adopted: int = 0
 
@@ -209,6 +212,12 @@ class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
     attempt: int
     pid: int
     device: str = "cpu"
+    variant: str = ""
+
+    @property
+    def at(self) -> tuple[int, int, str]:
+        """The run it is, as `RunKey.at`."""
+        return self.fold, self.restart, self.variant
 
 
 class RunEnded(Record, frozen=True, kw_only=True, tag="run_ended"):
@@ -223,6 +232,11 @@ class RunEnded(Record, frozen=True, kw_only=True, tag="run_ended"):
     rc: int | None = None
     swept: int = 0
     survivors: tuple[int, ...] = ()
+    variant: str = ""
+
+    @property
+    def at(self) -> tuple[int, int, str]:
+        return self.fold, self.restart, self.variant
 
 
 class RunSkipped(Record, frozen=True, kw_only=True, tag="run_skipped"):
@@ -231,6 +245,11 @@ class RunSkipped(Record, frozen=True, kw_only=True, tag="run_skipped"):
     fold: int
     restart: int
     dice: float | None = None
+    variant: str = ""
+
+    @property
+    def at(self) -> tuple[int, int, str]:
+        return self.fold, self.restart, self.variant
 
 
 class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):

@@ -242,7 +242,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 sentences=_tell(state, record.t, text, "info" if record.ok else "bad"),
             )
         case RunStarted():
-            index = _index(state, record.fold, record.restart)
+            index = _index(state, record.at)
             if index is None:
                 return state
             # By the monotonic clock: a machine that slept between two runs, or a clock that was set, is no gap.
@@ -270,7 +270,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 sentences=_tell(state, record.t, text if state.plan.test is None else ""),
             )
         case RunEnded():
-            index = _index(state, record.fold, record.restart)
+            index = _index(state, record.at)
             if index is None:
                 return state
             run = new(
@@ -297,7 +297,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 ),
             )
         case RunSkipped():
-            index = _index(state, record.fold, record.restart)
+            index = _index(state, record.at)
             if index is None:
                 return state
             run = new(state.runs[index], phase="finished")
@@ -363,8 +363,8 @@ def _failure(verdict: Verdict | None) -> str:
     return verdict.text if verdict else "preparation failed"
 
 
-def _index(state: ExperimentState, fold: int, restart: int) -> int | None:
-    return next((i for i, r in enumerate(state.runs) if (r.key.fold, r.key.restart) == (fold, restart)), None)
+def _index(state: ExperimentState, at: tuple[int, int, str]) -> int | None:
+    return next((i for i, run in enumerate(state.runs) if run.key.at == at), None)
 
 
 def _with_run(state: ExperimentState, index: int, run: RunState) -> ExperimentState:

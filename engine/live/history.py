@@ -64,7 +64,7 @@ class History:
     def _fold_run(self, state: ExperimentState, index: int) -> ExperimentState:
         run = state.runs[index]
         folded = run
-        for path in self._paths.run(run.key.fold, run.key.restart).segments():
+        for path in self._paths.run(*run.key.at).segments():
             source = self._runs.get(path)
             if source is None:
                 source = self._runs[path] = self._follow(path, 0)
@@ -95,7 +95,7 @@ def glance(state: ExperimentState, paths: ExperimentPaths, ends: Ends) -> Experi
     state = fold_samples(state, ends(paths.machine, 0, 1 << 15))
     run = state.run
     if run is not None and state.current is not None:
-        files = paths.run(run.key.fold, run.key.restart)
+        files = paths.run(*run.key.at)
         present = [path for path in files.segments() if path <= files.segment(run.attempt)]
         records = [record for path in present[-1:] for record in ends(path, 1 << 14, 1 << 16)]
         state = with_run(state, state.current, as_supervised(fold_run(_forgotten(run), records), run))

@@ -18,7 +18,7 @@ from engine.journals.events import AnyRecord
 from engine.journals.journal import Reader, offset_after, read_ends
 from engine.live.history import SAMPLES_TAIL, History, glance
 from engine.live.state import ExperimentState, new_experiment
-from engine.paths import ExperimentPaths, read_json
+from engine.paths import RUNS, ExperimentPaths, read_json
 
 
 class Playhead:
@@ -130,7 +130,7 @@ class Replay:
 
     def _journals(self) -> list[Path]:
         paths = self._paths
-        return [paths.events, paths.prepare, paths.machine, *sorted(paths.folder.glob("fold_*/steps-*.jsonl"))]
+        return [paths.events, paths.prepare, paths.machine, *sorted(paths.folder.glob(f"{RUNS}/steps-*.jsonl"))]
 
 
 def _as_of(state: ExperimentState, now: float, head: Playhead) -> ExperimentState:

@@ -17,7 +17,7 @@ from engine.journals.records import ProcessInfo, ResultInfo, SupervisorInfo
 from engine.live.history import SAMPLES_TAIL, History, glance, with_run
 from engine.live.state import ExperimentState, StopState, new_experiment
 from engine.machine import room
-from engine.paths import ExperimentPaths, read_json
+from engine.paths import RUNS, ExperimentPaths, read_json
 from engine.process import alive, boot_id, start_ticks
 from engine.runs import control
 from engine.runs.survivors import SURVIVORS
@@ -70,9 +70,9 @@ class Watch:
         if stamp != self._plan_stamp:
             plan = self._read_plan()
             if self._plan_stamp and plan != self._state.plan:
-                kept = {(run.key.fold, run.key.restart): run for run in self._state.runs}
+                kept = {run.key.at: run for run in self._state.runs}
                 fresh = new_experiment(str(self.paths.folder), plan)
-                runs = tuple(kept.get((run.key.fold, run.key.restart), run) for run in fresh.runs)
+                runs = tuple(kept.get(run.key.at, run) for run in fresh.runs)
                 current = self._state.run
                 index = next((i for i, run in enumerate(runs) if current and run.key == current.key), None)
                 self._state = msgspec.structs.replace(self._state, plan=plan, runs=runs, current=index)
@@ -115,7 +115,7 @@ class Watch:
     def _process(self, state: ExperimentState) -> ProcessInfo | None:
         if state.run is None:
             return None
-        return read_json(self.paths.run(state.run.key.fold, state.run.key.restart).process, ProcessInfo)
+        return read_json(self.paths.run(*state.run.key.at).process, ProcessInfo)
 
     def _asked(self) -> StopState | None:
         """A stop that lies there and is not acknowledged yet."""
@@ -130,7 +130,7 @@ class Watch:
         run, current, saved, finished = state.run, state.current, False, False
         survivors = SURVIVORS.of(self.paths.folder)
         if run is not None and current is not None:
-            folder = self.paths.run(run.key.fold, run.key.restart)
+            folder = self.paths.run(*run.key.at)
             saved = bool(folder.checkpoints()) or (run.checkpoint is not None and not run.checkpoint.error)
             seen = msgspec.structs.replace(run, survivors=survivors)
             if run.phase == "running":
@@ -192,7 +192,7 @@ def _stamp(path: Path) -> int:
 def records_of(folder: Path) -> dict[str, list[AnyRecord]]:
     """All journals of an experiment, whole: file name relative to the folder -> records."""
     paths = ExperimentPaths(folder)
-    files = [paths.events, paths.prepare, paths.finish, paths.machine, *sorted(folder.glob("fold_*/steps-*.jsonl"))]
+    files = [paths.events, paths.prepare, paths.finish, paths.machine, *sorted(folder.glob(f"{RUNS}/steps-*.jsonl"))]
     return {
         str(file.relative_to(folder)): [record for block in Reader(file).read_all() for record in block]
         for file in files

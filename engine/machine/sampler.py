@@ -21,7 +21,7 @@ from engine.journals.journal import Writer
 from engine.journals.records import ProcessInfo
 from engine.machine import cgroup
 from engine.machine.gpu import Gpus
-from engine.paths import ExperimentPaths, RunPaths, read_json
+from engine.paths import RUNS, ExperimentPaths, RunPaths, read_json
 from engine.process import alive, children, descendants
 
 Role: TypeAlias = Literal["trainer", "worker", "other"]
@@ -97,7 +97,7 @@ class Sampler:
 
     def _trainers(self) -> list[int]:
         """Trainers that live, from the runs' process.json; the newest few are enough, the others have ended."""
-        files = sorted(self.paths.folder.glob("fold_*/process.json"), key=_touched, reverse=True)[:8]
+        files = sorted(self.paths.folder.glob(f"{RUNS}/process.json"), key=_touched, reverse=True)[:8]
         infos = [info for file in files if (info := read_json(RunPaths(file.parent).process, ProcessInfo))]
         return [info.who.pid for info in infos if alive(info.who)]
 

@@ -75,7 +75,7 @@ class Conductor:
         self.paths = paths
         self.plan = plan
         self.journal = journal
-        self.run = paths.run(plan.runs[0].fold, plan.runs[0].restart)
+        self.run = paths.run(*plan.runs[0].at)
         self.done = [record for record in read(paths.events) if isinstance(record, PhaseEnded)]
         self._tick = tick
         self._keep = keep
@@ -260,7 +260,8 @@ class Conductor:
         self._reader = Reader(self.run.segment(trial.number))
         self.journal.write(
             RunStarted(
-                fold=key.fold, restart=key.restart, attempt=trial.number, pid=trial.who.pid, device=self.plan.device
+                fold=key.fold, restart=key.restart, attempt=trial.number, pid=trial.who.pid, device=self.plan.device,
+                variant=key.variant,
             ),
             sync=True,
         )
@@ -284,6 +285,7 @@ class Conductor:
             RunEnded(
                 fold=key.fold,
                 restart=key.restart,
+                variant=key.variant,
                 attempt=trial.number,
                 outcome=ended.outcome,
                 verdict=ended.verdict,

@@ -107,10 +107,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     def run_files(self, index: int) -> RunPaths:
         key = self.state.runs[index].key
-        return self.paths.run(key.fold, key.restart)
+        return self.paths.run(*key.at)
 
     def attempts_of(self, run: RunState) -> tuple[RunEnded, ...]:
-        return tuple(one for one in self.attempts if (one.fold, one.restart) == (run.key.fold, run.key.restart))
+        return tuple(one for one in self.attempts if one.at == run.key.at)
 
 
 def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
@@ -118,7 +118,7 @@ def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
     paths = ExperimentPaths(Path(state.folder))
     called, where = in_commands(paths.folder, logs)
     files = tuple(
-        journals.of_run(paths.run(run.key.fold, run.key.restart)) if run.phase != "waiting" else RunFiles()
+        journals.of_run(paths.run(*run.key.at)) if run.phase != "waiting" else RunFiles()
         for run in state.runs
     )
     attempts, unwritten = journals.ended(paths.events)

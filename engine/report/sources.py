@@ -34,7 +34,7 @@ def runs(facts: Facts) -> Basis:
 
 def segment(facts: Facts, run: RunState) -> str:
     """The journal of a run's present attempt."""
-    files = facts.paths.run(run.key.fold, run.key.restart)
+    files = facts.paths.run(*run.key.at)
     return f"{files.folder.name}/{files.segment(max(1, run.attempt)).name}"
 
 

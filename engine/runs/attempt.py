@@ -167,7 +167,7 @@ def prepare_files(paths: ExperimentPaths) -> Files:
 
 def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
     """Start the trainer of a run; its attempt's number is one more than the journals that are there."""
-    run = paths.run(key.fold, key.restart)
+    run = paths.run(*key.at)
     run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if plan.test is None:
         run.profile.unlink(missing_ok=True)  # what was asked for is in the plan by now
@@ -240,7 +240,7 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
 def adopt(paths: ExperimentPaths, plan: Plan) -> tuple[RunKey, Attempt] | None:
     """A trainer that a former supervisor started and that still runs."""
     for key in plan.runs:
-        files = run_files(paths.run(key.fold, key.restart))
+        files = run_files(paths.run(*key.at))
         info = read_json(files.process, ProcessInfo)
         if info is not None and alive(info.who):
             return key, Attempt(files, info, None)
@@ -266,14 +266,14 @@ def unfinished(paths: ExperimentPaths, plan: Plan) -> list[tuple[RunKey, Attempt
     """Attempts whose end nobody has written down: their supervisor was killed, and by now so are they."""
     found = []
     for key in plan.runs:
-        files = run_files(paths.run(key.fold, key.restart))
+        files = run_files(paths.run(*key.at))
         info, ended = read_json(files.process, ProcessInfo), read_json(files.exit, ExitInfo)
         if info is not None and not alive(info.who) and (ended is None or ended.attempt != info.attempt):
             found.append((key, Attempt(files, info, None)))
     # On a full disk there is no exit.json, but there is a line in the journal.
     records = journal.read(paths.events) if found else []
-    told = {(r.fold, r.restart, r.attempt) for r in records if isinstance(r, RunEnded)}
-    return [(key, attempt) for key, attempt in found if (key.fold, key.restart, attempt.number) not in told]
+    told = {(*r.at, r.attempt) for r in records if isinstance(r, RunEnded)}
+    return [(key, attempt) for key, attempt in found if (*key.at, attempt.number) not in told]
 
 
 def log_tail(path: Path, offset: int) -> str:

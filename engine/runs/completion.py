@@ -19,7 +19,7 @@ def wanted_hash(paths: ExperimentPaths, plan: Plan, key: RunKey) -> str:
 
 def completed(paths: ExperimentPaths, plan: Plan, key: RunKey) -> tuple[Completion | None, Path | None]:
     """The run's result if it is this configuration's; another's is moved aside, not overwritten, to the path given."""
-    run = paths.run(key.fold, key.restart)
+    run = paths.run(*key.at)
     done = read_json(run.results, Completion)
     if done is None or done.config_hash == wanted_hash(paths, plan, key):
         return done, None

@@ -27,6 +27,7 @@ from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.machine.room import OTHER_LOGS, writable
 from engine.paths import (
+    RUNS,
     ExperimentPaths,
     cache_folder,
     checked_name,
@@ -57,6 +58,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     data: Path | None = None
     folds: tuple[int, ...] | None = None
     restarts: int | None = None
+    variants: tuple[str, ...] | None = None
     epochs: int | None = None
     device: str | None = None
     settings: dict[str, Value] = {}
@@ -111,7 +113,7 @@ def plan_for(request: Request) -> Plan:
         experiment_name=stem,
         experiment=experiment,
         profile=profile,
-        runs=runs_of(experiment, request.folds, request.restarts),
+        runs=runs_of(experiment, request.folds, request.restarts, request.variants),
         data_dir=str(data or ""),
         cache_dir=str(cache_folder(request.logs.resolve())),
         device=device,
@@ -256,7 +258,7 @@ def lay_out(folder: Path, plan: Plan) -> None:
     for needed in (folder, paths.control, paths.acknowledged):
         needed.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in plan.runs:
-        run = paths.run(key.fold, key.restart)
+        run = paths.run(*key.at)
         run.folder.mkdir(mode=0o700, exist_ok=True)
         run.console.touch(mode=0o600)
     for left in paths.control.glob("*.json"):
@@ -355,7 +357,7 @@ def take_over(folder: Path) -> bool:
     info = read_json(paths.supervisor, SupervisorInfo)
     if info is not None and alive(info.who):
         return False
-    orphans = (read_json(file, ProcessInfo) for file in folder.glob("fold_*/process.json"))
+    orphans = (read_json(file, ProcessInfo) for file in folder.glob(f"{RUNS}/process.json"))
     if not any(orphan is not None and alive(orphan.who) for orphan in orphans):
         return False
     try:

@@ -28,7 +28,7 @@ def manifest(plan: Plan) -> dict[str, object]:
         "overridden_locks": plan.overridden,
         "training_hash": plan.training_hash,
         "seeds": sorted({key.seed for key in plan.runs}),
-        "runs": [[k.fold, k.restart] for k in plan.runs],
+        "runs": [[k.fold, k.restart, *([k.variant] if k.variant else [])] for k in plan.runs],
         "data": plan.data_dir or plan.experiment.data.source,
         "data_hash": "",
         "device": plan.device,

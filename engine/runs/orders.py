@@ -162,6 +162,6 @@ class Orders:
         profile = self.plan.profile
         self.journal.write(ProfileAsked(id=asked.id, name=profile.name, knobs=profile.knobs, by=asked.by), sync=True)
         for key in self.plan.runs[self.place : self.place + 1]:
-            run = self.paths.run(key.fold, key.restart)
+            run = self.paths.run(*key.at)
             write_json(run.profile, ProfileRequest(id=asked.id, name=profile.name, knobs=profile.knobs))
         control.answer(self.paths, asked, True, "acknowledged")

@@ -22,7 +22,7 @@ def used_seconds(records: Iterable[AnyRecord], now: float) -> float:
     trainer leaves a stretch that ends with what the trainer wrote last, as its successor has found out.
     """
     stretches: list[list[float]] = []
-    starts: dict[tuple[int, int, int], tuple[int, float]] = {}
+    starts: dict[tuple[int, int, str, int], tuple[int, float]] = {}
     for record in records:
         if isinstance(record, SupervisorStarted) and not (record.adopted and stretches):
             stretches.append([record.m, record.m])
@@ -30,9 +30,9 @@ def used_seconds(records: Iterable[AnyRecord], now: float) -> float:
             continue
         here = len(stretches) - 1
         if isinstance(record, RunStarted):
-            starts[record.fold, record.restart, record.attempt] = here, record.m
+            starts[*record.at, record.attempt] = here, record.m
         if isinstance(record, RunEnded):
-            at, began = starts.get((record.fold, record.restart, record.attempt), (here, record.m))
+            at, began = starts.get((*record.at, record.attempt), (here, record.m))
             if at != here:
                 stretches[at][1] = max(stretches[at][1], began + record.seconds)
                 continue

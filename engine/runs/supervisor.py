@@ -94,6 +94,7 @@ class Supervisor:
                 host=socket.gethostname(),
                 boot_id=boot_id(),
                 runs=tuple((key.fold, key.restart) for key in self.plan.runs),
+                variants=tuple(key.variant for key in self.plan.runs) if self.plan.experiment.variants else (),
                 stop_after_runs=self.plan.stop_after_runs,
                 adopted=adopted[1].who.pid if adopted else 0,
             ),
@@ -198,7 +199,7 @@ class Supervisor:
             self.journal.write(
                 RunStarted(
                     fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
-                    device=self.plan.device,
+                    device=self.plan.device, variant=key.variant,
                 ),
                 sync=True,
             )
@@ -208,6 +209,7 @@ class Supervisor:
             RunEnded(
                 fold=key.fold,
                 restart=key.restart,
+                variant=key.variant,
                 attempt=attempt.number,
                 outcome=ended.outcome,
                 verdict=ended.verdict,
@@ -265,11 +267,11 @@ class Supervisor:
         if aside is not None:
             self._note(f"{key.name}: results.json belongs to another configuration; kept as {aside.name}", "warn")
         if done is not None:
-            self.journal.write(RunSkipped(fold=key.fold, restart=key.restart, dice=done.test_dice))
+            self.journal.write(RunSkipped(fold=key.fold, restart=key.restart, variant=key.variant, dice=done.test_dice))
         return done is not None
 
     def _end(self) -> Outcome:
-        done = sum(read_json(self.paths.run(k.fold, k.restart).results, Completion) is not None for k in self.plan.runs)
+        done = sum(read_json(self.paths.run(*key.at).results, Completion) is not None for key in self.plan.runs)
         self.survivors = left_of(self.paths.folder, self.survivors)
         orders = self.orders
         orders.done()

@@ -34,9 +34,13 @@ def sentences(record: Record) -> list[str]:
     said = []
     if isinstance(record, Begin):
         said.append(
-            f"attempt {record.attempt} of fold {record.fold} restart {record.restart} "
+            f"attempt {record.attempt} of {_run(record).name} "
             f"on {record.device_name or record.device}: {record.epochs} epochs of {record.steps_per_epoch} steps, "
             f"{record.parameters:,} parameters"
         )
     state = fold_run(new_run(RunKey(fold=0, restart=0, seed=0)), [record])  # type: ignore[list-item]
     return said + [sentence.text for sentence in state.sentences]
+
+
+def _run(record: Begin) -> RunKey:
+    return RunKey(fold=record.fold, restart=record.restart, seed=record.seed, variant=record.variant)

@@ -48,8 +48,8 @@ def run_results(job: Job, scores: Scores, train_loss: float | None, seconds: flo
     means = scores.mean()
     subjects = {name: [_defined(value) for value in scores.subjects[name]] for name in FIGURES}
     found = RunResults(
-        outer_fold=job.key.fold, restart=job.key.restart, seed=job.key.seed, test_dice=means.get("dice"),
-        test_avd=means.get("avd"), test_mcc=means.get("mcc"), final_train_loss=train_loss,
+        outer_fold=job.key.fold, restart=job.key.restart, variant=job.key.variant, seed=job.key.seed,
+        test_dice=means.get("dice"), test_avd=means.get("avd"), test_mcc=means.get("mcc"), final_train_loss=train_loss,
         checkpoint_path=str(job.run.final), duration_seconds=seconds, per_subject_dice=subjects["dice"],
         per_subject_avd=subjects["avd"], per_subject_mcc=subjects["mcc"], subject_indices=list(job.split.test),
         subject_ids=[subject.id for subject in job.held_out], config_hash=job.config_hash,

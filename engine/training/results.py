@@ -43,6 +43,7 @@ class RunResults(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     started: float = 0.0
     ended: float = 0.0
+    variant: str = ""
 
 
 def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def _of(paths: ExperimentPaths, plan: Plan, prepared: Prepared, key: RunKey) -> RunResults | None:
-    run = read_json(paths.run(key.fold, key.restart).results, RunResults)
+    run = read_json(paths.run(*key.at).results, RunResults)
     return run if run is not None and run.config_hash == run_hash(plan, key, prepared.data_hash) else None
 
 

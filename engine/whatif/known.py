@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import log
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -14,8 +13,11 @@ from engine.config.knob import Value
 from engine.diagnosis.modelled import workload_of
 from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError
-from engine.eta.costs import Cost, closing_cost, item_cost, part_cost, pooled, step_cost
-from engine.eta.remaining import Rhythm, planned, rhythm_of
+from engine.eta.calibration import RUNGS, Factor, Rung
+from engine.eta.costs import Cost, KeyTiming, from_timing, step_cost, timing_of
+from engine.eta.remaining import Amounts, Rhythm, planned, rhythm_of
+from engine.eta.standing import Standing, standing_of
+from engine.eta.unit_costs import costs_before, costs_of
 from engine.journals.events import PhaseEnded
 from engine.live.mean_step import COMPUTE, lately, mean_step
 from engine.live.state import ExperimentState, RunState
@@ -27,7 +29,6 @@ from engine.whatif.scaling import Precision
 
 Device: TypeAlias = Literal["cuda", "mps", "cpu"]
 
-GAP_SECONDS, STARTUP_SECONDS, CHECKPOINT_SECONDS = 3.0, 8.0, 0.5
 # A GPU busy less than this while a step computes waits for its instructions: that does not scale with the GPU.
 LAUNCHING = 60.0
 READINGS = 10
@@ -41,7 +42,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
     tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that are done.
-    `done`: steps of those that are begun, by fold and restart.
+    `done`: steps of those that are begun, by fold, restart and variant.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunKey, ...] = ()
     seen: int = 1
     finished: tuple[RunKey, ...] = ()
-    done: dict[tuple[int, int], int] = {}
+    done: dict[tuple[int, int, str], int] = {}
     footprint: Footprint = Footprint()
 
     @property
@@ -88,8 +89,8 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         raise UsageError(f"{name}: nothing was measured yet; {_bench(plan)}")
     done = [visit for visit in state.visits if isinstance(visit, PhaseEnded)]
     knobs = plan.test.phases[0].knobs if plan.test is not None else knobs_now(state)
-    step = _step(state, run, done)
-    if step is None:
+    standing = _standing(state, run)
+    if standing is None:
         raise UsageError(f"{name}: no step was measured yet; {_bench(plan)}")
     device: Device = "cuda" if run.begin.device.startswith("cuda") else "mps" if run.begin.device == "mps" else "cpu"
     workload, _ = workload_of(state)
@@ -109,7 +110,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         gpu=hardware.find(run.begin.device_name, tuple(sheet)),
         precision=_precision(run, knobs, device),
         cores=state.samples[-1].cores if state.samples else None,
-        step=step,
+        step=_whole(standing),
         busy=busy,
         workload=workload if busy is not None else None,
         rhythms=rhythms,
@@ -119,7 +120,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         runs=runs,
         seen=max(1, sum(one.pace.steps > 0 for one in state.runs)),
         finished=tuple(one.key for one in state.runs if one.phase == "finished" and plan.test is None),
-        done={(one.key.fold, one.key.restart): one.step for one in state.runs if one.step and plan.test is None},
+        done={one.key.at: one.step for one in state.runs if one.step and plan.test is None},
         footprint=footprint(state, done),
     )
 
@@ -137,15 +138,46 @@ def _told(state: ExperimentState) -> RunState | None:
     return stepped[-1] if stepped else state.run
 
 
-def _step(state: ExperimentState, run: RunState, done: Sequence[PhaseEnded]) -> Cost | None:
+def known_before(
+    plan: Plan, timing: KeyTiming, steps: Mapping[int, int], tests: Mapping[int, int], like: Known
+) -> Known:
+    """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and what a step is
+    made of as `like` has it. `steps` and `tests` are by fold."""
+    costs = costs_before(timing)
+    runs = plan.runs[: plan.stop_after_runs or None]
+    folds = dict.fromkeys(key.fold for key in runs)
+    return msgspec.structs.replace(
+        like,
+        plan=plan,
+        knobs=dict(plan.profile.knobs),
+        step=costs["step"],
+        rhythms={fold: planned(plan, steps[fold], tests.get(fold, 0)) for fold in folds},
+        held_out={fold: tests.get(fold, 0) for fold in folds},
+        costs=costs,
+        runs=runs,
+        finished=(),
+        done={},
+        left=None,
+        epoch_left={},
+        factors={},
+        warming=False,
+    )
+
+
+def _standing(state: ExperimentState, run: RunState) -> Standing | None:
+    """What the forecast is made of; of a test of profiles, what its first phase measured."""
     if state.plan.test is None:
-        return step_cost(state, run, ()) or step_cost(state, None, ())
-    found = measurement(done, 0)
-    if found is None:
+        return standing_of(state, step=step_cost(state, run, state.earlier.timings))
+    timing = timing_of(state)
+    if timing is None:
         return None
-    spread = log(found.samples_high / found.samples_low) / 4 if 0 < found.samples_low < found.samples_high else 0.2
-    mean = found.step_seconds
-    return Cost(mean, min(spread, 0.5) * mean, 0.5 * mean, basis=f"measured in a test, {found.steps:,} steps")
+    step = msgspec.structs.replace(from_timing(timing), basis=f"measured in a test, {timing.steps:,} steps")
+    return Standing(costs=costs_of(state, None, step, ()))
+
+
+def _whole(standing: Standing) -> Cost:
+    """A step, with how much quicker those after the epoch under way may be."""
+    return msgspec.structs.replace(standing.step, below=standing.costs["cold"].below)
 
 
 def _busy(state: ExperimentState, run: RunState, done: Sequence[PhaseEnded]) -> float | None:
@@ -192,27 +224,6 @@ def _rhythms(state: ExperimentState, runs: Sequence[RunKey]) -> dict[int, Rhythm
         if rhythm is not None:
             found[key.fold] = rhythm
     return found
-
-
-def _costs(state: ExperimentState, run: RunState, step: Cost) -> dict[str, Cost]:
-    """Everything beside the steps; what was not seen is modelled."""
-    gap = sum(state.gaps) / len(state.gaps) if state.gaps else GAP_SECONDS
-    costs = {
-        "gap": Cost(gap, 0.5 * gap, 0.5 * gap),
-        "startup": part_cost(state, "startup", {}, Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)),
-        "checkpoint": part_cost(state, "checkpoint", {}, Cost(CHECKPOINT_SECONDS, CHECKPOINT_SECONDS / 2)),
-        "closing": closing_cost(state),
-    }
-    for name in ("validate", "evaluate"):
-        cost = item_cost(state, run, name, {})
-        costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
-        if pooled(state, name).count:
-            costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
-    seen = pooled(state, "reconstruct")
-    costs["volume"] = Cost(seen.seconds / seen.items) if seen.items else costs["evaluate"]
-    for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
-        costs[name] = part_cost(state, name, {}, Cost(0.0))
-    return costs
 
 
 def rhythm_with(known: Known, fold: int, knobs: dict[str, Value], epochs: int, steps: int) -> Rhythm:

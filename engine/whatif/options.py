@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment
+from engine.config.experiment import Experiment, variants_of
 from engine.config.knob import Value, shown
 from engine.counts import plural
 from engine.diagnosis.consequences import Range
@@ -65,7 +65,7 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
     """
     base = msgspec.structs.replace(question, rest=False)
     shape = shape_of(known, base)
-    folds = tuple(dict.fromkeys(key.fold for key in shape.runs))
+    folds, variants = tuple(dict.fromkeys(key.fold for key in shape.runs)), variants_of(shape.runs)
     restarts = len({key.restart for key in shape.runs})
     fewer = max(1, round(restarts / REDUCED))
     experiment = known.plan.experiment
@@ -82,7 +82,7 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
         ),
         loses=("how much runs differ: no standard deviation", *_paper(experiment, "one run cannot be compared with")),
     )
-    whole = len(folds) * restarts
+    whole = len(folds) * restarts * len(variants)
     every = Option(
         number=0,
         title="All runs",
@@ -90,7 +90,7 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
         folds=folds,
         restarts=restarts,
         gets=(
-            f"{_counted(len(folds), restarts)}: mean ± std of all of them, per run and per subject",
+            f"{_counted(variants, len(folds), restarts)}: mean ± std of all of them, per run and per subject",
             *_paper(experiment, "a comparison with", like_for_like=True),
         ),
         loses=("nothing but time",),
@@ -98,13 +98,13 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
     reduced = Option(
         number=0,
         title="Fewer restarts",
-        runs=len(folds) * fewer,
+        runs=len(folds) * fewer * len(variants),
         folds=folds,
         restarts=fewer,
         gets=(
-            f"{_counted(len(folds), fewer)}: every subject is tested on once"
+            f"{_counted(variants, len(folds), fewer)}: every subject is tested on once"
             if fewer == 1
-            else f"{_counted(len(folds), fewer)}: a mean with its standard deviation",
+            else f"{_counted(variants, len(folds), fewer)}: a mean with its standard deviation",
         ),
         loses=(
             f"a mean {sqrt(restarts / fewer):.1f} times less certain than of {plural(restarts, 'restart')}",
@@ -118,8 +118,10 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
     return tuple(found)
 
 
-def _counted(folds: int, restarts: int) -> str:
-    return f"{plural(folds, 'fold')} × {plural(restarts, 'restart')} = {plural(folds * restarts, 'run')}"
+def _counted(variants: tuple[str, ...], folds: int, restarts: int) -> str:
+    said = f"{plural(folds, 'fold')} × {plural(restarts, 'restart')} = "
+    said = f"{plural(len(variants), 'variant')} × {said}" if any(variants) else said
+    return said + plural(len(variants) * folds * restarts, "run")
 
 
 def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from math import ceil
 
 import msgspec
 
-from engine.config.experiment import runs_of
+from engine.config.experiment import dimensions, runs_of
 from engine.config.knob import Kind, shown
 from engine.config.profile import KNOBS, defaults
 from engine.counts import plural
@@ -59,11 +59,10 @@ def _kinds(known: Known, question: Question) -> list[str]:
 def _runs(known: Known, question: Question) -> list[str]:
     """Restarts are of every fold."""
     runs = shape_of(known, question).runs
-    folds, restarts = len({key.fold for key in runs}), len({key.restart for key in runs})
     planned = len(runs_of(known.plan.experiment))
-    if not runs or folds * restarts == planned:
+    if not runs or len(runs) == planned:
         return []
-    return [f"{plural(folds, 'fold')} × {plural(restarts, 'restart')} = {plural(folds * restarts, 'run')} of {planned}"]
+    return [f"{dimensions(runs)} = {plural(len(runs), 'run')} of {planned}"]
 
 
 def _gpus(known: Known, question: Question, own: Times) -> list[str]:

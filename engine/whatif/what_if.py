@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import RunKey, runs_of
+from engine.config.experiment import RunKey, runs_of, variants_of
 from engine.config.knob import Value
 from engine.config.profile import KNOBS
 from engine.diagnosis.consequences import Range
@@ -112,10 +112,10 @@ def shape_of(known: Known, question: Question) -> Shape:
     if question.folds is not None or question.restarts is not None:
         folds = question.folds if question.folds is not None else tuple(dict.fromkeys(key.fold for key in runs))
         restarts = question.restarts if question.restarts is not None else len({key.restart for key in runs})
-        runs = runs_of(known.plan.experiment, folds, restarts)
+        runs = runs_of(known.plan.experiment, folds, restarts, variants_of(runs))
     if question.rest:
-        done = {(key.fold, key.restart) for key in known.finished}
-        runs = tuple(key for key in runs if (key.fold, key.restart) not in done)
+        done = {key.at for key in known.finished}
+        runs = tuple(key for key in runs if key.at not in done)
     knobs = _knobs(known, question)
     steps = {key.fold: _steps(known, key.fold, question, knobs) for key in runs}
     epochs = question.epochs or next(iter(known.rhythms.values())).epochs
@@ -284,7 +284,7 @@ def _done(known: Known, question: Question, shape: Shape, key: RunKey) -> int:
     seen = known.rhythms.get(key.fold)
     if not question.rest or seen is None or seen.steps != shape.steps[key.fold]:
         return 0
-    return min(known.done.get((key.fold, key.restart), 0), seen.steps * shape.epochs)
+    return min(known.done.get(key.at, 0), seen.steps * shape.epochs)
 
 
 def _rhythm(known: Known, question: Question, shape: Shape, fold: int) -> Rhythm:

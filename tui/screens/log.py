@@ -27,7 +27,7 @@ def logs_of(state: ExperimentState) -> list[tuple[str, Path]]:
     """Name and file of every log, the one that matters now first."""
     paths = ExperimentPaths(Path(state.folder))
     runs = [
-        (f"run {index + 1}, {run.key.name}", paths.run(run.key.fold, run.key.restart).console)
+        (f"run {index + 1}, {run.key.name}", paths.run(*run.key.at).console)
         for index, run in enumerate(state.runs)
         if run.phase != "waiting"
     ]

@@ -84,7 +84,7 @@ def _answer(paths: ExperimentPaths, name: str) -> control.Answer | None:
 
 def _taken(paths: ExperimentPaths, key: RunKey, name: str) -> ProfileChanged | None:
     deadline = time.monotonic() + TAKEN_SECONDS
-    run = paths.run(key.fold, key.restart)
+    run = paths.run(*key.at)
     while time.monotonic() < deadline:
         for segment in run.segments()[-1:]:
             for record in read(segment):

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from engine.config import profile
+from engine.config.variants import NAME
 from engine.errors import UsageError, unknown
 from engine.journals.records import SupervisorInfo
 from engine.live.state import ExperimentState
@@ -63,6 +64,16 @@ def is_running(folder: Path) -> bool:
     return info is not None and alive(info.who)
 
 
+def run_at(text: str) -> tuple[int, int, str]:
+    """`0,1` or `mkdc,0,1`: fold, restart and variant. Raises UsageError for anything else."""
+    words = [word.strip() for word in text.split(",")]
+    variant, fold, restart = words if len(words) == 3 else ["", *words] if len(words) == 2 else ["", "", ""]
+    if not (fold.isdecimal() and restart.isdecimal()) or (variant and not NAME.match(variant)):
+        said = "write fold and restart with a comma, as 0,3, and a variant before them where there are any, as mkdc,0,3"
+        raise UsageError(f"--run {text!r}: {said}")
+    return int(fold), int(restart), variant
+
+
 def _notify(options: argparse.Namespace) -> tuple[str, ...]:
     typed = limit_options.addresses(options)
     return limit_options.settings_addresses(settings.path()) if typed is None else typed
@@ -76,6 +87,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
             folds = tuple(int(word) for word in options.folds.split(","))
         except ValueError:
             raise UsageError(f"--folds {options.folds!r}: write fold numbers with commas, as 0,2") from None
+    variants = getattr(options, "variants", None)
     return launch.Request(
         experiment=options.experiment,
         logs=options.logs,
@@ -84,6 +96,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         data=options.data,
         folds=folds,
         restarts=options.restarts,
+        variants=tuple(word.strip() for word in variants.split(",")) if variants is not None else None,
         epochs=options.epochs,
         device=options.devices,
         settings=profile.parse_settings(options.settings, cores.machine()),

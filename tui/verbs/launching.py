@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, dimensions
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.live.state import RunState
@@ -61,10 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _introduce(plan: Plan) -> None:
-    folds = len({key.fold for key in plan.runs})
-    restarts = len({key.restart for key in plan.runs})
     say(
-        f"{plan.name}: {plural(len(plan.runs), 'run')} ({plural(folds, 'fold')} × {plural(restarts, 'restart')}) of "
+        f"{plan.name}: {plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of "
         f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}"
     )
     if plan.profile.basis:
@@ -101,7 +99,7 @@ def _onward(paths: ExperimentPaths, run: RunState | None) -> str:
     """What resuming does after a kill now."""
     if run is None:
         return verdict.PREPARED
-    return verdict.onward(saved(paths.run(run.key.fold, run.key.restart)))
+    return verdict.onward(saved(paths.run(*run.key.at)))
 
 
 def _sentence(verb: str, text: str, onward: str, preparing: bool) -> str:

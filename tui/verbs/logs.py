@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.errors import UsageError
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
-from tui.verbs.common import find, is_running, say
+from tui.verbs.common import find, is_running, run_at, say
 
 TAIL_BYTES = 1 << 20
 POLL_SECONDS = 0.5
@@ -39,13 +39,9 @@ def _path(folder: Path, options: argparse.Namespace) -> Path:
     if options.supervisor:
         return paths.supervisor_log
     if options.run is not None:
-        try:
-            fold, restart = (int(word) for word in options.run.split(","))
-        except ValueError:
-            raise UsageError(f"--run {options.run!r}: write fold and restart with a comma, as 0,3") from None
-        return paths.run(fold, restart).console
+        return paths.run(*run_at(options.run)).console
     state = Watch(folder).quick()
-    return paths.run(state.run.key.fold, state.run.key.restart).console if state.run else paths.prepare_log
+    return paths.run(*state.run.key.at).console if state.run else paths.prepare_log
 
 
 def tail(path: Path, count: int) -> tuple[list[str], int]:

@@ -9,13 +9,13 @@ from statistics import median
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, RunKey
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.replayed import Foretold, foretold
 from engine.paths import ExperimentPaths, read_json
 from tui import format as fmt
-from tui.verbs.common import say
+from tui.verbs.common import run_at, say
 
 # From here on a forecast is held against the truth in the summary.
 FROM_PERCENT = 2
@@ -44,11 +44,9 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def _named(text: str) -> str:
-    """`0,1` as the run is called."""
-    words = text.split(",")
-    if len(words) != 2 or not all(word.strip().isdigit() for word in words):
-        raise UsageError(f"--run {text}: write fold and restart, as 0,1")
-    return f"fold {int(words[0])} restart {int(words[1])}"
+    """`0,1` or `mkdc,0,1` as the run is called."""
+    fold, restart, variant = run_at(text)
+    return RunKey(fold=fold, restart=restart, seed=0, variant=variant).name
 
 
 def table(name: str, found: Sequence[Foretold]) -> list[str]:

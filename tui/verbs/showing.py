@@ -99,7 +99,7 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines += test_lines(seen.test, state.now)
     elif run is not None:
         lines.append(
-            f"  run {run.index}/{run.total} (fold {run.fold} restart {run.restart})"
+            f"  run {run.index}/{run.total} ({run.variant}{' ' * bool(run.variant)}fold {run.fold} restart {run.restart})"
             + (f"  epoch {run.epoch}/{run.epochs}  step {run.step}/{run.steps_per_epoch}" if run.epochs else "")
             + (f"  {run.activity}" if run.activity else "")
         )
@@ -211,7 +211,8 @@ def told_by_runs(folder: Path) -> dict[str, Any] | None:
     for run in runs:
         figures = {f"test_{name}": value for name, value in (run.test.values if run.test else {}).items()}
         told.append(
-            {"outer_fold": run.key.fold, "restart": run.key.restart, "duration_seconds": run.elapsed} | figures
+            {"outer_fold": run.key.fold, "restart": run.key.restart, "variant": run.key.variant}
+            | {"duration_seconds": run.elapsed} | figures
         )
     return {"folds": [{"runs": told}], "summary": {}}
 
@@ -221,7 +222,7 @@ def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
     for fold in found.get("folds", []):
         for run in fold.get("runs", []):
             figures = "".join(f"{_number(run.get(f'test_{name}')):>8}" for name in ("dice", "avd", "mcc"))
-            name = f"fold {run.get('outer_fold')} restart {run.get('restart')}"
+            name = f"{run.get('variant') or ''} fold {run.get('outer_fold')} restart {run.get('restart')}".lstrip()
             lines.append(f"  {name:<18}{figures}  {fmt.duration(run.get('duration_seconds') or 0)}")
     summary = found.get("summary", {})
     for kind, label in (("", "per subject, pooled"), ("_per_run", "per run")):

@@ -41,6 +41,7 @@ def header_line(
         more = [
             [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
             [
+                (f" · {run.key.variant}" if run.key.variant else "", "number"),
                 (" · fold ", "label"),
                 (str(run.key.fold), "number"),
                 (" · restart ", "label"),

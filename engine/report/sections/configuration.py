@@ -57,6 +57,7 @@ def _experiment(facts: Facts) -> list[Row]:
     runs = say(
         numbers.count(len(plan.runs), basis),
         " (",
+        *((numbers.count(len(plan.experiment.variants), basis), " variants, ") if plan.experiment.variants else ()),
         numbers.count(len({key.fold for key in plan.runs}), basis),
         " folds, ",
         numbers.count(len({key.restart for key in plan.runs}), basis),

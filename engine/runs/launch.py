@@ -14,6 +14,7 @@ import msgspec
 from engine.config import catalog
 from engine.config.experiment import Plan, runs_of, training_hash
 from engine.config.knob import Value
+from engine.config.sources import MADE, WANTED
 from engine.errors import DataError, UsageError
 from engine.eta import timings
 from engine.eta.costs import KeyTiming
@@ -93,16 +94,15 @@ def plan_for(request: Request) -> Plan:
     name = request.profile or experiment.profile
     profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
     data = request.data.expanduser().resolve() if request.data else None
-    if data is not None and experiment.data.source == "phantom" and not experiment.command:
+    if data is not None and experiment.data.source in MADE and not experiment.command:
         raise UsageError(
-            f"--data {request.data}: {stem} trains on phantoms that it makes itself; take an experiment for volumes of "
-            "yours (`steptop experiments`), or a copy of its file with another [data] source"
+            f"--data {request.data}: {stem} trains on {MADE[experiment.data.source]} that it makes itself; take one "
+            "for data of yours (`steptop experiments`), or a copy of its file with another [data] source"
         )
-    if experiment.data.source != "phantom" and not experiment.command:
+    if experiment.data.source not in MADE and not experiment.command:
         if data is None:
             raise UsageError(
-                f"{stem} trains on your volumes: say where they are with --data DIR, a BIDS-like tree "
-                "(sub-*/ses-*/anat and derivatives/lesion_masks) or a folder with images/ and labels/ of equal names"
+                f"{stem} trains on your data: say where they are with --data DIR, {WANTED[experiment.data.source]}"
             )
         if not data.is_dir():
             raise DataError(f"--data {data}: there is no such folder")

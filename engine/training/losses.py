@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.config.experiment import Experiment, Loss
 from engine.errors import UsageError
+from engine.training import generalised_dice as generalised_dice
 from engine.training.registry import LOSS_TERMS, LOSSES
 
 # torch's own value for "none".

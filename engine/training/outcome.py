@@ -12,9 +12,11 @@ from engine.journals.records import ResultInfo
 from engine.paths import write_json
 from engine.training.evaluate import Scores
 from engine.training.job import Job
-from engine.training.results import FIGURES, RunResults
+from engine.training.results import RunResults
 
 ERROR_CHARACTERS = 2000
+# Figures with fields of their own in results.json.
+FIELDS = ("dice", "avd", "mcc")
 EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 
 
@@ -46,15 +48,18 @@ def words(error: BaseException) -> str:
 def run_results(job: Job, scores: Scores, train_loss: float | None, seconds: float, started: float) -> RunResults:
     """Write results.json: the run is complete."""
     means = scores.mean()
-    subjects = {name: [_defined(value) for value in scores.subjects[name]] for name in FIGURES}
+    each = {name: [_defined(value) for value in values] for name, values in scores.subjects.items() if name != "loss"}
     found = RunResults(
         outer_fold=job.key.fold, restart=job.key.restart, variant=job.key.variant, seed=job.key.seed,
         test_dice=means.get("dice"), test_avd=means.get("avd"), test_mcc=means.get("mcc"), final_train_loss=train_loss,
-        checkpoint_path=str(job.run.final), duration_seconds=seconds, per_subject_dice=subjects["dice"],
-        per_subject_avd=subjects["avd"], per_subject_mcc=subjects["mcc"], subject_indices=list(job.split.test),
+        checkpoint_path=str(job.run.final), duration_seconds=seconds, per_subject_dice=each.get("dice", []),
+        per_subject_avd=each.get("avd", []), per_subject_mcc=each.get("mcc", []), subject_indices=list(job.split.test),
         subject_ids=[subject.id for subject in job.held_out], config_hash=job.config_hash,
         epochs=job.plan.experiment.epochs, attempts=len(job.run.segments()), started=_first_start(job, started),
-        ended=time.time(),
+        ended=time.time(), figures={name: means.get(name) for name in each if name not in FIELDS},
+        per_subject={
+            name: values for name, values in each.items() if name not in FIELDS and len(values) == len(job.held_out)
+        },
     )
     write_json(job.run.results, found)
     return found

@@ -15,27 +15,29 @@ from typing import Any
 import msgspec
 
 from engine.config.experiment import Plan, Prepared, RunKey, run_hash
+from engine.config.leading import Measure, measure
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
 
-FIGURES = ("dice", "avd", "mcc")
-
 
 class RunResults(msgspec.Struct, frozen=True, kw_only=True):
-    """results.json of one run. A figure that is not defined for a subject (AVD without any lesion) is null."""
+    """results.json of one run. A figure that is not defined for a subject (AVD without any lesion) is null.
+
+    `figures`, `per_subject`: those beside Dice, AVD and MCC.
+    """
 
     outer_fold: int
     restart: int
     seed: int
-    test_dice: float | None
-    test_avd: float | None
-    test_mcc: float | None
+    test_dice: float | None = None
+    test_avd: float | None = None
+    test_mcc: float | None = None
     final_train_loss: float | None
     checkpoint_path: str
     duration_seconds: float
-    per_subject_dice: list[float | None]
-    per_subject_avd: list[float | None]
-    per_subject_mcc: list[float | None]
+    per_subject_dice: list[float | None] = []
+    per_subject_avd: list[float | None] = []
+    per_subject_mcc: list[float | None] = []
     subject_indices: list[int]
     subject_ids: list[str]
     config_hash: str
@@ -44,6 +46,18 @@ class RunResults(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     ended: float = 0.0
     variant: str = ""
+    figures: dict[str, float | None] = {}
+    per_subject: dict[str, list[float | None]] = {}
+
+    def test(self, figure: str) -> float | None:
+        """The run's, over all its held-out subjects."""
+        found: float | None = self.figures.get(figure, getattr(self, f"test_{figure}", None))
+        return found
+
+    def each(self, figure: str) -> list[float | None]:
+        """Of every subject; none for a figure that only all of them together have."""
+        found: list[float | None] = self.per_subject.get(figure, getattr(self, f"per_subject_{figure}", []))
+        return found
 
 
 def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[str, Any]:
@@ -53,14 +67,15 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
         "num_runs": len(runs), "num_runs_planned": len(plan.runs),
         "num_test_subjects": len({i for run in runs for i in run.subject_indices}),
     }
-    for figure in FIGURES:
-        pooled = [value for run in runs for value in getattr(run, f"per_subject_{figure}")]
-        per_run = [getattr(run, f"test_{figure}") for run in runs]
+    judged = measure(plan.experiment)
+    for figure in dict.fromkeys((*judged.figures, *(name for run in runs for name in run.figures))):
+        pooled = [value for run in runs for value in run.each(figure)]
+        per_run = [run.test(figure) for run in runs]
         summary |= {f"test_{name}_{figure}": value for name, value in spread(pooled).items()}
         summary |= {f"test_{name}_{figure}_per_run": value for name, value in spread(per_run).items()}
     target = plan.experiment.target
     if target is not None:
-        mean = summary["test_mean_dice_per_run"]
+        mean = summary[f"test_mean_{judged.figure}_per_run"]
         summary |= {
             "target_dice": target.dice, "target_std": target.std, "target_source": target.source,
             "difference_from_target": None if mean is None else mean - target.dice,
@@ -71,7 +86,8 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
             "experiment": msgspec.to_builtins(plan.experiment), "profile": msgspec.to_builtins(plan.profile),
             "training_hash": plan.training_hash, "data_hash": prepared.data_hash,
         },
-        "folds": [_fold(fold, runs) for fold in sorted({run.outer_fold for run in runs})],
+        "leading": {"figure": judged.figure, "title": judged.title, "better": judged.better},
+        "folds": [_fold(fold, runs, judged) for fold in sorted({run.outer_fold for run in runs})],
         "summary": summary,
         "timing": _timing(runs),
     }
@@ -99,14 +115,22 @@ def _of(paths: ExperimentPaths, plan: Plan, prepared: Prepared, key: RunKey) -> 
     return run if run is not None and run.config_hash == run_hash(plan, key, prepared.data_hash) else None
 
 
-def _fold(fold: int, every: Sequence[RunResults]) -> dict[str, Any]:
+def _fold(fold: int, every: Sequence[RunResults], judged: Measure) -> dict[str, Any]:
     runs = [run for run in every if run.outer_fold == fold]
-    dice = spread([run.test_dice for run in runs])
-    known = [run.test_dice for run in runs if run.test_dice is not None]
+    name = judged.figure
+    values = [run.test(name) for run in runs]
+    known = spread(values)
     return {
-        "outer_fold": fold, "mean_dice": dice["mean"], "std_dice": dice["std"], "best_dice": max(known, default=None),
-        "num_restarts": len(runs), "runs": [msgspec.to_builtins(run) for run in runs],
+        "outer_fold": fold, f"mean_{name}": known["mean"], f"std_{name}": known["std"],
+        f"best_{name}": judged.best([value for value in values if value is not None]), "num_restarts": len(runs),
+        "runs": [_flat(run) for run in runs],
     }
+
+
+def _flat(run: RunResults) -> dict[str, Any]:
+    """As results.json has it, with every figure as `test_NAME`."""
+    fields: dict[str, Any] = msgspec.to_builtins(run)
+    return fields | {f"test_{name}": value for name, value in run.figures.items()}
 
 
 def _timing(runs: Sequence[RunResults]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ ORPHANED = (
 )
 # So many different shapes are listed; of more only the most frequent.
 MANY, FEW = 8, 4
+# Columns of `results`.
+MOST_FIGURES = 7
 
 
 def status(options: argparse.Namespace) -> int:
@@ -218,23 +220,36 @@ def told_by_runs(folder: Path) -> dict[str, Any] | None:
 
 
 def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
-    lines = [f"{folder.name}: held-out test", f"  {'run':<18}{'dice':>8}{'avd':>8}{'mcc':>8}  took"]
+    names = figure_names(found)
+    lines = [f"{folder.name}: held-out test", f"  {'run':<18}{''.join(f'{clean(n)[:9]:>10}' for n in names)}  took"]
     for fold in found.get("folds", []):
         for run in fold.get("runs", []):
-            figures = "".join(f"{_number(run.get(f'test_{name}')):>8}" for name in ("dice", "avd", "mcc"))
+            figures = "".join(f"{_number(run.get(f'test_{name}')):>10}" for name in names)
             name = f"{run.get('variant') or ''} fold {run.get('outer_fold')} restart {run.get('restart')}".lstrip()
             lines.append(f"  {name:<18}{figures}  {fmt.duration(run.get('duration_seconds') or 0)}")
     summary = found.get("summary", {})
     for kind, label in (("", "per subject, pooled"), ("_per_run", "per run")):
-        mean, std = summary.get(f"test_mean_dice{kind}"), summary.get(f"test_std_dice{kind}")
-        median, iqr = summary.get(f"test_median_dice{kind}"), summary.get(f"test_iqr_dice{kind}")
+        first = names[0]
+        mean, std = summary.get(f"test_mean_{first}{kind}"), summary.get(f"test_std_{first}{kind}")
+        median, iqr = summary.get(f"test_median_{first}{kind}"), summary.get(f"test_iqr_{first}{kind}")
         if mean is not None:
-            lines.append(f"  dice {label}: {_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}")
+            spread = f"{_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}"
+            lines.append(f"  {clean(first)} {label}: {spread}")
     target = summary.get("target_dice")
     if target is not None:
         std = summary.get("target_std")
         lines.append(f"  target: {_number(target)}" + (f" ({_number(std)})" if std else ""))
     return lines
+
+
+def figure_names(found: dict[str, Any]) -> tuple[str, ...]:
+    """What the runs are judged by, the leading figure first; at most MOST_FIGURES."""
+    runs = [run for fold in found.get("folds", []) for run in fold.get("runs", [])]
+    numbers = {name for run in runs for name, value in run.items() if isinstance(value, int | float)}
+    there = {name.removeprefix("test_") for name in numbers if name.startswith("test_")}
+    leading = found.get("leading", {}).get("figure", "dice")
+    first = ("dice", "avd", "mcc") if leading == "dice" else (leading,)
+    return (*first, *sorted(there - set(first)))[:MOST_FIGURES]
 
 
 def _iqr(value: Any) -> str:

@@ -236,6 +236,11 @@ def check_ranges(experiment: Experiment, where: str) -> None:
         (experiment.command or min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),
         (experiment.model.channels >= 1, "model.channels", "1 or more"),
         (len(experiment.loss.class_weights) == experiment.model.classes, "loss.class_weights", "one weight per class"),
+        (
+            (experiment.task == "peptides") == (experiment.data.source in ("sequences", "peptides")), "data.source",
+            "sequences or peptides for task = peptides, and something else for any other",
+        ),
+        (experiment.task != "peptides" or experiment.model.diffusion_steps >= 1, "model.diffusion_steps", "1 or more"),
         (experiment.checkpoints.keep >= 2, "checkpoints.keep", "2 or more (the last one may be damaged)"),
     )
     for holds, field, right in rules:

@@ -57,7 +57,8 @@ class Model(Table, frozen=True, kw_only=True):
     """What a network has no use for it leaves alone. `multipliers`: of `channels`, level by level; `blocks` of each
     level; `aux`: heads on lower levels, for deep supervision; `mkdc`: multi-kernel convolutions on the skips.
 
-    `layers`, `heads` and `diffusion_steps` are a transformer's.
+    `layers`, `heads` and `diffusion_steps` are a transformer's; `targets`: for how many things, none among them, its
+    sequences may be.
     """
 
     name: str = "meshnet"
@@ -71,6 +72,7 @@ class Model(Table, frozen=True, kw_only=True):
     layers: int = 0
     heads: int = 0
     diffusion_steps: int = 0
+    targets: int = 0
 
 
 class Term(Table, frozen=True, kw_only=True):

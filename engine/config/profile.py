@@ -109,7 +109,8 @@ KNOBS: dict[str, Knob] = {
             "val_patches_per_volume",
             0,
             Kind.METRIC,
-            "patches of half a volume's sides to validate on; 0 is whole volumes. The test is always on whole ones",
+            "patches to validate on, as large as those of training, else half a volume's sides; 0 is whole volumes. "
+            "The test is always on whole ones",
             "patches",
             0,
             10_000,

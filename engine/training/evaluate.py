@@ -1,13 +1,16 @@
-"""The held-out subjects: through the network without autocast, scored one by one."""
+"""The held-out subjects: through the network without autocast, scored one by one, whole or window by window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 import torch
+from torch import Tensor
 
 from engine.eta.validation import VALIDATION_SUBJECTS
+from engine.training import windows
 from engine.training.learner import Learner
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
@@ -29,31 +32,38 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
         return means
 
 
+class Window(NamedTuple):
+    """What of a volume goes through the network at a time: its voxels, and how many such blocks side by side."""
+
+    shape: tuple[int, int, int]
+    batch_size: int
+
+
 def evaluate(
     learner: Learner, batches: Iterable[Batch], progress: LongSpan, check_stop: Callable[[], None],
-    name_of: Callable[[int], str] = str,
+    name_of: Callable[[int], str] = str, window: Window | None = None,
 ) -> Scores:
     """Dice, AVD, MCC and the loss of every sample, in float32, in the order of the batches. `check_stop` is called
-    before each batch.
+    before each batch. `window`: samples go through the network window by window, on the host otherwise; they may be
+    of any size, and have no loss, which is a patch's.
 
     Leaves the model as it was, in training mode or not. Each sample's figures are read from the device; what the
     experiment ignores of a label counts nowhere.
     """
-    figures: dict[str, list[float]] = {name: [] for name in (*METRICS, "loss")}
-    model, device, ignored = learner.scored, learner.device, learner.criterion.config.ignore
+    figures: dict[str, list[float]] = {name: [] for name in (*METRICS, *(() if window else ("loss",)))}
+    model, ignored = learner.scored, learner.criterion.config.ignore
     training = model.training
     model.eval()
     try:
         for batch in batches:
             check_stop()
-            image = batch.image.to(device, memory_format=learner.memory_format)
-            label = batch.label.to(device)
             with torch.no_grad():
-                logits = model(image)
+                logits, label = _through(learner, batch, window, check_stop)
                 for i, draw in enumerate(batch.indices):
                     one, truth = logits[i : i + 1], label[i : i + 1]
-                    figures["loss"].append(float(learner.criterion(one, truth.long()).total))  # host-device sync
-                    predicted, marked = one.argmax(1) > 0, truth > 0
+                    if window is None:
+                        figures["loss"].append(float(learner.criterion(one, truth.long()).total))  # host-device sync
+                    predicted, marked = foreground(one), truth > 0
                     if ignored >= 0:
                         seen = truth != ignored
                         predicted, marked = predicted[seen], marked[seen]
@@ -64,6 +74,27 @@ def evaluate(
     finally:
         model.train(training)
     return Scores(subjects=figures)
+
+
+def foreground(logits: Tensor) -> Tensor:
+    """(B, C, D, H, W) -> boolean (B, D, H, W): any class but 0; of a single one, where it is more likely than not."""
+    return logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(1) > 0
+
+
+def _through(
+    learner: Learner, batch: Batch, window: Window | None, check_stop: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a batch: on the learner's device, with a window on the host."""
+    if window is None:
+        image = batch.image.to(learner.device, memory_format=learner.memory_format)
+        return learner.scored(image), batch.label.to(learner.device)
+    found = [
+        windows.logits(
+            learner.scored, image, window.shape, window.batch_size, learner.device, learner.memory_format, check_stop
+        )
+        for image in batch.image
+    ]
+    return torch.stack(found), batch.label
 
 
 def validation_indices(count: int) -> list[int]:

@@ -80,6 +80,10 @@ class Volumes(Dataset[Item]):
         d, h, w = self.shape
         return d * h * w
 
+    def arrays(self, index: int) -> Arrays:
+        """A subject's image and label, mapped where they are. Raises DataError as loading it does."""
+        return self._source(index)
+
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Raises DataError if the volume is not there or not right."""
         began, cpu = time.perf_counter(), time.thread_time()
@@ -121,26 +125,29 @@ class Volumes(Dataset[Item]):
 
 
 class Patches(Dataset[Item]):
-    """`per_volume` patches of half a volume's sides, the same ones every time, by (epoch, number)."""
+    """`per_volume` patches of `shape` voxels ((0, 0, 0): half a volume's sides), the same ones every time, by (epoch,
+    number). Only the patch is read of a mapped volume."""
 
-    def __init__(self, volumes: Volumes, per_volume: int, seed: int) -> None:
+    def __init__(self, volumes: Volumes, per_volume: int, seed: int, shape: tuple[int, int, int] = (0, 0, 0)) -> None:
         self._volumes = volumes
         self._per_volume = per_volume
         self._seed = seed
+        self._shape = shape
 
     def __len__(self) -> int:
         return len(self._volumes) * self._per_volume
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        epoch, number = key
-        item = self._volumes[epoch, number // self._per_volume]
-        shape = item.label.shape
-        sides = [max(1, side // 2) for side in shape]
+        began, cpu = time.perf_counter(), time.thread_time()
+        _, number = key
+        image, label = self._volumes.arrays(number // self._per_volume)
+        sides = [min(part, side) or max(1, side // 2) for part, side in zip(self._shape, label.shape, strict=True)]
         rng = seeds.sample_generator(self._seed, 0, number)
-        corner = [int(rng.integers(side - part + 1)) for side, part in zip(shape, sides, strict=True)]
+        corner = [int(rng.integers(side - part + 1)) for side, part in zip(label.shape, sides, strict=True)]
         cut = tuple(slice(low, low + part) for low, part in zip(corner, sides, strict=True))
-        # Clones: the rest of the volume need not travel to the trainer with them.
-        return item._replace(image=item.image[(slice(None), *cut)].clone(), label=item.label[cut].clone(), draw=number)
+        image_tensor = torch.from_numpy(np.array(image[cut], dtype=np.float32))[None]
+        label_tensor = torch.from_numpy(np.array(label[cut], dtype=np.uint8))
+        return Item(image_tensor, label_tensor, number, time.perf_counter() - began, time.thread_time() - cpu)
 
 
 def collate(items: list[Item]) -> Batch:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import msgspec
 import torch
 from torch.utils.data import Dataset
 
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
-from engine.training.evaluate import Scores, evaluate, validation_indices
+from engine.training.evaluate import Scores, Window, evaluate, validation_indices
 from engine.training.job import Job
 from engine.training.loader import scoring as batches_of
 from engine.training.losses import Parts
@@ -29,6 +30,7 @@ class Segmentation:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.patch = job.plan.experiment.patch
         self.held_out = Volumes(job.held_out)
         self.size = self.held_out.voxels
 
@@ -54,11 +56,11 @@ class Segmentation:
         return cast(Parts, learner.criterion(outputs, batch.label.long(), step))
 
     def validate(self, scoring: Scoring) -> Scores:
-        """A few held-out subjects as wholes, or patches of all of them."""
+        """A few held-out subjects as wholes, or patches of all of them, as large as those it learns from."""
         per_volume = int(scoring.knobs["val_patches_per_volume"])
         if not per_volume:
             return self._score("validate", scoring, self.held_out, validation_indices(len(self.held_out)))
-        patches = Patches(self.held_out, per_volume, self.job.key.seed)
+        patches = Patches(self.held_out, per_volume, self.job.key.seed, self.patch.shape)
         return self._score("validate", scoring, patches, range(len(patches)))
 
     def reconstruct(self, scoring: Scoring) -> Scores:
@@ -71,7 +73,12 @@ class Segmentation:
         def name_of(number: int) -> str:
             return self.held_out.subjects[number * len(self.held_out) // len(samples)].id
 
+        knobs, window = scoring.knobs, None
+        if samples is self.held_out and not self.patch.whole:
+            # One volume at a time, whatever their sizes; its windows side by side.
+            window = Window(self.patch.shape, int(knobs["val_batch_size"]))
+            knobs = msgspec.structs.replace(knobs, knobs=knobs.knobs | {"val_batch_size": 1})
         with scoring.span(name, len(indices)) as progress:
             return evaluate(
-                scoring.learner, batches_of(samples, indices, scoring.knobs), progress, scoring.check_stop, name_of
+                scoring.learner, batches_of(samples, indices, knobs), progress, scoring.check_stop, name_of, window
             )

@@ -92,8 +92,10 @@ def timing_of(state: ExperimentState) -> KeyTiming | None:
         startup=_mean(pooled(state, "startup")),
         validate_item=_per_item(validate),
         evaluate_item=_per_item(evaluate),
+        volume_item=_per_item(pooled(state, "reconstruct")),
         checkpoint=_mean(pooled(state, "checkpoint")),
         gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
+        closing=sum(closings) / len(closings) if (closings := _closings(state)) else None,
     )
 
 
@@ -329,16 +331,23 @@ def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], f
     return fallback
 
 
-def closing_cost(state: ExperimentState) -> Cost:
+def closing_cost(state: ExperimentState, history: Mapping[str, float]) -> Cost:
     """What a run takes beside steps and spans: its process's start and end."""
-    left = [
-        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
-        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
-    ]
+    left = _closings(state)
+    if not left and "closing" in history:
+        mean = history["closing"]
+        return Cost(mean, 0.3 * mean, 0.3 * mean, basis=EARLIER, kind="earlier")
     if not left:
         return Cost(CLOSING_SECONDS, CLOSING_SECONDS)
     mean = sum(left) / len(left)
     return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here", kind="measured")
+
+
+def _closings(state: ExperimentState) -> list[float]:
+    return [
+        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
+        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
+    ]
 
 
 def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:

@@ -1,49 +1,30 @@
 """When it ends: what is left, counted, times what each of it costs, with a 90 % range.
 
 Total = Σ over the runs left of startup + epochs × (that fold's steps × mean step + what happens every k epochs) +
-evaluation + the gaps between runs. Costs are in engine.eta.costs, what is left in engine.eta.remaining.
+evaluation + the gaps between runs. Costs are in engine.eta.costs and engine.eta.unit_costs, what is left in
+engine.eta.remaining.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import hypot
 
 import msgspec
 
 from engine.config.experiment import Plan
-from engine.eta.calibration import Calibration, Rung as RungKind, stage_of
-from engine.eta.costs import (
-    CLOSING_SECONDS,
-    EARLIER,
-    GAP_SECONDS,
-    STARTUP_SECONDS,
-    Cost,
-    KeyTiming,
-    anew_cost,
-    benchmark_key,
-    closing_cost,
-    from_timing,
-    item_cost,
-    like,
-    newest_of,
-    part_cost,
-    pooled,
-    step_cost,
-    timing_of,
-)
-from engine.eta.crowding import crowding
+from engine.eta.calibration import Calibration, Rung as RungKind
+from engine.eta.costs import Cost, KeyTiming, benchmark_key, newest_of, step_cost, timing_of
 from engine.eta.interval import NOT_KNOWN, Estimate, ending, interval, nested
 from engine.eta.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
-from engine.eta.remaining import Amounts, added, later_runs, of_run, planned, runs_left, whole_run
+from engine.eta.remaining import Amounts, added, later_runs, of_epoch, of_run, planned, runs_left, whole_run
+from engine.eta.standing import stage_now
 from engine.eta.timing import unlike
+from engine.eta.unit_costs import costs_before, costs_of
 from engine.live.changes import Change, changes_of
 from engine.live.drift import Creep
 from engine.live.state import ENDED, ExperimentState, RunState
 
-__all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_of"]
-
-FIRST_CHECKPOINT = 0.5
+__all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_for", "timing_of"]
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +59,7 @@ def forecast(state: ExperimentState, history: Sequence[KeyTiming] = ()) -> Forec
     step = step_cost(state, run, history)
     if step is None:
         return Forecast(warming=run.begin is not None, text=_nothing_known(state, run, history))
-    costs = _costs(state, run, step, history)
+    costs = costs_of(state, run, step, history)
     if state.stop is not None and state.stop.mode != "after_run" and state.stop.phase != "done":
         soon = _ends(state, {"step": 1.0, "checkpoint": 1.0}, costs, "stopping now")
         return Forecast(epoch=soon, run=soon, stop_here=soon, experiment=soon, text="stopping now")
@@ -94,12 +75,11 @@ def _under_way(
     """While a run trains: `amounts` are what is left of its epoch and of itself."""
     epoch_left, run_left = amounts
     step, others = costs["step"], runs_left(state, running=True)
-    warming = run.pace.warming or step.basis.startswith("warming")
-    done = run.step / run.steps_total if run.steps_total else 0.0
+    warming, stage = stage_now(run, step)
     calibration = state.earlier.calibration or Calibration()
 
     def estimate(kind: RungKind, left: Amounts, inner: Estimate | None = None) -> Estimate:
-        found = interval(left, costs, step.basis, calibration.factor(kind, stage_of(done, warming)))
+        found = interval(left, costs, step.basis, calibration.factor(kind, stage))
         return ending(found if inner is None else nested(found, inner), state.now)
 
     epoch = estimate("epoch", epoch_left)
@@ -165,7 +145,7 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
         over = unknown if run in left else over
         text = _nothing_known(state, run, history) if step is None and history else NOT_KNOWN
         return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=text)
-    costs = _costs(state, run, step, history)
+    costs = costs_of(state, run, step, history)
     experiment = _ends(state, after, costs, step.basis)
     ends = over
     if run is not None and run in left and (own := later_runs(state, [run], step.mean, running=False)) is not None:
@@ -186,6 +166,11 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
     )
 
 
+def timing_for(plan: Plan, timings: Sequence[KeyTiming]) -> KeyTiming | None:
+    """What earlier experiments of the plan's own benchmark key took, of `timings`, newest first."""
+    return newest_of([t for t in timings if t.key == benchmark_key(plan, t.device_name)])
+
+
 def before_launch(
     plan: Plan, steps_per_epoch: Mapping[int, int], test_counts: Mapping[int, int], timings: Sequence[KeyTiming]
 ) -> Forecast:
@@ -193,21 +178,12 @@ def before_launch(
 
     `timings` come newest first. Only timings under the plan's own benchmark key count; without one nothing is known.
     """
-    timing = newest_of([t for t in timings if t.key == benchmark_key(plan, t.device_name)])
+    timing = timing_for(plan, timings)
     if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
         why = unlike(plan, None, timings) or "nothing of this kind has run here"
         return Forecast(text=f"not known yet: {why}")
-    step, known = from_timing(timing), _remembered(timing)
-    costs = _with_steps(None, step) | {
-        "startup": _known(known, "startup", STARTUP_SECONDS),
-        "gap": _known(known, "gap", GAP_SECONDS),
-        "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT), "closing": Cost(CLOSING_SECONDS, CLOSING_SECONDS),
-    }
-    for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
-        guess = _known(known, other, 0.5 * step.mean)
-        basis = f"modelled from {other}" if other in known else "modelled from a step"
-        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean, basis=basis)
-    costs["volume"] = costs["evaluate"]
+    costs = costs_before(timing)
+    step = costs["step"]
     runs = plan.runs[: plan.stop_after_runs or None]
     each = [
         whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
@@ -216,7 +192,8 @@ def before_launch(
     for left in each:
         total = added(total, left)
     total["gap"] = float(len(runs) - 1)
-    first = {"step": float(steps_per_epoch[runs[0].fold])}
+    fold = runs[0].fold
+    first = of_epoch(planned(plan, steps_per_epoch[fold], test_counts.get(fold, 0)), step.mean)
     epoch, run = interval(first, costs, step.basis), interval(each[0], costs, step.basis)
     experiment = nested(interval(total, costs, step.basis), run)
     rungs = (
@@ -236,82 +213,7 @@ def before_launch(
     )
 
 
-# ---------------------------------------------------------------- costs and ranges
-
-
-def _costs(state: ExperimentState, run: RunState | None, step: Cost, history: Sequence[KeyTiming]) -> dict[str, Cost]:
-    timing = like(state, run, history)
-    known = _remembered(timing) if timing is not None else {}
-    costs = _with_steps(run, step) | {
-        "gap": _gap(state, known),
-        "startup": part_cost(state, "startup", known, _first_startup(state)),
-        "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)), "closing": closing_cost(state),
-    }
-    for name in ("validate", "evaluate"):
-        cost = item_cost(state, run, name, known)
-        costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
-        if pooled(state, name).count:
-            costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
-    seen = pooled(state, "reconstruct")
-    costs["volume"] = costs["evaluate"]
-    if seen.items:
-        costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")
-    for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
-        costs[name] = part_cost(state, name, {}, Cost(0.0))
-    left = (run.steps_total - run.step) * step.mean if run is not None else 0.0
-    if away := crowding(state, run, left):
-        return {name: _less_sure(cost, away) for name, cost in costs.items()}
-    return costs
-
-
-def _less_sure(cost: Cost, away: float) -> Cost:
-    return msgspec.structs.replace(cost, spread=hypot(cost.spread, away * abs(cost.mean)))
-
-
-def _with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
-    """A step; what steps of other runs may differ in; what steps after the present epoch may be quicker."""
-    return {
-        "step": msgspec.structs.replace(step, below=step.above),
-        "drift": anew_cost(run, step),
-        "cold": Cost(0.0, below=step.below),
-    }
-
-
-def _gap(state: ExperimentState, known: Mapping[str, float]) -> Cost:
-    if state.gaps:
-        gap = sum(state.gaps) / len(state.gaps)
-        return Cost(gap, 0.5 * gap, 0.5 * gap, basis="measured here", kind="measured")
-    return _known(known, "gap", GAP_SECONDS)
-
-
-def _first_startup(state: ExperimentState) -> Cost:
-    """A trainer that names no start has it in what its runs take beside steps and spans (`closing`)."""
-    if any(run.phase == "finished" and run.elapsed and run.pace.seconds for run in state.runs):
-        return Cost(0.0, basis="measured here")
-    return Cost(STARTUP_SECONDS, STARTUP_SECONDS / 2)
-
-
-def _first_checkpoint(run: RunState | None) -> Cost:
-    if run is None or run.checkpoint is None:
-        return Cost(FIRST_CHECKPOINT, 0.5 * FIRST_CHECKPOINT)
-    return Cost(run.checkpoint.seconds, 0.5 * run.checkpoint.seconds, basis="measured here", kind="measured")
-
-
-def _remembered(timing: KeyTiming) -> dict[str, float]:
-    known = {
-        "startup": timing.startup,
-        "validate": timing.validate_item,
-        "evaluate": timing.evaluate_item,
-        "checkpoint": timing.checkpoint,
-        "gap": timing.gap,
-    }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _known(known: Mapping[str, float], name: str, fallback: float) -> Cost:
-    if name in known:
-        return Cost(known[name], 0.2 * known[name], basis=EARLIER, kind="earlier")
-    return Cost(fallback, 0.5 * fallback)
+# ---------------------------------------------------------------- ranges
 
 
 def _ends(state: ExperimentState, amounts: Amounts, costs: Mapping[str, Cost], basis: str) -> Estimate:

@@ -13,10 +13,10 @@ from engine.eta.costs import Cost, pooled
 from engine.eta.validation import validation_samples
 from engine.live.state import ExperimentState, RunState
 
-# Unit -> how many. Units: step, drift (steps of other runs), cold (steps after the present epoch), validate and
-# evaluate (subjects), "validate (whole)" and "evaluate (whole)" (where subjects are not counted), checkpoint, startup,
-# volume (subjects scored as wholes between epochs), closing (a process's start and end), gap, and any other span's
-# name.
+# Unit -> how many. Units: step, drift (steps of other runs), anew (the square of each of those runs' steps, which are
+# slow or quick together), cold (steps after the present epoch), validate and evaluate (subjects), "validate (whole)"
+# and "evaluate (whole)" (where subjects are not counted), checkpoint, startup, volume (subjects scored as wholes
+# between epochs), closing (a process's start and end), gap, and any other span's name.
 Amounts: TypeAlias = dict[str, float]
 
 STRUCTURED = ("startup", "validate", "evaluate", "checkpoint", "prepare")
@@ -234,6 +234,22 @@ def whole_run(rhythm: Rhythm, step_seconds: float, done: int = 0) -> Amounts:
     return added(amounts, {"evaluate": rhythm.evaluate_items})
 
 
+def another_run(rhythm: Rhythm, step_seconds: float, done: int = 0) -> Amounts:
+    """A run that is not the one under way, with what its steps may differ in."""
+    amounts = whole_run(rhythm, step_seconds, done)
+    amounts["drift"] = amounts["cold"] = amounts["step"]
+    amounts["anew"] = amounts["step"] ** 2
+    return amounts
+
+
+def of_epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:
+    """An epoch from its first step to its end, of those that come every few its share."""
+    amounts = {name: count / rhythm.epochs for name, count in rhythm.ends(1, rhythm.epochs).items()}
+    amounts["step"] = float(rhythm.steps)
+    _add(amounts, "checkpoint", rhythm.timed(rhythm.steps, step_seconds))
+    return amounts
+
+
 def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
     """Runs that will be started after the present one, in order; after a resume the one that was stopped comes too."""
     resumed = not running and not state.runs_ended_here
@@ -248,13 +264,24 @@ def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
 
 def later_runs(state: ExperimentState, runs: list[RunState], step_seconds: float, running: bool) -> Amounts | None:
     """What those runs need in all; None if one of them is not known."""
+    each = each_later(state, runs, step_seconds, running)
+    if each is None:
+        return None
     total: Amounts = {}
+    for amounts in each:
+        total = added(total, amounts)
+    return total
+
+
+def each_later(
+    state: ExperimentState, runs: list[RunState], step_seconds: float, running: bool
+) -> list[Amounts] | None:
+    """What each of those runs needs, with the gap before it; None if one of them is not known."""
+    found: list[Amounts] = []
     for run in runs:
         rhythm = rhythm_of(state, run)
         if rhythm is None:
             return None
-        total = added(total, whole_run(rhythm, step_seconds, run.step))
-    if runs:
-        total["gap"] = float(len(runs) - (0 if running or state.runs_ended_here else 1))
-        total["drift"] = total["cold"] = total["step"]
-    return total
+        gap = bool(found) or running or bool(state.runs_ended_here)
+        found.append(another_run(rhythm, step_seconds, run.step) | {"gap": float(gap)})
+    return found

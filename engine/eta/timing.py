@@ -30,8 +30,10 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
     startup: float | None = None
     validate_item: float | None = None
     evaluate_item: float | None = None
+    volume_item: float | None = None
     checkpoint: float | None = None
     gap: float | None = None
+    closing: float | None = None
     quoted: str = ""
 
 

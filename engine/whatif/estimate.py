@@ -12,18 +12,21 @@ from engine.config.experiment import Plan, runs_of
 from engine.config.profile import Profile
 from engine.errors import UsageError
 from engine.eta.costs import training_key
+from engine.eta.forecast import benchmark_key, timing_for
+from engine.eta.timings import MOST
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.machine.cores import machine
 from engine.memory import vram_estimate
 from engine.memory.footprint import Estimate
 from engine.paths import ExperimentPaths, experiments_in, read_json
-from engine.runs import launch
+from engine.runs import expected, launch
 from engine.runs.launch import Request
 from engine.whatif.hardware import Gpu
-from engine.whatif.known import Known, known_of
+from engine.whatif.known import Known, known_before, known_of
 from engine.whatif.what_if import Question
 
+# So many trainings like it are read, journals and all.
 LOOKED_AT = 20
 PRECISIONS = {"fp16": "fp16", "bf16": "bf16", "fp32": "fp16"}
 
@@ -39,7 +42,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_folder(folder: Path, sheet: Sequence[Gpu]) -> Subject:
     """An experiment or a test in a logs folder. Raises UsageError where nothing was measured yet."""
-    return of_state(Watch(folder).poll(), folder.parent, sheet)
+    watch = Watch(folder)
+    watch.recall()
+    return of_state(watch.poll(), folder.parent, sheet)
 
 
 def of_state(
@@ -65,7 +70,37 @@ def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
         raise UsageError(_nothing_like(plan, request.logs))
     here = machine().cores
     known = min(like, key=lambda one: one.cores != here)
+    if (own := _as_foretold(plan, request, like)) is not None:
+        return Subject(known=own, question=_said(plan, request), others=_twins(own, like))
     return Subject(known=known, question=_asked(plan, known, request), others=_twins(known, like))
+
+
+def _as_foretold(plan: Plan, request: Request, like: Sequence[Known]) -> Known | None:
+    """What `steptop check` and the launch screen foretell it from; None where nothing has run under its own key."""
+    timings = expected.history(request.logs)
+    if not any(one.key == benchmark_key(plan, one.device_name) for one in timings):
+        return None
+    found = expected.surveyed(plan, timings)
+    timing = timing_for(plan, found.timings) if found is not None else None
+    if found is None or timing is None or not all(key.fold in found.steps for key in plan.runs):
+        return None
+    same = [one for one in like if _own_key(one) == timing.key]
+    return known_before(plan, timing, found.steps, found.tests, (same or like)[0])
+
+
+def _own_key(known: Known) -> str:
+    profile = msgspec.structs.replace(known.plan.profile, knobs=known.plan.profile.knobs | known.knobs)
+    return benchmark_key(msgspec.structs.replace(known.plan, profile=profile), known.device_name)
+
+
+def _said(plan: Plan, request: Request) -> Question:
+    """What of the launch was said, so that it can be said of the answer; nothing of it differs from `plan`."""
+    return Question(
+        epochs=plan.experiment.epochs if request.epochs is not None else None,
+        folds=request.folds,
+        restarts=request.restarts,
+        knobs={name: plan.profile[name] for name in request.settings},
+    )
 
 
 def twins(known: Known, logs: Path, sheet: Sequence[Gpu]) -> tuple[Known, ...]:
@@ -75,11 +110,25 @@ def twins(known: Known, logs: Path, sheet: Sequence[Gpu]) -> tuple[Known, ...]:
 
 def _twins(known: Known, like: Sequence[Known]) -> tuple[Known, ...]:
     return tuple(
-        one
+        _there(known, one)
         for one in like
         if one.gpu is not None
         and (known.gpu is None or one.gpu.name != known.gpu.name)
         and (one.batch, one.precision) == (known.batch, known.precision)
+    )
+
+
+def _there(known: Known, other: Known) -> Known:
+    """`known` on the machine of the `other`: what there is to do is its own, what it costs was measured there."""
+    return msgspec.structs.replace(
+        other,
+        rhythms=known.rhythms,
+        learners=known.learners,
+        held_out=known.held_out,
+        runs=known.runs,
+        finished=known.finished,
+        done=known.done,
+        left=known.left,
     )
 
 
@@ -92,12 +141,14 @@ def measured_like(plan: Plan, logs: Path, sheet: Sequence[Gpu], without: Path | 
                 found.append(known_of(Watch(folder).poll(), sheet))
             except UsageError:
                 continue
+        if len(found) == LOOKED_AT:
+            break
     return tuple(found)
 
 
 def _plans(logs: Path) -> list[tuple[Path, Plan]]:
     found = []
-    for folder in experiments_in(logs)[:LOOKED_AT] if logs.is_dir() else []:
+    for folder in experiments_in(logs)[:MOST] if logs.is_dir() else []:
         plan = read_json(ExperimentPaths(folder).plan, Plan)
         if plan is not None:
             found.append((folder, plan))

@@ -41,8 +41,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     the journal does not say. `workload` None: where a step goes is not known, or the machine was not read.
 
     `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
-    tested on (none known: left out). `seen`: how many runs were measured. `finished`: those that are done.
-    `done`: steps of those that are begun, by fold, restart and variant.
+    tested on (none known: left out). `costs` are of one of everything, as the forecast has them. `finished`: runs that
+    are done; `done`: steps of those that are begun, by fold, restart and variant. `left`: what the forecast counts as
+    left of each run, the one under way first; None where nothing was begun. `epoch_left`: of its epoch. `factors`: how
+    wide the forecast's ranges are.
     """
 
     name: str
@@ -62,9 +64,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     held_out: dict[int, int] = {}
     costs: dict[str, Cost] = {}
     runs: tuple[RunKey, ...] = ()
-    seen: int = 1
     finished: tuple[RunKey, ...] = ()
     done: dict[tuple[int, int, str], int] = {}
+    left: tuple[tuple[RunKey, Amounts], ...] | None = None
+    epoch_left: Amounts = {}
+    factors: dict[Rung, Factor] = {}
+    warming: bool = False
     footprint: Footprint = Footprint()
 
     @property
@@ -116,11 +121,14 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         rhythms=rhythms,
         learners={fold: len(split.train) for fold, split in splits.items()},
         held_out={fold: len(split.test) for fold, split in splits.items()},
-        costs=_costs(state, run, step),
+        costs=standing.costs,
         runs=runs,
-        seen=max(1, sum(one.pace.steps > 0 for one in state.runs)),
         finished=tuple(one.key for one in state.runs if one.phase == "finished" and plan.test is None),
         done={one.key.at: one.step for one in state.runs if one.step and plan.test is None},
+        left=standing.left,
+        epoch_left=standing.epoch_left,
+        factors={rung: standing.factor(rung) for rung in RUNGS},
+        warming=standing.warming,
         footprint=footprint(state, done),
     )
 
@@ -141,8 +149,8 @@ def _told(state: ExperimentState) -> RunState | None:
 def known_before(
     plan: Plan, timing: KeyTiming, steps: Mapping[int, int], tests: Mapping[int, int], like: Known
 ) -> Known:
-    """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and what a step is
-    made of as `like` has it. `steps` and `tests` are by fold."""
+    """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and of `like` what a
+    step is made of. `steps` and `tests` are by fold."""
     costs = costs_before(timing)
     runs = plan.runs[: plan.stop_after_runs or None]
     folds = dict.fromkeys(key.fold for key in runs)

@@ -19,7 +19,7 @@ What: TypeAlias = Literal["epoch", "run", "experiment"]
 # What is asked for, and what is turned to get it.
 TURNED: dict[What, str] = {"epoch": "steps_per_epoch", "run": "epochs", "experiment": "restarts"}
 WISH = re.compile(r"^(?:(epoch|run|experiment)=)?([\d.]+[mhd]?)-([\d.]+[mhd])$")
-MOST = 1_000_000
+MOST = {"steps_per_epoch": 1_000_000, "epochs": 1_000_000, "restarts": 10_000}
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,23 +68,23 @@ def granted(known: Known, question: Question, wish: Wish) -> Granted:
         found: Range = getattr(more, wish.what)
         return found.value or 0.0
 
-    most = _largest(seconds, wish.high)
+    most = _largest(seconds, wish.high, MOST[turned])
     if most is None:
         why = f"not even 1 {_noun(turned)} ends within that: {_why(known, question)}"
         return Granted(wish=wish, turned=turned, now=now, text=why)
-    below = _largest(seconds, wish.low)
-    least = 1 if below is None else min(below + (seconds(below) < wish.low), MOST)
+    below = _largest(seconds, wish.low, MOST[turned])
+    least = 1 if below is None else min(below + (seconds(below) < wish.low), MOST[turned])
     if least > most:
         return Granted(wish=wish, turned=turned, now=now, text=f"no whole number of {_noun(turned)} comes to that")
     return Granted(wish=wish, turned=turned, now=now, least=least, most=most)
 
 
-def _largest(seconds: Callable[[int], float], limit: float) -> int | None:
+def _largest(seconds: Callable[[int], float], limit: float, most: int) -> int | None:
     """The largest count whose time is within the limit; None: not even 1 is."""
     if seconds(1) > limit:
         return None
     low, high = 1, 2
-    while high < MOST and seconds(high) <= limit:
+    while high < most and seconds(high) <= limit:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2

@@ -23,6 +23,7 @@ from engine.errors import UsageError
 from engine.live.state import new_experiment
 from engine.phase import trials
 from engine.runs import launch
+from engine.runs.expected import prospects
 from engine.runs.launch import Request
 from tui.draft import Draft, draft_of
 from tui.launching import FIELDS, Preset, Task, expectation, number_of, planned, request_from, summary, tasks
@@ -227,7 +228,7 @@ class LaunchScreen(ModalScreen[Path | None]):
             return
         self.app.call_from_thread(self._say, values, f"{head}\nlooking for earlier runs of this kind …", "$label")
         try:
-            ends = launch.prospects(request, plan)
+            ends = prospects(request, plan)
             text = expectation(ends(plan.stop_after_runs) if ends is not None else None)
             text = "\n".join((text, *foretold(plan, lambda: ends)))
         except (UsageError, OSError, SubprocessError) as error:

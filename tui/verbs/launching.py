@@ -14,6 +14,7 @@ from engine.live.watch import Watch
 from engine.machine import logout
 from engine.paths import ExperimentPaths
 from engine.runs import control, launch, verdict
+from engine.runs.expected import prospects
 from engine.runs.saved import saved
 from tui import limit_options
 from tui.verbs.common import find, request_from, say
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         folder, sentence = launch.folder_for(request, plan)
         if sentence:
             say(f"note: {sentence}")
-        for line in foretold(plan, lambda: launch.prospects(request, plan)):
+        for line in foretold(plan, lambda: prospects(request, plan)):
             say(line)
         folder = launch.start(request, plan)
     except launch.Running as running:

@@ -23,6 +23,7 @@ from engine.live.watch import Watch
 from engine.machine import room
 from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.runs import launch
+from engine.runs.expected import expect
 from engine.text import clean
 from engine.whatif.options import recorded
 from engine.whatif.wished import Wish, judged
@@ -273,15 +274,15 @@ def check(options: argparse.Namespace) -> int:
     details = msgspec.json.decode(raw)
     for line in check_lines(plan, details):
         say(line)
-    expected = launch.expect(request_from(options), plan) if found.ok else None
+    foreseen = expect(request_from(options), plan) if found.ok else None
     if found.ok:
-        known = expected is not None and expected.experiment.seconds is not None
+        known = foreseen is not None and foreseen.experiment.seconds is not None
         say(
-            f"how long: {_expected(expected)}"
-            if known and expected
-            else f"how long: {expected.text if expected else NOTHING_RAN}"
+            f"how long: {_expected(foreseen)}"
+            if known and foreseen
+            else f"how long: {foreseen.text if foreseen else NOTHING_RAN}"
         )
-    if expected is not None and (long := long_epoch(plan, expected)):
+    if foreseen is not None and (long := long_epoch(plan, foreseen)):
         say(f"warning: {long}")
     for warning in found.warnings:
         say(f"warning: {warning}")
@@ -295,10 +296,10 @@ def check(options: argparse.Namespace) -> int:
     return 0 if found.ok else 2
 
 
-def long_epoch(plan: Plan, expected: Forecast) -> str:
+def long_epoch(plan: Plan, foreseen: Forecast) -> str:
     """That an epoch takes longer than eight hours, and how many steps would not; '' if it does not."""
-    step = next((rung.parts[0] for rung in expected.ladder if rung.name == "step"), None)
-    epoch = next((rung.parts[0] for rung in expected.ladder if rung.name == "epoch"), None)
+    train = {rung.name: part for rung in foreseen.ladder for part in rung.parts if part.name == "train"}
+    step, epoch = train.get("step"), train.get("epoch")
     if step is None or epoch is None:
         return ""
     return judged(round(epoch.times), plan.experiment.epochs, step.each, WISHED).text

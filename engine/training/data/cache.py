@@ -127,8 +127,8 @@ def store(cache: Path, record: CaseRecord, conformed: Conformed) -> CaseRecord:
     temporary = cache / temporary_name(record.key)
     temporary.mkdir(mode=FOLDER_MODE)
     try:
-        _write_array(temporary / IMAGE, conformed.image)
-        _write_array(temporary / LABEL, conformed.label)
+        write_array(temporary / IMAGE, conformed.image)
+        write_array(temporary / LABEL, conformed.label)
         write_json(temporary / RECORD, record)
         publish(temporary, final)
     finally:
@@ -248,7 +248,7 @@ def _entry(cache: Path, file: Path) -> Path:
     return cache / INDEX / f"{name}.json"
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
+def write_array(path: Path, array: NDArray[Any]) -> None:
     """`array` (C order) as .npy, forced to the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:

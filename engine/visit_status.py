@@ -94,8 +94,11 @@ test_status.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_verdict(state: ExperimentState) -> Verdict | None:
-    """Why a test ended: its trials are stopped one after the other, which is no end of it and saves nothing."""
+    """Why a test ended: its trials are stopped one after the other, which is no end of it and saves nothing. What one
+    of them failed of is its phase's, where the test went on to its end: there is nothing to resume."""
     verdict = state.verdict
+    if state.plan.test is not None and state.phase == "finished":
+        return None
     if state.plan.test is None or verdict is None or verdict.kind not in ("user_stop", "external_stop"):
         return verdict
     if state.ended is None or state.phase != "stopped":

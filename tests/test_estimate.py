@@ -69,7 +69,7 @@ def test_the_table_says_time_memory_cost_and_what_it_rests_on(estimate: Run) -> 
 
 
 def test_the_json_is_what_the_document_says(estimate: Run) -> None:
-    code, out, _ = estimate("--json", "--gpu", "4090", "--gpu", "NVIDIA H200", "--restarts", "2", "--wish", "1h-2h", "--gpus", "2")
+    code, out, _ = estimate("--json", "--gpu", "H100", "--gpu", "NVIDIA H200", "--restarts", "2", "--wish", "1h-2h", "--gpus", "2")
     assert code == 0
     found = json.loads(out)
     documented = (Path(__file__).parent.parent / "docs" / "estimate.md").read_text()
@@ -79,7 +79,7 @@ def test_the_json_is_what_the_document_says(estimate: Run) -> None:
         for name in row:
             assert f"`{name}`" in documented, name
     assert found["hardware"][0]["name"] == "A100-80 SXM"
-    assert {row["name"] for row in found["hardware"][1:]} == {"RTX 4090", "H200"}
+    assert {row["name"] for row in found["hardware"][1:]} == {"H100 SXM", "H200"}
     assert found["asked"]["runs"] == 6 and found["asked"]["gpus"] == 2
     assert found["measured"]["cores"] == 12 and found["measured"]["device"] == "cuda"
     for row in found["hardware"]:
@@ -174,7 +174,7 @@ def test_an_experiment_to_be_launched_is_told_from_one_like_it(place: Path, caps
         (["--decide", "9"], "there are options 1 to 3"),
         (["--set", "workers=3"], "no knob called 'workers'"),
         (["--speedup", "A100=60-40@1"], "two numbers above 0, the smaller one first"),
-        (["--speedup", "A100=3"], "write it as A100=40-60@128"),
+        (["--speedup", "A100=3"], "write it as H200=40-60@128"),
         (["--speedup", "A10=3@1"], "no GPU called 'A10'"),
         (["--hardware", "none.toml"], "none.toml: cannot be read"),
         (["--stages", "quikstart"], "no staged plan called 'quikstart'; did you mean 'quickstart'?"),
@@ -279,7 +279,7 @@ def test_a_stage_that_has_not_shown_it_holds_the_next_one_back(place: Path, caps
 
 
 def test_the_plans_that_ship_can_be_read() -> None:
-    for name in ("quickstart", "arc"):
+    for name in ("quickstart", "arc", "arc-ladder"):
         plan = stages.named(name)
         assert len(plan.stages) == 3
         assert all(stage.checks and stage.purpose for stage in plan.stages)

@@ -158,6 +158,16 @@ def test_a_recent_change_stands_in_the_panel_for_an_hour(tmp_path: Path) -> None
     assert not any("slower since" in text_of(line) for line in finish_lines(view(later), 90, 5))
 
 
+def test_a_cause_is_not_cut_where_the_panel_is_narrow(tmp_path: Path) -> None:
+    """At 120 columns the panel is 56 wide: the cause goes over two lines, and the epoch's end gives way."""
+    state = played(record(tmp_path / "hot", throttled=True))
+    lines = [text_of(line) for line in finish_lines(view(state), 56, 5)]
+    assert len(lines) <= 5 and all(len(line) <= 56 for line in lines)
+    said = " ".join(line.strip() for line in lines)
+    assert "slower since" in said and said.endswith("GPU clock down 1,410→1,005 MHz (too hot)")
+    assert not any(line.startswith("epoch") for line in lines) or len(lines) < 5
+
+
 def test_without_a_sign_it_says_that_none_was_seen(tmp_path: Path) -> None:
     state = played(record(tmp_path / "odd", throttled=False))
     assert [change.cause for change in forecast(state).changes] == [NOT_SEEN]

@@ -349,7 +349,7 @@ def test_a_run_that_is_slower_than_the_first_is_a_risk(tmp_path: Path) -> None:
     journal.unlink()
     write_all(journal, records)
     risks = section(render(report_of(state_of(tmp_path / "quickstart"))), "Risks")
-    assert f"the newest run's steps take {100 * (second / first - 1):.0f} %[^" in risks
+    assert f"steps took longer than the first run's: `fold 0 restart 1` {100 * (second / first - 1):.0f} %[^" in risks
 
 
 def test_growing_memory_is_as_grave_as_what_ends_first(tmp_path: Path) -> None:

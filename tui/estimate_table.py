@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.hardware_table import TOO_SMALL, HardwareRow
 from engine.whatif.known import Known
 from engine.whatif.options import Option
 from engine.whatif.what_if import Question
@@ -39,8 +39,11 @@ def table_lines(rows: Sequence[HardwareRow]) -> list[str]:
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADS))]
     lines = [_line(row, widths) for row in cells] if told else []
     groups: dict[tuple[str, str], list[str]] = {}
+    small = [row.name for row in rows if row.too_small]
+    if small:
+        lines.append(f"  {', '.join(small)}: too big: {TOO_SMALL}")
     for row in rows:
-        if not row.known:
+        if not row.known and not row.too_small:
             groups.setdefault((row.why, MEMORY[row.memory]), []).append(row.name)
     for (why, memory), names in groups.items():
         lines.append(f"  {few(names)}{'' if memory == DASH else f' (memory: {memory})'}: {why}")
@@ -83,6 +86,8 @@ def why_lines(rows: Sequence[HardwareRow]) -> list[str]:
     lines += [f"memory of a step: {mine}"] if mine else []
     if any(row.sessions for row in rows):
         lines.append("sessions: so many for all of it, resumed in between; 1× is all of it in one")
+        allowed = {fit.session: fit.quoted for row in rows for fit in row.sessions if fit.run != "not offered"}
+        lines += [f"{name}: {words}" for name, words in allowed.items() if words]
     prices: dict[str, list[str]] = {}
     for row in rows:
         if row.money.low is not None:
@@ -131,4 +136,4 @@ def report(
     lines += [f"  {note}" for note in notes]
     lines += [f"  {wish_words(one)}" for one in wished]
     lines += ["", *table_lines(rows), "", *why_lines(rows)]
-    return [*lines, "", "options", *option_lines(found, hardware)]
+    return [*lines, "", "options", *option_lines(found, hardware)] if found else lines

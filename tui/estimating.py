@@ -76,7 +76,8 @@ def session_words(fits: Sequence[Fitting], room: int = 200) -> str:
     offered = [one for one in fits if one.run != "not offered" and one.sessions is not None]
     said = ""
     for one in sorted(offered, key=lambda one: one.sessions or 0):
-        more = f"{one.session} {one.sessions:,}×"
+        weeks = f" in {one.weeks:,} weeks" if one.weeks is not None and one.weeks > 1 else ""
+        more = f"{one.session} {one.sessions:,}×{weeks}"
         if said and len(said) + 2 + len(more) > room:
             break
         said = f"{said}, {more}" if said else more

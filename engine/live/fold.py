@@ -280,7 +280,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 ended=record.t,
                 ended_monotonic=record.m,
                 activity="",
-                elapsed=record.seconds,
+                elapsed=state.runs[index].elapsed + record.seconds,
                 survivors=record.survivors,
             )
             level: Level = {"finished": "good", "stopped": "info"}.get(record.outcome, "bad")  # type: ignore[assignment]

@@ -87,7 +87,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """One training so far. `step` counts over the whole run; `activity` is the span under way, '' while stepping.
 
     `taken`: the newest profile it was asked for and answered, taken up or not. `causes`: why the pace changed, by the
-    first step of the new one.
+    first step of the new one. `elapsed`: seconds of all its attempts that have ended, as the supervisor counted them.
     """
 
     key: RunKey

@@ -19,6 +19,7 @@ from engine.errors import UsageError
 from engine.eta.forecast import Forecast, forecast
 from engine.journals.events import Gap, RunEnded, Sample, Steps
 from engine.journals.journal import read
+from engine.limit.afterwards import refused
 from engine.limit.allowance import Allowance, allowance
 from engine.live.fold import fold_supervisor
 from engine.live.mean_step import lately
@@ -57,7 +58,8 @@ class TestFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """`files`: of each run, in the plan's order. `readings`: of the machine, from the training's beginning on, thinned.
-    `called`: the experiment in a command, its name or its folder; `where`: ` --logs DIR` behind it, or nothing."""
+    `refused`: why a plain resume would not go on, '' where it does. `called`: the experiment in a command, its name or
+    its folder; `where`: ` --logs DIR` behind it, or nothing."""
 
     state: ExperimentState
     forecast: Forecast
@@ -78,6 +80,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     lately: tuple[Steps, ...]
     elsewhere: Elsewhere
     allowed: Allowance | None
+    refused: str = ""
     called: str = ""
     where: str = ""
 
@@ -145,6 +148,7 @@ def gather(state: ExperimentState, logs: Path | None = None) -> Facts:
         lately=tuple(lately(state.run)) if state.run is not None and state.run.recent else (),
         elsewhere=elsewhere(state),
         allowed=allowance(state),
+        refused=refused(state),
         called=called,
         where=where,
     )

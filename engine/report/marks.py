@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.config.knob import Kind, shown
-from engine.config.profile import KNOBS
+from engine.config.profile import KNOBS, Profile
 from engine.diagnosis.bottleneck import Bottleneck
+from engine.eta.validation import validation_samples
 from engine.journals.events import PrecisionActive
 from engine.report import numbers, sources
 from engine.report.facts import Facts
@@ -69,8 +70,8 @@ def _workers(facts: Facts) -> Mark | None:
     change = facts.advice.change
     if change is not None and change.knob == "num_workers" and not change.lock:
         model = sources.modelled(facts.advice.basis)
-        expected = numbers.span(change.low, change.high, model)
-        said += say("; with ", numbers.sentence(shown(change.after), model), " a step is expected to take ", expected)
+        said += say("; with ", numbers.sentence(shown(change.after), model), " a step is expected to take ")
+        said += say(numbers.expected(change.low, change.high, model))
         if change.refused:
             said += say(", but memory does not bear them: ", numbers.sentence(change.refused, model))
         return Mark("critical" if share >= GRAVE else "warning", said)
@@ -91,7 +92,7 @@ def _proposed(facts: Facts, name: str) -> Mark | None:
     if change is None or change.knob != name:
         return None
     model = sources.modelled(facts.advice.basis)
-    span = numbers.span(change.low, change.high, model)
+    span = numbers.expected(change.low, change.high, model)
     after = numbers.sentence(shown(change.after), model)
     kind = KNOBS[name].kind
     only = "" if kind is Kind.SPEED else f"; it {kind}, so only as a test phase"
@@ -131,11 +132,11 @@ def _validation(facts: Facts) -> Mark | None:
     split = next((one for one in prepared.splits if one.fold == run.key.fold), None)
     if split is None:
         return None
-    cases = numbers.count(len(split.test), sources.data(facts))
+    cases = validated(facts, len(split.test))
     if not split.test:
-        return Mark("critical", say("validation has ", cases, " cases: it says nothing"))
+        return Mark("critical", say("validation has ", *cases, ": it says nothing"))
     part = run.parts.get("validate")
-    said = say(cases, " held-out cases")
+    said = cases
     if part is not None and part.count:
         spans = sources.journal(facts, run, "its validate spans")
         said += say("; each validation took ", numbers.seconds(part.mean, spans))
@@ -144,16 +145,32 @@ def _validation(facts: Facts) -> Mark | None:
     return Mark("ok", said)
 
 
+def validated(facts: Facts, held_out: int) -> Pieces:
+    """What one validation goes through: volumes, of more than there is time for a part, or patches of all of them."""
+    plan = facts.plan
+    profile = Profile(name="", knobs={**plan.profile.knobs, **facts.knobs})
+    count, basis = validation_samples(held_out, profile), sources.data(facts)
+    cases = numbers.count(held_out, basis)
+    if profile["val_patches_per_volume"]:
+        return say(numbers.count(count, sources.cut(facts)), " patches of ", cases, " held-out cases")
+    if count < held_out:
+        return say(numbers.count(count, sources.cut(facts)), " of ", cases, " held-out cases, evenly spread")
+    return say(cases, " held-out cases")
+
+
 def _cache(facts: Facts) -> Mark | None:
     trend = facts.trend
     if facts.knobs.get("cache") != "ram" or trend.bytes_per_hour is None or facts.over:
         return None
     basis = sources.growth(facts)
-    grave = trend.full_in_seconds is not None
+    most = facts.forecast.experiment.high
+    late = trend.full_in_seconds is not None and most is not None and most < trend.full_in_seconds
+    grave = trend.full_in_seconds is not None and not late
     said = say("its workers grow by ", numbers.size(trend.bytes_per_hour, basis), " an hour")
     if trend.full_in_seconds is not None:
         model = sources.going_on(facts)
         said += say(", and RAM would be full in ", numbers.seconds(trend.full_in_seconds, model))
+        said += say(", after the experiment's end") if late else ()
     return Mark("critical" if grave else "note", said)
 
 

@@ -13,6 +13,7 @@ from engine.sizes import said
 from engine.text import clean
 
 UNKNOWN = "not known yet"
+TOO_WIDE = "not known: what is possible lies too far apart to say anything"
 
 
 def seconds(value: float | None, basis: Basis, why: str = UNKNOWN) -> Piece:
@@ -80,8 +81,17 @@ def number(
 
 
 def telling(low: float, high: float) -> bool:
-    """Whether an interval says anything: not from a third to three times."""
-    return low > 0 and high <= phases.UNKNOWN * low
+    """Whether an interval says anything: not from a third to three times. An exact nothing does."""
+    return low == high or (low > 0 and high <= phases.UNKNOWN * low)
+
+
+def expected(
+    low: float | None, high: float | None, basis: Basis, value: float | None = None, why: str = UNKNOWN
+) -> Piece:
+    """A range of durations that is foretold; one that says nothing is no forecast."""
+    if low is not None and high is not None and not telling(low, high):
+        return Missing(TOO_WIDE)
+    return span(low, high, basis, value, why)
 
 
 def interval(value: float | None, low: float, high: float, basis: Basis, prefix: str = "", unit: str = "") -> Piece:
@@ -97,9 +107,11 @@ def interval(value: float | None, low: float, high: float, basis: Basis, prefix:
 
 
 def between(low: float | None, high: float | None, basis: Basis, unit: str = "", why: str = UNKNOWN) -> Piece:
-    """`0.21–0.24 samples/s`."""
+    """`0.21–0.24 samples/s`; one that says nothing is left out."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return Missing(why)
+    if not telling(low, high):
+        return Missing(TOO_WIDE)
     text = f"{significant(low)}–{significant(high)}" + (f" {unit}" if unit else "")
     return Value(text=text, basis=basis, unit=unit, low=low, high=high)
 

@@ -10,7 +10,7 @@ import msgspec
 from engine.eta.validation import mismatch
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Basis, Name, Pieces, Severity, say
+from engine.report.model import Basis, Name, Piece, Pieces, Severity, say
 from engine.text import clean
 
 ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
@@ -18,6 +18,7 @@ ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
 SOON_SECONDS = 86_400.0
 LITTLE_DISK = 5_000_000_000
 LATER_RUN = 0.05
+MOST_SLOW = 6
 # A slowdown whose later changes bring the pace back to this is over.
 STILL_SLOWER = 1.04
 
@@ -113,16 +114,22 @@ def _pace(facts: Facts) -> Iterator[Risk]:
 
 def _later_runs(facts: Facts) -> Iterator[Risk]:
     """Drift between runs, of which an epoch at least is done: three runs of one configuration once took 63.6, 64.3 and
-    69.2 h."""
+    69.2 h. Every slow one, the slowest first, as many as there is room for."""
     told = [run for run in facts.state.runs if run.pace.seconds and run.steps_per_epoch <= run.pace.steps]
     if len(told) < 2:
         return
-    paces = [run.pace.seconds / run.pace.steps for run in told]
-    more = paces[-1] / paces[0] - 1
-    if more > LATER_RUN:
-        basis = sources.everywhere(facts, "all steps")
-        longer = numbers.share(more, basis)
-        yield Risk("warning", say("the newest run's steps take ", longer, " longer than the first one's"))
+    first, *later = ((run.pace.seconds / run.pace.steps, run) for run in told)
+    slow = sorted(((pace / first[0] - 1, run) for pace, run in later if pace > first[0] * (1 + LATER_RUN)),
+                  key=lambda one: -one[0])  # fmt: skip
+    if not slow:
+        return
+    named: list[Piece | str] = []
+    for more, run in slow[:MOST_SLOW]:
+        longer = numbers.share(more, sources.whole(facts, run))
+        named += [", " if named else "", Name(run.key.name), " ", longer]
+    rest = len(slow) - MOST_SLOW
+    others = (" and ", numbers.count(rest, sources.runs(facts)), " more runs") if rest > 0 else ()
+    yield Risk("warning", say("steps took longer than the first run's: ", *named, *others))
 
 
 def _limits(facts: Facts) -> Iterator[Risk]:

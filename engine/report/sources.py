@@ -24,6 +24,11 @@ def data(facts: Facts) -> Basis:
     return Basis("counted", f"counted: {facts.paths.data.name}, while volumes were prepared")
 
 
+def cut(facts: Facts) -> Basis:
+    """How many samples validation takes of what is held out."""
+    return Basis("counted", f"counted: {facts.paths.data.name}, as validation's knobs and its most cases make it")
+
+
 def events(facts: Facts) -> Basis:
     return Basis("measured", f"measured: {facts.paths.events.name}, by the supervisor")
 

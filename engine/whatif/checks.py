@@ -52,7 +52,10 @@ def _gpu(state: ExperimentState) -> tuple[bool | None, str]:
     run = _begun(state)
     if run is None or run.begin is None:
         return None, ""
-    return run.begin.device != "cpu", run.begin.device_name or run.begin.device
+    name = run.begin.device_name or run.begin.device
+    utils = [gpu.util for one in state.samples for gpu in one.gpus if gpu.own_memory and gpu.util is not None]
+    busy = f", busy {sum(utils) / len(utils):.0f} % of {plural(len(utils), 'reading')}" if utils else ""
+    return run.begin.device != "cpu", f"{name}{busy}"
 
 
 def _memory(state: ExperimentState) -> tuple[bool | None, str]:

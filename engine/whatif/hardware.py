@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from engine.config.sheet import Row, rows
+from engine.counts import plural
 from engine.errors import UsageError, unknown
 
 SHIPPED = Path(__file__).with_suffix(".toml")
@@ -114,9 +116,48 @@ def named(name: str, sheet: tuple[Gpu, ...] | None = None) -> Gpu:
     known = sheet if sheet is not None else gpus()
     gpu = find(name, known)
     if gpu is None:
+        several = meant(name, known)
+        if len(several) > 1:
+            raise UsageError(f"{name!r} fits {plural(len(several), 'GPU')}: {_listed(several)}; name one of them")
         error = unknown("GPU", name, [one.name for one in known])
         raise UsageError(f"{error}. Another one is a [[gpu]] row in ./hardware.toml")
     return gpu
+
+
+def meant(name: str, sheet: tuple[Gpu, ...] | None = None) -> tuple[Gpu, ...]:
+    """Every GPU that a name may be short for: `V100` is five of them, a row's own name or its driver's is that one
+    alone. Empty for one that is not in the sheet."""
+    known = sheet if sheet is not None else gpus()
+    one = find(name, known)
+    words = _words(name)
+    if one is not None and _plain(name) == _plain(one.name):
+        return (one,)
+    found = tuple(gpu for gpu in known if words and _words(gpu.name)[: len(words)] == words)
+    return found if one is None or one in found else (one,)
+
+
+def exactly(name: str, option: str, sheet: tuple[Gpu, ...] | None = None) -> Gpu:
+    """As `named`, where taking one of several for another would give a wrong figure; raises UsageError naming the rows
+    that `name` fits."""
+    found = meant(name, sheet)
+    if len(found) > 1:
+        raise UsageError(f"{option} {name!r} fits {plural(len(found), 'GPU')}: {_listed(found)}; name one of them")
+    return found[0] if found else named(name, sheet)
+
+
+def taken_as(name: str, gpu: Gpu, sheet: tuple[Gpu, ...] | None = None) -> str:
+    """Which of several GPUs a short name was taken for; '' where it means only one."""
+    others = [one for one in meant(name, sheet) if one.name != gpu.name]
+    return f"{name} is taken as {gpu.name}; there are {_listed(others)} too" if others else ""
+
+
+def _listed(found: Sequence[Gpu]) -> str:
+    names = [gpu.name for gpu in found]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\s_-]+", name.casefold().strip().removeprefix("nvidia ").strip())
 
 
 @cache

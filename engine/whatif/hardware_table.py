@@ -17,10 +17,11 @@ from engine.whatif.hardware import Gpu, Price
 from engine.whatif.known import Known
 from engine.whatif.scaling import SAME, Quoted, Scaling, quoted, scaling
 from engine.whatif.session_limits import Fitting, Session, fitting
-from engine.whatif.what_if import Question, Times, shape_of, times
+from engine.whatif.what_if import Question, Times, at_once, shape_of, times
 
 GIB = 1 << 30
 HOUR = 3600.0
+TOO_SMALL = "a step does not fit into its memory"
 # Times nearer than this are as good as equal.
 ALIKE = 0.04
 
@@ -38,7 +39,8 @@ class Money(msgspec.Struct, frozen=True, kw_only=True):
 
 class HardwareRow(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU. `here`: the one it was measured on. `speed`: how many times as fast as there a step is. `memory`:
-    whether a step fits, with its arithmetic in `memory_text`. `why`: what the times rest on, or why there are none."""
+    whether a step fits, with its arithmetic in `memory_text`; `too_small`: it does not, so no time, session or cost is
+    offered. `why`: what the times rest on, or why there are none."""
 
     name: str
     gpu: Gpu | None
@@ -51,6 +53,7 @@ class HardwareRow(msgspec.Struct, frozen=True, kw_only=True):
     money: Money = Money()
     why: str = ""
     measured: bool = False
+    too_small: bool = False
 
     @property
     def known(self) -> bool:
@@ -112,20 +115,30 @@ def row(
             ground = there.why
     name = gpu.name if gpu is not None else known.device_name or known.device.upper()
     memory, text = memory_fits(known, gpu, known.knobs | question.knobs, estimate)
-    fits = tuple(fitting(one, gpu.name if gpu else "", there.run, there.experiment) for one in sessions)
+    small = memory == "over" and not (measured and _as_it_ran(known, question))
+    if small:
+        there, ground = Times(why=TOO_SMALL), TOO_SMALL
+    side = at_once(known, question)
+    fits = tuple(fitting(one, gpu.name if gpu else "", there.run, there.experiment, side) for one in sessions)
     return HardwareRow(
         name=name,
         gpu=gpu,
         here=here,
         times=there,
-        speed=_speed(own, there, here),
+        speed=_speed(own, there, here) if not small else Range(),
         memory=memory,
         memory_text=text,
         sessions=fits,
-        money=cost(known, question, gpu, there),
+        money=cost(known, question, gpu, there) if not small else Money(text=TOO_SMALL),
         why=_why(ground, own, there, here),
         measured=measured,
+        too_small=small,
     )
+
+
+def _as_it_ran(known: Known, question: Question) -> bool:
+    """Whether a step is what was measured, so that it fitted whatever a sheet says."""
+    return all(known.knobs.get(name, value) == value for name, value in question.knobs.items())
 
 
 def _ratio(known: Known, question: Question, gpu: Gpu, stated: Sequence[Quoted]) -> Scaling:

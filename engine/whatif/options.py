@@ -15,7 +15,7 @@ from engine.diagnosis.consequences import Range
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs import launch
-from engine.whatif.hardware_table import HardwareRow, Money
+from engine.whatif.hardware_table import TOO_SMALL, HardwareRow, Money
 from engine.whatif.known import Known
 from engine.whatif.what_if import Question, shape_of
 
@@ -60,8 +60,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def options(known: Known, question: Question, asked: Callable[[Question], HardwareRow]) -> tuple[Option, ...]:
     """Of the training that `question` describes, finished runs included; those that come to the same are left out.
+    None where a step does not fit into the memory of the hardware that is decided about.
 
-    `asked`: what a question comes to on the hardware that is decided about.
+    `asked`: what a question comes to on that hardware.
     """
     base = msgspec.structs.replace(question, rest=False)
     shape = shape_of(known, base)
@@ -113,8 +114,13 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
     )
     found: list[Option] = []
     for option in (one, every, reduced):
-        if all(option.runs != other.runs for other in found):
-            found.append(_timed(base, asked, option, len(found) + 1))
+        if any(option.runs == other.runs for other in found):
+            continue
+        row = asked(msgspec.structs.replace(base, folds=option.folds, restarts=option.restarts))
+        if row.too_small:
+            return ()
+        timed = msgspec.structs.replace(option, timeline=row.times.experiment, money=row.money)
+        found.append(msgspec.structs.replace(timed, number=len(found) + 1))
     return tuple(found)
 
 
@@ -132,11 +138,6 @@ def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> t
     planned = experiment.runs.folds * experiment.runs.restarts
     of = f", of {plural(planned, 'run')}" if like_for_like else ""
     return (f"{words} the published {target.dice:g}{std}{of}",)
-
-
-def _timed(question: Question, asked: Callable[[Question], HardwareRow], option: Option, number: int) -> Option:
-    row = asked(msgspec.structs.replace(question, folds=option.folds, restarts=option.restarts))
-    return msgspec.structs.replace(option, number=number, timeline=row.times.experiment, money=row.money)
 
 
 def command(known: Known, question: Question, option: Option, live: bool = False) -> tuple[str, ...]:
@@ -190,10 +191,12 @@ def _experiment_word(words: Sequence[str], name: str) -> str:
 
 
 def choose(found: Sequence[Option], number: int) -> Option:
-    """Raises UsageError naming the numbers there are."""
+    """Raises UsageError naming the numbers there are, or why there is none."""
     for option in found:
         if option.number == number:
             return option
+    if not found:
+        raise UsageError(f"--decide {number}: there is nothing to decide for, because {TOO_SMALL}")
     raise UsageError(f"--decide {number}: there are options 1 to {len(found)}")
 
 

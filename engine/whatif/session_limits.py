@@ -53,19 +53,39 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     def sure_hours(self) -> float:
         return self.least_hours if self.least_hours is not None else self.hours
 
+    @property
+    def quoted(self) -> str:
+        """`4? to 12 h, 30 GPU-hours a week, not guaranteed: its FAQ, 2026-05`: what it allows, who says so, when."""
+        least = f"{self.sure_hours:g}{self._doubt('least_hours')} to " if self.sure_hours != self.hours else ""
+        said = [f"{least}{self.hours:.4g}{self._doubt('hours')} h"]
+        if self.gpu_hours_a_week is not None:
+            said.append(f"{self.gpu_hours_a_week:g}{self._doubt('gpu_hours_a_week')} GPU-hours a week")
+        if self.idle_minutes is not None:
+            said.append(f"ends after {self.idle_minutes:g}{self._doubt('idle_minutes')} idle minutes")
+        said += [self.note] if self.note else []
+        return f"{', '.join(said)}: {', '.join(filter(None, (self.source, self.as_of)))}"
+
+    def _doubt(self, field: str) -> str:
+        return "?" if field in self.unconfirmed else ""
+
     def offers(self, gpu: str) -> bool:
         return not self.gpus or gpu in self.gpus
 
 
 class Fitting(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a run and an experiment there. `sessions`: how many the whole experiment takes, a stop with a
-    checkpoint and a resume between two; None where no time is known. `text` says it."""
+    checkpoint and a resume between two; None where no time is known. `weeks`: over how many its weekly quota spreads
+    them; None without one. `text` says it; `quoted`, `source`, `as_of`: what the session allows, who says so, when."""
 
     session: str
     run: Fit
     experiment: Fit
     sessions: int | None = None
+    weeks: int | None = None
     text: str = ""
+    quoted: str = ""
+    source: str = ""
+    as_of: str = ""
 
 
 def sessions(extra: Path | None = None) -> tuple[Session, ...]:
@@ -168,26 +188,41 @@ def partitions(text: str) -> tuple[Session, ...]:
 # ---------------------------------------------------------------- what fits
 
 
-def fitting(session: Session, gpu: str, run: Range, experiment: Range) -> Fitting:
-    """Whether a run, and the whole experiment, end within one session on that GPU; '' is none of the sheet."""
+def fitting(session: Session, gpu: str, run: Range, experiment: Range, gpus: int = 1) -> Fitting:
+    """Whether a run, and the whole experiment, end within one session on that GPU, of which `gpus` train side by side;
+    '' is none of the sheet. A weekly quota of GPU-hours is a limit as the session's own end is."""
+    found = Fitting(
+        session=session.name, run="not offered", experiment="not offered", text="not offered",
+        quoted=session.quoted, source=session.source, as_of=session.as_of,
+    )  # fmt: skip
     if not session.offers(gpu):
-        return Fitting(session=session.name, run="not offered", experiment="not offered", text="not offered")
-    one, every = _fit(session, run), _fit(session, experiment)
+        return found
+    quota = session.gpu_hours_a_week / gpus if session.gpu_hours_a_week is not None else None
+    one, every = _fit(session, run, quota), _fit(session, experiment, quota)
+    found = msgspec.structs.replace(found, run=one, experiment=every)
     if every == "unknown":
-        return Fitting(session=session.name, run=one, experiment=every, text="not known")
-    count = max(1, ceil((experiment.high or 0.0) / (session.sure_hours * HOUR)))
+        return msgspec.structs.replace(found, text="not known")
+    hours = (experiment.high or 0.0) / HOUR
+    count = max(1, ceil(hours / session.sure_hours))
+    weeks = max(1, ceil(hours / quota)) if quota is not None else None
+    if quota is not None:
+        count = max(count, weeks or 1)
+    over = f" over {weeks:,} weeks" if weeks is not None and weeks > 1 else ""
     if every == "fits":
         text = "all of it fits"
     elif one == "fits":
-        text = f"a run fits; all of it {count:,} sessions"
+        text = f"a run fits; all of it {count:,} sessions{over}"
     else:
-        text = f"a run {'may not fit' if one == 'may not fit' else 'is too long'}; {count:,} sessions with resume"
-    return Fitting(session=session.name, run=one, experiment=every, sessions=count, text=text)
+        text = f"a run {'may not fit' if one == 'may not fit' else 'is too long'}; {count:,} sessions{over} with resume"
+    return msgspec.structs.replace(found, sessions=count, weeks=weeks, text=text)
 
 
-def _fit(session: Session, time_: Range) -> Fit:
+def _fit(session: Session, time_: Range, quota: float | None) -> Fit:
+    """`quota`: hours a week on that many GPUs."""
     if time_.value is None or time_.low is None or time_.high is None:
         return "unknown"
-    if time_.high <= session.sure_hours * HOUR:
+    sure = session.sure_hours if quota is None else min(session.sure_hours, quota)
+    most = session.hours if quota is None else min(session.hours, quota)
+    if time_.high <= sure * HOUR:
         return "fits"
-    return "too long" if time_.low > session.hours * HOUR else "may not fit"
+    return "too long" if time_.low > most * HOUR else "may not fit"

@@ -15,6 +15,7 @@ from engine.config.profile import check_source
 from engine.config.sheet import Row, rows
 from engine.diagnosis.consequences import Range
 from engine.errors import UsageError, unknown
+from engine.limit.allowance import allowance
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.paths import checked_name, read_toml
@@ -27,17 +28,23 @@ from engine.whatif.session_limits import Fitting, Session, fitting
 
 FOLDER = "staged"
 HERE = "here"
-FIELDS = ("name", "purpose", "platform", "gpu", "folder", "profile", "epochs", "folds", "restarts", "knobs", "checks")
+FIELDS = (
+    "name", "purpose", "experiment", "platform", "gpu", "folder", "profile", "epochs", "folds", "restarts", "knobs",
+    "checks",
+)  # fmt: skip
 HEAD = ("title", "experiment")
+FREE = Money(low=0.0, high=0.0, text="free")
 
 Standing: TypeAlias = Literal["waiting", "under way", "passed", "failed", "stopped"]
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """`platform`: a session's name, or here. `gpu` empty: the one of the machine. `folder`: where it is trained."""
+    """`experiment`: what is trained, the plan's own by default; a smaller model says as much of data and machine.
+    `platform`: a session's name, or here. `gpu` empty: the one of the machine. `folder`: where it is trained."""
 
     name: str
     purpose: str = ""
+    experiment: str
     platform: str = HERE
     gpu: str = ""
     folder: str
@@ -65,14 +72,16 @@ class Ticked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a stage has come. `time`: what it takes, or took (`measured`); `why`: what that rests on, or why it is
-    not known. `command` starts it."""
+    """How far a stage has come. `time`: what it takes, or once it is over what it took (`measured`), and in `money`
+    what that cost; `spent`: seconds trained so far. `why`: what the time rests on, or why it is not known. `command`
+    starts it."""
 
     stage: Stage
     standing: Standing
     ticks: tuple[Ticked, ...]
     time: Range = Range()
     measured: bool = False
+    spent: float = 0.0
     why: str = ""
     money: Money = Money()
     fits: Fitting | None = None
@@ -115,7 +124,8 @@ def load(path: Path) -> Staged:
 def _stage(row: Row, experiment: str, number: int) -> Stage:
     row.only(FIELDS)
     row.needs(("name", "checks"))
-    values: dict[str, Any] = {k: row.text(k) for k in ("purpose", "platform", "gpu", "profile") if k in row.values}
+    texts = ("purpose", "experiment", "platform", "gpu", "profile")
+    values: dict[str, Any] = {"experiment": experiment} | {k: row.text(k) for k in texts if k in row.values}
     for name in ("epochs", "restarts"):
         if name in row.values:
             values[name] = _whole(row, name, row.values[name], 1)
@@ -151,7 +161,7 @@ def progress(
     staged: Staged, logs: Path, sheet: Sequence[Gpu], sessions: Sequence[Session], data: Path | None = None
 ) -> tuple[Progressed, ...]:
     """Every stage. Raises UsageError for a platform, GPU or experiment that is not known."""
-    return tuple(_progressed(staged, stage, logs, tuple(sheet), sessions, data) for stage in staged.stages)
+    return tuple(_progressed(stage, logs, tuple(sheet), sessions, data) for stage in staged.stages)
 
 
 def following(found: Sequence[Progressed]) -> Progressed | None:
@@ -160,20 +170,23 @@ def following(found: Sequence[Progressed]) -> Progressed | None:
 
 
 def _progressed(
-    staged: Staged, stage: Stage, logs: Path, sheet: tuple[Gpu, ...], sessions: Sequence[Session], data: Path | None
+    stage: Stage, logs: Path, sheet: tuple[Gpu, ...], sessions: Sequence[Session], data: Path | None
 ) -> Progressed:
     state = Watch(logs / stage.folder).poll() if (logs / stage.folder / "plan.json").is_file() else None
     ticks = tuple(_tick(name, state) for name in stage.checks)
     session = _session(stage, sessions)
     gpu = hardware.named(stage.gpu, sheet) if stage.gpu else None
     found = Progressed(
-        stage=stage, standing=_standing(state, ticks), ticks=ticks, command=_command(staged, stage, data)
+        stage=stage, standing=_standing(state, ticks), ticks=ticks, command=_command(stage, data)
     )
     took = sum(run.elapsed for run in state.runs) if state is not None else 0.0
-    if state is not None and found.standing == "passed" and took:
-        return msgspec.structs.replace(found, time=Range(took, took, took, "measured"), measured=True, why="measured")
+    found = msgspec.structs.replace(found, spent=took)
+    if state is not None and took and (found.standing == "passed" or state.phase == "finished"):
+        cost = _cost(state, session, sheet, took)
+        time = Range(took, took, took, "measured")
+        return msgspec.structs.replace(found, time=time, measured=True, why="measured", money=cost)
     request = Request(
-        experiment=staged.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
+        experiment=stage.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
         folds=stage.folds, restarts=stage.restarts, settings=stage.knobs, override_locks=True,
     )  # fmt: skip
     try:
@@ -187,9 +200,28 @@ def _progressed(
         found,
         time=row.times.experiment,
         why=row.why,
-        money=Money(low=0.0, high=0.0, text="free") if session is not None and session.free else row.money,
+        money=FREE if session is not None and session.free and not row.too_small else row.money,
         fits=fitting(session, name, row.times.run, row.times.experiment) if session is not None else None,
     )
+
+
+def _cost(state: ExperimentState, session: Session | None, sheet: tuple[Gpu, ...], took: float) -> Money:
+    """Of what was trained: as its budget counted it, else its hours at the GPU's quoted price."""
+    if session is not None and session.free:
+        return FREE
+    allowed = allowance(state)
+    if allowed is not None and allowed.spent is not None and allowed.rate is not None:
+        spent, rate = allowed.spent, allowed.rate
+        return Money(low=spent, high=spent, currency=rate.currency, source=rate.basis, text=f"spent; {rate.basis}")
+    name = next((run.begin.device_name for run in state.runs if run.begin is not None), "")
+    gpu = hardware.find(name, sheet) if name else None
+    if gpu is None or gpu.price is None:
+        return Money(text="no price known; ./hardware.toml takes one")
+    price, hours = gpu.price, took / hardware_table.HOUR
+    return Money(
+        low=hours * price.low, high=hours * price.high, currency=price.currency, as_of=price.as_of,
+        source=price.source, text=f"its hours on {gpu.name}, {price.source}, {price.as_of}",
+    )  # fmt: skip
 
 
 def _session(stage: Stage, sessions: Sequence[Session]) -> Session | None:
@@ -219,8 +251,8 @@ def _standing(state: ExperimentState | None, ticks: Sequence[Ticked]) -> Standin
     return "failed" if state.phase in ("failed", "lost") else "stopped"
 
 
-def _command(staged: Staged, stage: Stage, data: Path | None) -> tuple[str, ...]:
-    words = ["steptop", "run", staged.experiment, "--name", stage.folder]
+def _command(stage: Stage, data: Path | None) -> tuple[str, ...]:
+    words = ["steptop", "run", stage.experiment, "--name", stage.folder]
     words += ["--data", str(data)] if data is not None else []
     words += ["--profile", stage.profile] if stage.profile else []
     words += ["--epochs", str(stage.epochs)] if stage.epochs else []

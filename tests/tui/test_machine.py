@@ -89,3 +89,16 @@ async def test_the_title_says_of_when_the_reading_is(app_over: AppOver, arc: Exp
         async with app_over(state).run_test(size=(120, 40)) as pilot:
             app = await shown(pilot)
             assert str(app.screen.query_one("#machine", Panel)._border_title) == title
+
+
+def test_memory_that_would_be_full_after_the_end_is_no_alarm(recorded: Recorded) -> None:
+    """Full in seven hours means nothing to a training that ends in a minute."""
+    state = recorded("arc", 0.25)
+    now = view(state)
+    soon = now.trend.__class__(per_worker_bytes=now.trend.per_worker_bytes, bytes_per_hour=5e9, full_in_seconds=25_200.0)
+    ends = msgspec.structs.replace(now.forecast.experiment, low=50.0, seconds=60.0, high=70.0)
+    early = now._replace(trend=soon, forecast=msgspec.structs.replace(now.forecast, experiment=ends))
+    lines = machine_lines(early, 76, 7)
+    assert roles_of(lines, "7h 00m") == {"text"}
+    assert any("full in 7h 00m, after its end" in line for line in texts(lines))
+    assert roles_of(machine_lines(now._replace(trend=soon), 76, 7), "7h 00m") == {"alarm"}

@@ -41,6 +41,7 @@ def estimated(options: argparse.Namespace) -> int:
     subject = _subject(options, sheet)
     known, question = subject.known, checked(subject.known, _question(options, subject))
     stated = tuple(_stated(text, sheet) for text in options.speedup)
+    _check_stated(stated, known.gpu, tuple(hardware.named(name, sheet) for name in options.gpu))
     wanted = tuple(hardware.named(name, sheet) for name in options.gpu) or sheet
     sessions = tuple(session_limits.chosen(name, known_sessions) for name in options.session) or known_sessions
     memory = estimate.step_memory(known)
@@ -53,7 +54,7 @@ def estimated(options: argparse.Namespace) -> int:
     on = next((row for row in rows if len(options.gpu) == 1 and row.name == wanted[0].name), rows[0])
     found = choices.options(known, question, asked(on.gpu))
     wished = [wish.granted(known, question, wish.parse(text)) for text in options.wish]
-    notes = remarks(known, question, rows[0].times)
+    notes = (*_notes(options.gpu, on, sheet), *remarks(known, question, rows[0].times))
     folder = Path(known.folder)
     decision = choices.recorded(folder)
     if options.decide is not None:
@@ -123,8 +124,26 @@ def _folds(text: str | None) -> tuple[int, ...] | None:
 def _stated(text: str, sheet: tuple[Gpu, ...]) -> Quoted:
     match = STATED.match(text.strip())
     if match is None:
-        raise UsageError(f"--speedup {text!r}: write it as A100=40-60@128: GPU, range, batch size it is of")
+        raise UsageError(f"--speedup {text!r}: write it as H200=40-60@128: GPU, range, batch size it is of")
     low, high = float(match[2]), float(match[3] or match[2])
     if not 0 < low <= high:
         raise UsageError(f"--speedup {text!r}: two numbers above 0, the smaller one first")
-    return Quoted(gpu=hardware.named(match[1], sheet).name, low=low, high=high, batch=int(match[4]))
+    return Quoted(gpu=hardware.exactly(match[1], "--speedup", sheet).name, low=low, high=high, batch=int(match[4]))
+
+
+def _check_stated(stated: tuple[Quoted, ...], here: Gpu | None, wanted: tuple[Gpu, ...]) -> None:
+    """Raises UsageError for a speed-up that would change nothing."""
+    for one in stated:
+        if here is not None and one.gpu == here.name:
+            raise UsageError(f"--speedup {one.gpu}: it was measured on that GPU, and needs no speed-up over itself")
+        if wanted and all(one.gpu != gpu.name for gpu in wanted):
+            names = ", ".join(gpu.name for gpu in wanted)
+            raise UsageError(f"--speedup {one.gpu}: --gpu asks for {names} alone; add --gpu {one.gpu!r}")
+
+
+def _notes(names: list[str], on: HardwareRow, sheet: tuple[Gpu, ...]) -> list[str]:
+    """Which GPU a short name was taken for, and why there is nothing to decide."""
+    said = [hardware.taken_as(name, hardware.named(name, sheet), sheet) for name in names]
+    if on.too_small:
+        said.append(f"no options on {on.name}: {hardware_table.TOO_SMALL}: {on.memory_text}")
+    return [text for text in said if text]

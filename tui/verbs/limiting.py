@@ -14,8 +14,8 @@ from engine.config.experiment import Plan
 from engine.errors import UsageError
 from engine.eta.forecast import Forecast, forecast
 from engine.journals.limit_events import Limits, LimitSet
-from engine.limit import allowance, limits, platforms
-from engine.live.state import ExperimentState
+from engine.limit import afterwards, allowance, limits, platforms
+from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
 from engine.runs import control
@@ -36,7 +36,9 @@ def limit(options: argparse.Namespace) -> int:
         raise UsageError("--none beside a limit: leave one of them out")
     if not options.none and not wanted.any:
         seen = contract.status(state).limit
-        for line in limit_lines(seen, state) if seen is not None else ["  no limit"]:
+        lines = ended_lines(state) if state.phase in ENDED else []
+        lines += limit_lines(seen, state) if seen is not None else []
+        for line in lines or ["  no limit"]:
             say(f"{folder.name}:{line[1:]}")
         return 0
     if options.readonly:
@@ -48,6 +50,21 @@ def limit(options: argparse.Namespace) -> int:
         )
     ask(folder, None if options.none else wanted)
     return 0
+
+
+def ended_lines(state: ExperimentState) -> list[str]:
+    """Of what has ended: what became of each limit, and how it goes on although one is used up."""
+    allowed = allowance.allowance(state)
+    if allowed is None:
+        return [f"  no limit; it is {state.phase}"]
+    said = [f"its {due.text} {afterwards.became(due, state.reached)}" for due in allowed.dues]
+    lines = [f"  it is {state.phase}; {'; '.join(said)}"]
+    if why := afterwards.refused(state):
+        onward = f"steptop resume {state.plan.name}{afterwards.resume_options(state, why)}"
+        lines.append(f"  {why}: `{onward}` goes on, or another --until, --deadline or --budget")
+    elif state.phase != "finished":
+        lines.append(f"  `steptop resume {state.plan.name}` goes on")
+    return lines
 
 
 def ask(folder: Path, wanted: limits.Wanted | None) -> None:
@@ -126,9 +143,8 @@ def ends_words(due: limits.Due) -> str:
 
 def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]:
     """For a status: when it ends at the latest, what fits, what was spent."""
-    ended = state.phase in ("finished", "stopped", "failed", "lost")
     lines = []
-    if not ended:
+    if state.phase not in ENDED:
         fits, at = f": {seen.sentence}" if seen.sentence else "", fmt.clock(seen.at, state.now)
         if seen.kind in SESSIONS:
             lines.append(f"  this session ends about {at} ({limits.inner(seen.text).replace(END, '')}){fits}")

@@ -7,6 +7,7 @@ import shlex
 
 import msgspec
 
+from engine.diagnosis.consequences import Range
 from engine.whatif import hardware, session_limits, stages
 from engine.whatif.stages import Progressed
 from tui.estimating import between, middle, money
@@ -41,26 +42,41 @@ def staged(options: argparse.Namespace) -> int:
     elif coming.standing == "under way":
         say(f"{coming.stage.name} is under way; `steptop` shows it")
     else:
+        away = coming.stage.platform != stages.HERE
         said = {"failed": "mend what failed, then start it again", "stopped": "`steptop resume` goes on with it"}
         say(f"next: {coming.stage.name}" + (f" ({said[coming.standing]})" if coming.standing in said else ""))
+        if away:
+            say(f"on {coming.stage.platform}; its folder, brought into {options.logs}, ticks the list here:")
         say(shlex.join(coming.command))
     return 0
 
 
 def stage_lines(number: int, one: Progressed) -> list[str]:
-    """Time, platform, purpose, cost, then its checklist."""
+    """Purpose, platform, time, cost, what fits, then its checklist."""
     stage = one.stage
     where = f"{stage.platform}{f', {stage.gpu}' if stage.gpu else ''}"
-    if one.time.value is None:
-        time = f"time not known: {one.why}"
-    elif one.measured:
-        time = f"took {middle(one.time)}"
-    else:
-        time = f"{middle(one.time)} ({between(one.time)}; {one.why})"
-    cost = one.money.text if one.money.text == "free" else money(one.money) if one.money.low is not None else ""
-    lines = [f"{number}. {stage.name}: {one.standing}", f"   on {where}: {time}{f', {cost}' if cost else ''}"]
+    lines = [f"{number}. {stage.name}: {one.standing}", f"   {stage.experiment} on {where}: {_time(one)}"]
+    lines += [f"   cost: {_cost(one)}"] if _cost(one) else []
     lines += [f"   {stage.purpose}"] if stage.purpose else []
-    lines += [f"   {one.fits.session}: {one.fits.text}"] if one.fits is not None else []
+    if one.fits is not None and not one.measured:
+        lines.append(f"   {one.fits.session}: {one.fits.text}; {one.fits.quoted}")
     for tick in one.ticks:
         lines.append(f"   {TICKS[tick.done]} {tick.text}" + (f" ({tick.evidence})" if tick.evidence else ""))
     return lines
+
+
+def _time(one: Progressed) -> str:
+    if one.measured:
+        return f"took {middle(one.time)}, all attempts together"
+    time = f"time not known: {one.why}"
+    if one.time.value is not None:
+        time = f"{middle(one.time)} ({between(one.time)}; {one.why})"
+    return f"{time}; {middle(Range(one.spent))} so far" if one.spent else time
+
+
+def _cost(one: Progressed) -> str:
+    """With who says so and when."""
+    if one.money.low is None or one.money.text == "free":
+        return one.money.text
+    said = ", ".join(text for text in (one.money.source, one.money.as_of) if text)
+    return f"{money(one.money)}{f' ({said})' if said else ''}"

@@ -8,6 +8,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from engine.whatif.hardware_table import TOO_SMALL
 from engine.whatif.options import Option
 from tui.estimating import between, middle, money
 from tui.format import plural
@@ -38,8 +39,10 @@ def option_line(option: Option, here: bool, focused: bool, width: int) -> Line:
 
 def option_lines(board: Board, width: int, height: int, focused: bool) -> list[Line]:
     answer = board.answer
-    if answer is None or not answer.options:
+    if answer is None:
         return []
+    if not answer.options:
+        return [[(f"  nothing to decide for on {answer.hardware}: {TOO_SMALL}", "label")]]
     at = min(board.option, len(answer.options) - 1)
     lines = [option_line(one, n == at, focused, width) for n, one in enumerate(answer.options)]
     option = answer.options[at]
@@ -81,7 +84,7 @@ class OptionsPanel(BoardPanel):
 
     def action_move(self, by: int) -> None:
         if self.board is not None and self.board.answer is not None:
-            self.post_message(self.Moved(min(max(0, self.board.option + by), len(self.board.answer.options) - 1)))
+            self.post_message(self.Moved(max(0, min(self.board.option + by, len(self.board.answer.options) - 1))))
 
     def action_launch(self) -> None:
         self.post_message(self.Launch())

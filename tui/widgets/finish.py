@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.eta.forecast import Estimate
 from tui.format import DASH, clock, margin, moment, percent, whole
 from tui.messages import View
+from tui.plain import wrapped
 from tui.widgets.ladder import FEWEST_LINES, ladder_lines, pace_lines
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
@@ -17,6 +18,8 @@ RANGES = " · ranges hold 9 times in 10"
 WIDEST = 64
 # Beside them: what the time left goes into.
 GAP, PART, PARTS = 4, 13, 28
+# The run, what stops after it, the experiment.
+FEWEST_ROWS = 3
 
 
 def finish_lines(view: View, width: int, height: int, readonly: bool = False) -> list[Line]:
@@ -43,12 +46,14 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
         rows.pop(2)
     if ends_now(state):
         rows = [([("ends", "notice")], expected.experiment, "notice")]
-    if height < len(rows):
+    basis = _basis(view, width)
+    # Why it became slower is worth more than the epoch's end, which Progress shows coming.
+    if height < len(rows) or (len(basis) > 1 and len(rows) > FEWEST_ROWS and height < len(rows) + len(basis)):
         rows.pop(0)
     reasons = len(rows) >= height
     lines = [_row(label, estimate, role, width, state.now, reasons) for label, estimate, role in rows]
     if len(lines) < height:
-        lines.append(_basis(view, width))
+        lines += basis[: height - len(lines)]
         if view.forecast.warming and len(lines) < height:
             lines += [[part] for part in pace_lines(view, recent=True)[:1]]
     if height >= FEWEST_LINES and view.forecast.ladder and not ends_now(state):
@@ -95,10 +100,17 @@ def _row(label: Line, estimate: Estimate, role: str, width: int, now: float, rea
     return ends(left, [(when, role)], width)
 
 
-def _basis(view: View, width: int) -> Line:
+def _basis(view: View, width: int) -> list[Line]:
+    """What the estimates rest on, or for an hour what has become of the pace and why, which may take two lines."""
     expected = view.forecast
     if not expected.warming and (news := pace_lines(view, recent=True)):
-        return [news[0]]
+        text, role = news[0]
+        return [[(part, role)] for part in wrapped(text, width, 2)]
+    return [_rests_on(view, width)]
+
+
+def _rests_on(view: View, width: int) -> Line:
+    expected = view.forecast
     basis = expected.run.basis or expected.experiment.basis
     if expected.warming:
         return [(basis, "warn")] if basis.startswith("warming") else [("warming: ", "warn"), (basis, "label")]

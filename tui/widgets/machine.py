@@ -234,9 +234,11 @@ def _workers(view: View, sample: Sample, old: bool = False) -> Line:
     if slope is not None and abs(slope) >= 1 << 20:
         arrow, sign = (RISING, "+") if slope > 0 else (FALLING, "-")
         number, unit = scaled(abs(slope))
-        soon = trend.full_in_seconds is not None and trend.full_in_seconds < 3 * 86_400
+        soon = trend.full_in_seconds is not None and trend.full_in_seconds < 3 * 86_400 and not ends_before(view)
         line += [(f"   {arrow} {sign}{number} {unit}/h", "notice" if soon else "warn" if slope > 0 else "label")]
-    if trend.full_in_seconds is not None:
+    if trend.full_in_seconds is not None and ends_before(view):
+        line += [("  full in ", "label"), (duration(trend.full_in_seconds), "text"), (", after its end", "label")]
+    elif trend.full_in_seconds is not None:
         line += [
             ("  full in ", "label"),
             (duration(trend.full_in_seconds), "alarm" if trend.full_in_seconds < 86_400 else "text"),
@@ -244,6 +246,12 @@ def _workers(view: View, sample: Sample, old: bool = False) -> Line:
     elif slope is not None and trend.at_most is not None:
         line += [("  at most ", "label"), (size(trend.at_most), "number"), (" more", "label")]
     return line
+
+
+def ends_before(view: View) -> bool:
+    """Whether everything has surely ended when memory would be full at its present slope: nothing to be alarmed at."""
+    full, most = view.trend.full_in_seconds, view.forecast.experiment.high
+    return full is not None and most is not None and most < full
 
 
 def _room(sample: Sample) -> str:
@@ -292,7 +300,8 @@ class MachinePanel(Panel):
         "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not "
         "how hard.\n"
         "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners, without "
-        "files); the arrow is the slope, 'full in' when free memory ends at that slope, 'at most' what a cache that "
+        "files); the arrow is the slope, 'full in' when free memory ends at that slope (red within a day, unless the "
+        "training has ended by then), 'at most' what a cache that "
         "fills up still takes. shm: /dev/shm, through which workers pass batches.\n"
         "After the end, or when no reading came for ten seconds: what the last one said, its time in the title; a dash "
         "for processes."
@@ -300,7 +309,7 @@ class MachinePanel(Panel):
 
     def depends(self, view: View) -> tuple[object, ...]:
         memory = view.state.run.memory if view.state.run is not None else None
-        return view.state.samples, memory, is_old(view.state)
+        return view.state.samples, memory, is_old(view.state), ends_before(view)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         state = view.state

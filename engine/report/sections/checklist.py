@@ -9,7 +9,7 @@ from engine.config.profile import Profile
 from engine.eta.validation import mismatch
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.marks import as_asked
+from engine.report.marks import as_asked, validated
 from engine.report.model import Basis, Item, Items, Missing, Name, Pieces, Section, Tick, say
 from engine.text import clean
 
@@ -160,9 +160,13 @@ def _validates(facts: Facts) -> tuple[Tick, Pieces] | None:
     if part is None or not part.count:
         return _open("no validation has ended yet")
     basis = sources.journal(facts, run, "its validate spans")
-    each = numbers.amount(part.items / part.count, basis)
-    told = say(numbers.count(part.count, basis), " times over ", each, " cases")
-    return "failed" if mismatch(facts.state) or not part.items else "done", told
+    prepared = facts.state.prepared
+    split = next((one for one in prepared.splits if one.fold == run.key.fold), None) if prepared is not None else None
+    wrong = bool(mismatch(facts.state)) or not part.items
+    each = say(numbers.amount(part.items / part.count, basis), " cases")
+    cases = validated(facts, len(split.test)) if split is not None and not wrong else each
+    told = say(numbers.count(part.count, basis), " times over ", *cases)
+    return "failed" if wrong else "done", told
 
 
 def _steady(facts: Facts) -> tuple[Tick, Pieces] | None:

@@ -22,7 +22,7 @@ from engine.report.model import (
 )
 from engine.text import clean
 from engine.whatif.hardware import Gpu
-from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.hardware_table import TOO_SMALL, HardwareRow
 
 TITLE = "On other hardware"
 COLUMNS = ("GPU", "a step", "a run", "everything", "beside here", "a step's memory", "cost", "why")
@@ -33,10 +33,10 @@ def section(facts: Facts) -> Section:
     seen = facts.elsewhere
     if not seen.rows:
         return Section("hardware", TITLE, (paragraph("Other GPUs: ", _missing(seen.why)), _asks(facts)))
-    claimed = [one for one in seen.rows if one.known and not one.here and one.memory != "over"]
+    claimed = [one for one in seen.rows if one.known and not one.here]
     blocks: list[Block] = []
     if not claimed:
-        why = next((one.why for one in seen.rows if not one.here and not one.known), "a step fits into none of them")
+        why = next((one.why for one in seen.rows if not (one.here or one.known or one.too_small)), TOO_SMALL)
         blocks.append(paragraph("Other GPUs: ", _missing(why)))
     else:
         rows = tuple(_row(one) for one in seen.rows if one in claimed or one.here)
@@ -120,7 +120,7 @@ def _money(value: float) -> str:
 
 
 def _too_small(rows: tuple[HardwareRow, ...]) -> list[Block]:
-    small = [one for one in rows if one.memory == "over" and not one.here]
+    small = [one for one in rows if one.too_small]
     if not small:
         return []
     names = [Value(text=clean(one.name), basis=_need(one)) for one in small]
@@ -131,7 +131,7 @@ def _unclaimed(rows: tuple[HardwareRow, ...]) -> list[Block]:
     """GPUs of which nothing can be said, by reason."""
     reasons: dict[str, list[str]] = {}
     for one in rows:
-        if not one.known and not one.here and one.memory != "over":
+        if not (one.known or one.here or one.too_small):
             reasons.setdefault(one.why, []).append(one.name)
     if not reasons:
         return []

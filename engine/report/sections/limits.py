@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.limit.afterwards import became
 from engine.limit.allowance import Allowance
 from engine.limit.limits import Due, money
 from engine.report import numbers, sources
@@ -17,8 +18,9 @@ def section(facts: Facts) -> Section:
     allowed = facts.allowed
     if allowed is None:
         return Section("limits", TITLE, ())
-    rows = tuple(_due(facts, due) for due in allowed.dues)
-    blocks: list[Block] = [Table(id="limits", columns=("limit", "ends by", "left"), rows=rows)]
+    rows = tuple((_became if facts.over else _due)(facts, due) for due in allowed.dues)
+    columns = ("limit", "at its end") if facts.over else ("limit", "ends by", "left")
+    blocks: list[Block] = [Table(id="limits", columns=columns, rows=rows)]
     fits = fit_words(facts)
     if fits:
         blocks.append(paragraph("Until then: ", *fits, "."))
@@ -30,6 +32,12 @@ def _due(facts: Facts, due: Due) -> Row:
     basis = _basis(facts, due)
     left = numbers.seconds(max(0.0, due.seconds), basis)
     return row(numbers.sentence(due.text, basis), numbers.clock(due.at, basis), left)
+
+
+def _became(facts: Facts, due: Due) -> Row:
+    """Of what has ended: nothing is left to come."""
+    basis = _basis(facts, due)
+    return row(numbers.sentence(due.text, basis), numbers.sentence(became(due, facts.state.reached), basis))
 
 
 def _basis(facts: Facts, due: Due) -> Basis:

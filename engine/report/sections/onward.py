@@ -6,9 +6,10 @@ import shlex
 
 from engine.config.knob import shown
 from engine.config.profile import KNOBS
+from engine.limit.afterwards import resume_options
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Command, Commands, Section, say
+from engine.report.model import Basis, Command, Commands, Missing, Section, say
 from engine.text import clean
 
 
@@ -23,7 +24,7 @@ def commands(facts: Facts) -> list[Command]:
     if state.phase == "finished" and facts.plan.test is None:
         found.append(Command(f"steptop results {name}{where}", say("held-out figures of every finished run")))
     if state.phase in ("stopped", "failed", "lost"):
-        found.append(Command(f"steptop resume {name}{where}", say("go on from the last checkpoint")))
+        found.append(_resume(facts))
     if not facts.over and facts.plan.test is None:
         found += _change(facts, name)
     if facts.plan.test is None and not facts.own_trainer:
@@ -44,15 +45,28 @@ def commands(facts: Facts) -> list[Command]:
     return found
 
 
+def _resume(facts: Facts) -> Command:
+    """With what it takes where a limit is used up: a plain one would be refused."""
+    options = resume_options(facts.state, facts.refused)
+    line = f"steptop resume {facts.called}{options}{facts.where}"
+    if not options:
+        return Command(line, say("go on from the last checkpoint"))
+    limit = Basis("set", f"set: {facts.paths.events.name}, its newest limit record")
+    why = numbers.sentence(facts.refused, limit)
+    other = "or another --until, --deadline or --budget"
+    return Command(line, say("go on from the last checkpoint; ", why, f": {other}, without which it is refused"))
+
+
 def _change(facts: Facts, name: str) -> list[Command]:
     """The next best change, where a living training can take it up."""
     change = facts.limit.change
     if change is None or change.refused or change.lock or not KNOBS[change.knob].live:
         return []
     model = sources.modelled(facts.advice.basis)
-    expected = numbers.span(change.low, change.high, model)
+    expected = numbers.expected(change.low, change.high, model)
+    more = () if isinstance(expected, Missing) else (": ", expected, " a step expected")
     line = f"steptop change {name} --set {change.knob}={shown(change.after)}{facts.where}"
-    return [Command(line, say("the next change, between two steps: ", expected, " a step expected"))]
+    return [Command(line, say("the next change, between two steps", *more))]
 
 
 def _tests(facts: Facts) -> list[Command]:

@@ -62,7 +62,7 @@ def _row(facts: Facts, one: Candidate) -> Row:
     return row(
         Name(one.name),
         say(numbers.sentence(changes, SHIPPED) if changes else "as it runs"),
-        numbers.span(step.low, step.high, model, step.value, why),
+        numbers.expected(step.low, step.high, model, step.value, why),
         numbers.between(rate.low, rate.high, model, why=why),
         _ends(facts, ends),
         _ram(takes),
@@ -74,7 +74,7 @@ def _row(facts: Facts, one: Candidate) -> Row:
 def _ends(facts: Facts, ends: Range) -> Piece:
     if facts.over:
         return Missing("it has ended")
-    return numbers.span(ends.low, ends.high, sources.modelled(ends.basis), ends.value, "no forecast yet")
+    return numbers.expected(ends.low, ends.high, sources.modelled(ends.basis), ends.value, "no forecast yet")
 
 
 def _changed(facts: Facts, one: Candidate) -> list[tuple[str, object]]:

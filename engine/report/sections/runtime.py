@@ -7,7 +7,21 @@ from engine.eta.ladder import Part, Rung
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
-from engine.report.model import Basis, Block, Kind, Missing, Name, Paragraph, Row, Section, Table, paragraph, row, say
+from engine.report.model import (
+    Basis,
+    Block,
+    Kind,
+    Missing,
+    Name,
+    Paragraph,
+    Pieces,
+    Row,
+    Section,
+    Table,
+    paragraph,
+    row,
+    say,
+)
 
 # Of more epochs only the first and the last ones are listed.
 MOST_EPOCHS, FIRST, LAST = 20, 3, 12
@@ -131,9 +145,6 @@ def _pace(run: RunState) -> float | None:
 
 def _run(facts: Facts, run: RunState, first: float | None) -> Row:
     attempts, events = facts.attempts_of(run), sources.events(facts)
-    running = run.phase == "running"
-    took = sum(one.seconds for one in attempts) if attempts else None
-    done = numbers.hours(took, events, "it has not ended yet" if running else "nobody wrote down how long it took")
     pace, basis = _pace(run), sources.whole(facts, run)
     more = pace / first - 1 if pace and first and run is not facts.state.runs[0] else None
     beside = numbers.sentence(f"{100 * more:+.1f} %", basis) if more is not None else None
@@ -142,10 +153,23 @@ def _run(facts: Facts, run: RunState, first: float | None) -> Row:
         run.phase,
         numbers.count(max(run.attempt, len(attempts)), events),
         numbers.count(run.step, basis),
-        done,
+        _took(facts, run),
         numbers.seconds(pace, basis, "no step has ended"),
         beside or "",
     )
+
+
+def _took(facts: Facts, run: RunState) -> Pieces:
+    """All attempts that have ended; one that nobody saw end is not counted, and said to be missing."""
+    attempts, events = facts.attempts_of(run), sources.events(facts)
+    running = run.phase == "running"
+    if not attempts:
+        return say(Missing("it has not ended yet" if running else "nobody wrote down how long it took"))
+    took = numbers.hours(sum(one.seconds for one in attempts), events)
+    if running:
+        return say(took, " before this attempt")
+    missing = run.attempt - len(attempts)
+    return say(took, " without ", numbers.count(missing, events), " whose end nobody saw") if missing > 0 else say(took)
 
 
 def _epochs(facts: Facts) -> list[Block]:

@@ -19,7 +19,8 @@ def section(facts: Facts) -> Section:
     if not seen.rows or not seen.sessions:
         why = Missing(clean(seen.why).replace("`", "") or "no session is in the sheet")
         return Section("sessions", TITLE, (paragraph("Sessions: ", why),))
-    if not any(fit.experiment not in ("not offered", "unknown") for one in seen.rows for fit in one.sessions):
+    if not any(fit.experiment not in ("not offered", "unknown") or one.too_small
+               for one in seen.rows for fit in one.sessions):  # fmt: skip
         why = Missing("no time is known on the GPUs they offer")
         return Section("sessions", TITLE, (paragraph("Sessions: ", why),))
     rows = [line for session in seen.sessions for line in _session(session, seen.rows)]
@@ -31,20 +32,23 @@ def _session(session: Session, rows: tuple[HardwareRow, ...]) -> list[Row]:
     quoted = Basis("quoted", clean(f"quoted: {session.source}" + (f", {session.as_of}" if session.as_of else "")))
     least = f"{session.sure_hours:g} to " if session.sure_hours != session.hours else ""
     unsure = " (no source found)" if "hours" in session.unconfirmed else ""
-    lasts = numbers.sentence(f"{least}{session.hours:g} h{unsure}", quoted)
+    quota = f", {session.gpu_hours_a_week:g} GPU-hours a week" if session.gpu_hours_a_week is not None else ""
+    lasts = numbers.sentence(f"{least}{session.hours:g} h{unsure}{quota}", quoted)
     name = Name(clean(session.name))
-    offered = [one for one in rows if (one.here if not session.gpus else session.offers(one.name)) and one.known]
+    offered = [one for one in rows if (one.here if not session.gpus else session.offers(one.name))]
     found = []
-    small = ", ".join(clean(one.name) for one in offered if one.memory == "over")
+    small = ", ".join(clean(one.name) for one in offered if one.too_small)
     for one in offered:
-        if one.memory == "over":
+        if not one.known:
             continue
         fit = next((each for each in one.sessions if each.session == session.name), None)
         if fit is None or fit.experiment in ("not offered", "unknown"):
             continue
         basis = Basis("modelled", clean(f"modelled: {one.name}, {one.why or 'measured on it'}; session {quoted.text}"))
         run, every = say(FITS.get(fit.run, fit.run)), say(FITS.get(fit.experiment, fit.experiment))
-        count = numbers.count(fit.sessions, basis)
+        count = say(numbers.count(fit.sessions, basis))
+        if fit.weeks is not None and fit.weeks > 1:
+            count += say(", over ", numbers.count(fit.weeks, basis, unit="weeks"))
         found.append(row(name, lasts, say(Name(clean(one.name))), run, every, count))
     if small:
         found.append(row(name, lasts, say(Name(small)), say(Missing("a step does not fit into its memory")), "", ""))

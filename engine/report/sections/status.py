@@ -10,6 +10,7 @@ from engine.report.model import Block, Missing, Name, Pieces, Row, Section, Tabl
 from engine.report.risks import Risk, risks
 from engine.report.sections import onward
 from engine.text import clean
+from engine.visit_status import test_verdict
 
 STATES = {
     "preparing": "preparing volumes",
@@ -28,7 +29,7 @@ def section(facts: Facts) -> Section:
     found = risks(facts)
     rows = [_state(facts), *_how_far(facts), _well(facts, found), *_ends(facts), _limit(facts), _next(facts)]
     blocks: list[Block] = [Table(id="status", columns=("", "now"), rows=tuple(rows))]
-    verdict = facts.state.verdict
+    verdict = test_verdict(facts.state)
     if verdict is not None and facts.over and verdict.kind != "finished":
         sure = "" if verdict.sure else " (not certain)"
         basis = sources.events(facts)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.config import variants as variant_sets
+from engine.config import minimums, variants as variant_sets
 from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.config.profile_file import line_in
@@ -20,6 +20,7 @@ from engine.config.tables import (
     Data as Data,
     Lock as Lock,
     Loss as Loss,
+    Minimum as Minimum,
     Model as Model,
     Optimizer as Optimizer,
     Patch as Patch,
@@ -62,10 +63,11 @@ class Experiment(Table, frozen=True, kw_only=True):
     target: Target | None = None
     knobs: dict[str, bool | int | float | str] = {}
     locks: dict[str, Lock] = {}
+    minimums: dict[str, Minimum] = {}
 
 
 # Tables with names of the user's own in them, and what each name holds.
-NAMED: dict[str, type[msgspec.Struct]] = {"locks": Lock, "terms": Term, "variants": Variant}
+NAMED: dict[str, type[msgspec.Struct]] = {"locks": Lock, "minimums": Minimum, "terms": Term, "variants": Variant}
 
 
 class RunKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +224,9 @@ def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Ex
             raise UsageError(f"{where}: the lock on {name} gives no reason")
     variant_sets.check(experiment.variants, Experiment, where, line)
     for name in ("", *experiment.variants):
-        check_ranges(of_variant(experiment, name), f"{where} [variants.{name}]" if name else where)
+        made, place = of_variant(experiment, name), f"{where} [variants.{name}]" if name else where
+        check_ranges(made, place)
+        minimums.check(experiment.minimums, made, place)
     return experiment
 
 
@@ -355,6 +359,7 @@ def training_hash(experiment: Experiment, profile: Profile) -> str:
             knobs={},
             locks={},
             target=None,
+            minimums={},
             variants={},
             checkpoints=Checkpoints(),
             runs=msgspec.structs.replace(runs, restarts=1),

@@ -50,7 +50,15 @@ KNOBS: dict[str, Knob] = {
             Kind.OPTIMISATION,
             "hand batches out in sampler order; false: the first that is ready, so samples come in another order",
         ),
-        Knob("batch_size", 1, Kind.OPTIMISATION, "samples in one forward pass", "samples", 1, 1024),
+        Knob(
+            "batch_size",
+            1,
+            Kind.OPTIMISATION,
+            "samples in one forward pass; where optimizer.lr_batch is set the learning rate grows with it",
+            "samples",
+            1,
+            1024,
+        ),
         Knob("accumulate_steps", 1, Kind.OPTIMISATION, "forward passes summed into one step", "passes", 1, 1024),
         Knob(
             "precision",

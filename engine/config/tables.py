@@ -156,6 +156,14 @@ class Lock(Table, frozen=True, kw_only=True):
     reason: str
 
 
+class Minimum(Table, frozen=True, kw_only=True):
+    """The least that a number of the experiment may be (`[minimums.epochs]`, `[minimums."patch.per_volume"]`), and why.
+    A launch with less needs --override-locks, and is recorded."""
+
+    least: float
+    reason: str
+
+
 class Checkpoints(Table, frozen=True, kw_only=True):
     """A checkpoint at every `epochs` epochs and whenever `minutes` have passed; `keep` newest ones stay."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine.config import coupled
 from engine.config.experiment import Plan
 from engine.config.knob import Kind, Value
 from engine.config.profile import KNOBS
@@ -103,7 +104,7 @@ def consequences(state: ExperimentState, knobs: dict[str, Value], now: Forecast 
         limit=predict(workload, after).limit if workload is not None else "",
         effective_batch=batch_of(after),
         unmodelled=unmodelled,
-        sentences=_sentences(changes, unmodelled),
+        sentences=_sentences(plan, changes, unmodelled),
     )
     if now is not None and now.experiment.seconds:
         as_it_is = Range(now.experiment.seconds, now.experiment.low, now.experiment.high, "as it runs")
@@ -150,11 +151,15 @@ def _lock(plan: Plan, name: str, value: Value) -> str:
     return lock.reason if lock is not None and value != lock.value else ""
 
 
-def _sentences(changes: Sequence[Change], unmodelled: Sequence[str]) -> tuple[str, ...]:
+def _sentences(plan: Plan, changes: Sequence[Change], unmodelled: Sequence[str]) -> tuple[str, ...]:
     said: list[str] = []
     for change in changes:
         if change.lock:
             said.append(f"{change.name} is locked: {change.lock}")
+    before = {name: plan.profile[name] for name in coupled.COUPLED}
+    after = before | {change.name: change.after for change in changes if change.name in before}
+    if words := coupled.change(plan.experiment.optimizer, before, after):
+        said.append(words)
     for kind in (Kind.OPTIMISATION, Kind.METRIC):
         names = [change.name for change in changes if change.kind == kind]
         if names:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config import catalog
+from engine.config import catalog, minimums
 from engine.config.experiment import Plan, runs_of, training_hash
 from engine.config.knob import Value
 from engine.config.sources import MADE, WANTED
@@ -90,6 +90,10 @@ def plan_for(request: Request) -> Plan:
         if request.epochs < 1:
             raise UsageError(f"--epochs {request.epochs}: it must be 1 or more")
         experiment = msgspec.structs.replace(experiment, epochs=request.epochs)
+    less = minimums.below(experiment.minimums, experiment)
+    if less and not request.override_locks:
+        said = "; ".join(less.values())
+        raise UsageError(f"{said}. To train with less all the same, add --override-locks; it will be recorded")
     device = checked_device(request.device or "auto")
     name = request.profile or experiment.profile
     profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
@@ -119,7 +123,7 @@ def plan_for(request: Request) -> Plan:
         device=device,
         stop_after_runs=request.stop_after_runs,
         training_hash=training_hash(experiment, profile),
-        overridden=overridden,
+        overridden=overridden | {name: experiment.minimums[name].reason for name in less},
         over_budget=request.over_budget,
         command=request.command or ("steptop", "run", request.experiment),
         created=time.time(),

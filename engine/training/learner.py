@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.config.coupled import learning_rate
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
 from engine.training import losses, models, optim, precision
@@ -33,7 +34,7 @@ class Learner:
         self.criterion = losses.build(experiment).to(device)
         table = experiment.optimizer
         self.optimizer = optim.optimizer(table, self.model, device)
-        rate = optim.learning_rate(table, knobs)
+        rate = learning_rate(table, knobs.knobs)
         self.schedule = optim.schedule(experiment.schedule, rate, self.optimizer, steps, experiment.epochs)
         self.clip = table.clip
         self.average = Average(self.model, table.ema) if table.ema else None

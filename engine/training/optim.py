@@ -11,14 +11,6 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler, OneCycleLR
 
 from engine.config.experiment import Optimizer as OptimizerTable, Schedule
-from engine.config.profile import Profile
-
-
-def learning_rate(config: OptimizerTable, knobs: Profile) -> float:
-    """The highest one. Where `lr_batch` says which batch size `lr` is meant for, in proportion to the effective one."""
-    if not config.lr_batch:
-        return config.lr
-    return config.lr * int(knobs["batch_size"]) * int(knobs["accumulate_steps"]) / config.lr_batch
 
 
 def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) -> Optimizer:

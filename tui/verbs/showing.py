@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from engine import status as contract
-from engine.config import catalog
+from engine.config import catalog, coupled
 from engine.config.experiment import Plan
+from engine.config.knob import shown
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast, forecast
@@ -319,6 +320,10 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     lines = [f"{plan.name}: {runs} of {epochs}, profile {plan.profile.name}"]
     if plan.profile.basis:
         lines.append(f"profile {plan.profile.name}: {plan.profile.basis}")
+    lines += [f"{knob} locked at {shown(lock.value)}: {lock.reason}" for knob, lock in plan.experiment.locks.items()]
+    lines += [f"{name} {least.least:g} or more: {least.reason}" for name, least in plan.experiment.minimums.items()]
+    if words := coupled.rule(plan.experiment.optimizer, plan.profile.knobs):
+        lines.append(words)
     lines.append(f"subjects: {_said(details.get('subjects', 0))}")
     for name in ("shapes", "orientations", "acquisitions"):
         if details.get(name):

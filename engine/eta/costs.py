@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine.config.profile import Profile
+from engine.eta.periodic import periodic
 from engine.eta.timing import (
     BETWEEN_RUNS as BETWEEN_RUNS,
     KeyTiming as KeyTiming,
@@ -159,7 +160,7 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
         before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
     if not here:
         return before or _warming(pace, changed)
-    now = here[-1]
+    now = _in_rhythm(here[-1], pace)
     basis = f"measured here, {now.steps:,} steps"
     own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
     if before is not None:
@@ -201,6 +202,15 @@ def _error(segment: Segment) -> float:
     usual = (USUAL_SPREAD * segment.mean) ** 2
     variance = (segment.steps * segment.variance + USUAL_STEPS * usual) / (segment.steps + USUAL_STEPS)
     return hypot(TOO_SURE * sqrt(variance / segment.steps), UNSEEN * segment.mean)
+
+
+def _in_rhythm(segment: Segment, pace: Pace) -> Segment:
+    """Long steps at a fixed distance averaged over whole periods: they are no chance."""
+    found = periodic(pace.buckets, segment.first - 1)
+    if found is None:
+        return segment
+    variance = min(segment.variance, found.variance) if segment.variance else found.variance
+    return msgspec.structs.replace(segment, seconds=found.mean * segment.steps, variance=variance)
 
 
 def _noise(segment: Segment) -> float:

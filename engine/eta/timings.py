@@ -26,7 +26,7 @@ from engine.live.state import ExperimentState, new_experiment
 from engine.paths import RUNS, ExperimentPaths, experiments_in, read_json, timings_file, write_json
 from engine.process import alive
 
-FORMAT = 1
+FORMAT = 2
 # So many experiments are known; reading new ones may take so long at a time, the rest is read the next time.
 MOST = 200
 LOOK_SECONDS = 5.0

@@ -149,8 +149,8 @@ def _told(state: ExperimentState) -> RunState | None:
 def known_before(
     plan: Plan, timing: KeyTiming, steps: Mapping[int, int], tests: Mapping[int, int], like: Known
 ) -> Known:
-    """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and of `like` what a
-    step is made of. `steps` and `tests` are by fold."""
+    """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and of `like`
+    what a step is made of. `steps` and `tests` are by fold."""
     costs = costs_before(timing)
     runs = plan.runs[: plan.stop_after_runs or None]
     folds = dict.fromkeys(key.fold for key in runs)

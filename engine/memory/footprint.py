@@ -17,6 +17,8 @@ from engine.live.trend import Trend, memory_trend
 
 # A prepared volume as a sample holds it: image in float32, label in uint8.
 BYTES_PER_VOXEL = 5
+# 20 tokens and a target.
+BYTES_PER_SEQUENCE = 24
 # A minute of them.
 READINGS = 30
 
@@ -88,6 +90,8 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
 def sample_bytes(plan: Plan) -> int:
     """One loaded sample."""
+    if plan.experiment.task == "peptides":
+        return BYTES_PER_SEQUENCE
     return prod(plan.experiment.prepare.shape) * BYTES_PER_VOXEL
 
 

@@ -22,7 +22,7 @@ from engine.counts import plural
 from engine.errors import DataError, UsageError
 from engine.machine.device_preview import missing_device, quick_device
 from engine.memory.footprint import Estimate
-from engine.training import needs
+from engine.training import needs, tokenise
 from engine.training.data import cache, phantom
 from engine.training.data.cases import process_count
 from engine.training.data.conform import check_prepare, resampled_shape
@@ -82,6 +82,9 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 def check(plan: Plan, quick: bool) -> Report:
     """The whole report. Raises UsageError for a plan that cannot be looked at at all."""
     experiment = plan.experiment
+    if experiment.task == "peptides":
+        report = _with_memory(_of_sequences(plan, quick), plan, ())
+        return report if quick else _with_model(report, plan)
     check_prepare(experiment.prepare)
     warnings: list[str] = []
     if experiment.data.source == "phantom":
@@ -112,6 +115,35 @@ def check(plan: Plan, quick: bool) -> Report:
     for step in steps:
         report = step(report, plan, looked)
     return report if quick else _with_model(report, plan)
+
+
+def _of_sequences(plan: Plan, quick: bool) -> Report:
+    """A held-out fold is scored in parts, `test` of them, which hold `held_out` sequences."""
+    missing = missing_device(plan.device)
+    try:
+        found = tokenise.look(plan)
+        if found.needed and plan.cache_dir:
+            cache.check_writable(Path(plan.cache_dir))
+            cache.check_room(Path(plan.cache_dir), found.needed)
+    except UsageError as error:
+        return Report(
+            ok=False, errors=(*([missing] if missing else []), str(error)), quick=quick,
+            experiment=plan.experiment_name, device=quick_device(plan.device),
+        )
+    disk = {"needed": found.needed, "prepared": found.prepared}
+    return Report(
+        ok=not missing, errors=(missing,) if missing else (), warnings=found.warnings, quick=quick,
+        experiment=plan.experiment_name, runs=len(plan.runs), epochs=plan.experiment.epochs,
+        subjects=found.record.count, stratified_by=tokenise.BY, device=quick_device(plan.device),
+        folds=tuple(
+            {
+                "fold": split.fold, "train": split.draws, "test": len(split.test),
+                "held_out": found.record.count - split.draws, "steps_per_epoch": steps_per_epoch(split, plan.profile),
+            }
+            for split in found.splits
+        ),
+        disk=disk | ({"free": cache.free_bytes(Path(plan.cache_dir))} if plan.cache_dir else {}),
+    )
 
 
 def _first(errors: Sequence[str]) -> tuple[str, ...]:

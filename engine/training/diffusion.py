@@ -39,10 +39,11 @@ class Diffusion(nn.Module):
         self.register_buffer("kept", torch.cumprod(1 - drawn, 0).float(), persistent=False)
 
     def noised(self, clean: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A draw from q(x_t | x_0): (B, L)."""
-        stays = torch.rand(clean.shape, device=clean.device, generator=generator) < self.kept[t][:, None]
-        others = torch.randint(self.tokens, clean.shape, device=clean.device, generator=generator)
-        return torch.where(stays, clean, others)
+        """A draw from q(x_t | x_0): (B, L). With a `generator`, from it, wherever that is; else from torch's own."""
+        where = clean.device if generator is None else generator.device
+        even = torch.rand(clean.shape, device=where, generator=generator).to(clean.device)
+        others = torch.randint(self.tokens, clean.shape, device=where, generator=generator).to(clean.device)
+        return torch.where(even < self.kept[t][:, None], clean, others)
 
     def prior(self) -> float:
         """KL(q(x_T | x_0) ‖ uniform) of one token, nats: what is left of it after the last step."""

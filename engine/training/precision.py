@@ -30,17 +30,22 @@ def scaler(device: torch.device, dtype: torch.dtype | None) -> torch.amp.GradSca
 
 
 def observe(model: nn.Module, report: Callable[[str, str], None]) -> None:
-    """Call `report(dtype, where)` once, at the model's next forward pass, with what its middle convolution gave out."""
-    convolutions = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv3d)]
-    if not convolutions:
+    """Call `report(dtype, where)` once, at the model's next forward pass, with what its middle convolution gave out, or
+    its middle linear layer where there is no convolution."""
+    layers = of_kind(model, nn.Conv3d) or of_kind(model, nn.Linear)
+    if not layers:
         return
-    name, hidden = convolutions[len(convolutions) // 2]
+    name, hidden = layers[len(layers) // 2]
 
     def look(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         handle.remove()
         report(str(output.dtype).removeprefix("torch."), f"output of {name}")
 
     handle = hidden.register_forward_hook(look)
+
+
+def of_kind(model: nn.Module, kind: type[nn.Module]) -> list[tuple[str, nn.Module]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, kind)]
 
 
 def observe_apart(

@@ -26,6 +26,7 @@ from engine.journals.events import Note, Outcome, Progress
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo
 from engine.paths import FOLDER_MODE, ExperimentPaths, cache_folder, phantom_folder, read_json, write_json
+from engine.training import tokenise
 from engine.training.data import cache, phantom
 from engine.training.data.cases import Done, prepare_all
 from engine.training.data.conform import check_prepare
@@ -62,11 +63,15 @@ def prepare(plan: Plan, logs: Path, writer: Writer, stopped: Callable[[], bool],
     """
     began = time.monotonic()
     experiment = plan.experiment
-    check_prepare(experiment.prepare)
+    if experiment.task != "peptides":
+        check_prepare(experiment.prepare)
     folder = Path(plan.cache_dir) if plan.cache_dir else cache_folder(logs)
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     cache.clean(folder)
     cache.clean(folder / cache.INDEX)
+    if experiment.task == "peptides":
+        made = tokenise.prepare(plan, folder, writer, stopped)
+        return msgspec.structs.replace(made, seconds=time.monotonic() - began) if made is not None else None
     found = sources(plan, logs, writer)
     for text in found.warnings:
         writer.write(Note(text=text, level="warn"))

@@ -153,8 +153,8 @@ def opened(folder: Path) -> Sequences:
     return Sequences(tokens, lengths, targets)
 
 
-def store(folder: Path, key: str, found: Sequences, folds: int, seed: int) -> Record:
-    """`found` in the cache `folder`, fold by fold. Raises DataError where a fold would have none."""
+def ordered(found: Sequences, key: str, folds: int, seed: int) -> tuple[Sequences, Record]:
+    """`found` fold by fold, and what is to be said of it. Raises DataError where a fold would have none."""
     hashes = hashed(found.tokens, seed)
     fold_of = (hashes % np.uint64(folds)).astype(np.int64)
     sizes = np.bincount(fold_of, minlength=folds)
@@ -165,20 +165,25 @@ def store(folder: Path, key: str, found: Sequences, folds: int, seed: int) -> Re
             "add sequences, or set fewer folds"
         )
     order = np.lexsort((hashes, fold_of))
-    sorted_ = Sequences(found.tokens[order], found.lengths[order], found.targets[order], found.names)
-    ordered = hashes[order]
-    record = Record(
-        key=key, sha256=_digest(sorted_), count=len(order), residues=int(found.lengths.sum(dtype=np.int64)),
-        parts=_parts(sizes.tolist()), names=found.names,
-        repeated=int(np.count_nonzero(ordered[1:] == ordered[:-1])),
+    hashes = hashes[order]
+    made = Sequences(found.tokens[order], found.lengths[order], found.targets[order], found.names)
+    return made, Record(
+        key=key, sha256=_digest(made), count=len(order), residues=int(made.lengths.sum(dtype=np.int64)),
+        parts=_parts(sizes.tolist()), names=made.names, repeated=int(np.count_nonzero(hashes[1:] == hashes[:-1])),
     )
+
+
+def store(folder: Path, key: str, found: Sequences, folds: int, seed: int) -> Record:
+    """`found` in the cache `folder`, fold by fold, or what another process wrote meanwhile. Raises DataError."""
+    made, record = ordered(found, key, folds, seed)
     temporary = folder / cache.temporary_name(key)
     temporary.mkdir(mode=FOLDER_MODE)
     try:
-        for name, array in zip(ARRAYS, sorted_, strict=False):
+        for name, array in zip(ARRAYS, made, strict=False):
             cache.write_array(temporary / name, np.ascontiguousarray(array))
         write_json(temporary / RECORD, record)
         if not cache.publish(temporary, folder / key) and find(folder, key) is None:
+            # Something is there that is no such array: put it out of the way, then there is room for this one.
             damaged = folder / cache.temporary_name(key)
             (folder / key).rename(damaged)
             shutil.rmtree(damaged, ignore_errors=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from engine.training.job import Job
 from engine.training.registry import TASKS
-from engine.training.tasks import segmentation
+from engine.training.tasks import peptides, segmentation
 from engine.training.tasks.task import Computes, Scoring, Task
 
-__all__ = ["TASKS", "Computes", "Scoring", "Task", "build", "segmentation"]
+__all__ = ["TASKS", "Computes", "Scoring", "Task", "build", "peptides", "segmentation"]
 
 
 def build(job: Job) -> Task:

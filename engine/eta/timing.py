@@ -11,6 +11,8 @@ from engine.config.profile import Profile
 
 # Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
 BETWEEN_RUNS = 0.046
+# Of a network's table, what its steps' time depends on beside channels, levels and classes.
+DETAILS = ("blocks", "aux", "mkdc", "layers", "heads")
 # The parts of a key in their order, as they are called when they differ.
 PARTS = ("model", "shape", "batch", "precision", "compilation", "device", "cache", "workers")
 
@@ -40,20 +42,32 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
 def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:
     """What is computed in a step, on what data, and on what: model, shape, batch, precision, device, and where samples
     come from unless that is the prepared volumes. How many processes load them is left out."""
-    model = experiment.model
-    what = " ".join(experiment.command) or f"{model.name}-{model.channels}/{model.classes}"
-    shape = "×".join(str(side) for side in experiment.prepare.shape)
+    what = " ".join(experiment.command) or " with ".join(_computed(experiment))
+    whole = experiment.patch.whole
+    shape = "×".join(str(side) for side in (experiment.prepare.shape if whole else experiment.patch.shape))
     return "|".join(
         (
             what,
             shape,
             f"batch {profile['batch_size']}×{profile['accumulate_steps']}",
             str(profile["precision"]),
-            "compiled" if profile["compile"] else "eager",
+            ("compiled" if profile["compile"] else "eager")
+            + (" recomputing" if profile["activation_checkpointing"] else ""),
             device_name,
             *([] if profile["cache"] == "disk" else [f"cache {profile['cache']}"]),
         )
     )
+
+
+def _computed(experiment: Experiment) -> list[str]:
+    """The network, with what it has otherwise than most; the terms of its loss, where it has some."""
+    model = experiment.model
+    others = {name: value for name in DETAILS if (value := getattr(model, name))}
+    said = [name if value is True else f"{name} {value}" for name, value in others.items()]
+    shape = "".join(f"-{each}" for each in model.multipliers)
+    network = " ".join((f"{model.name}-{model.channels}{shape}/{model.classes}", *said))
+    terms = [name if term.every == 1 else f"{name} every {term.every}" for name, term in experiment.loss.terms.items()]
+    return [network, ", ".join(terms)] if terms else [network]
 
 
 def benchmark_key(plan: Plan, device_name: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, exp, log
+from math import ceil, exp, inf, log, sqrt
 
 import msgspec
 
 from engine.diagnosis.queueing import VARIES, Prediction
 from engine.phase.measure import Measurement, merged, period
-from engine.phase.ratio import ratio
+from engine.phase.ratio import Ratio, ratio
 from engine.phase.space import Key, Knobs, cost, key
 from engine.phase.spread import variance
 
@@ -24,6 +24,7 @@ NEAR = 0.02
 ONE_VISIT = 0.9
 # The model's error from one configuration to another of a training, standard deviation: constant and varying items.
 MODEL, MODEL_VARYING = 0.04, 0.08
+Z95 = 1.96
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +63,8 @@ def standing(
     shown: dict[Key, Measurement] = {}
     for number in range(1, MOST_ROUNDS + 1):
         if number > FEWEST_ROUNDS and used + price(racing, varying) > budget * (RACE_SHARE if len(racing) > 2 else 1):
-            racing = _duel(racing, shown, predictions, current) if len(racing) > 2 else []
-            if not racing or used + price(racing, varying) > budget:
+            racing = _duel(racing, shown, predictions, current) or racing if len(racing) > 2 else racing
+            if used + price(racing, varying) > budget:
                 alive = [one for one in contenders if key(one) not in out]
                 return _over(alive, shown, predictions, out, number - 1, "the steps allowed are used up")
         # There and back: what drifts meets all alike.
@@ -92,11 +93,13 @@ def price(racing: Sequence[Knobs], varying: bool = False) -> int:
 def _duel(
     racing: Sequence[Knobs], shown: Mapping[Key, Measurement], predictions: Mapping[Key, Prediction], current: Knobs
 ) -> list[Knobs]:
-    """The one that would be chosen and the one in use, if it is not known whether that would be a gain."""
+    """The one that would be chosen and the one in use, if it is not known whether that would be a gain; none if it is:
+    what is left then goes to telling the rest apart."""
     chosen = _choice(racing, rates(racing, shown, predictions))
     if key(chosen) == key(current) or key(current) not in shown:
         return []
-    gain = ratio(shown[key(current)], shown[key(chosen)])
+    foretold = predictions.get(key(current)), predictions.get(key(chosen))
+    gain = believed(shown[key(current)], shown[key(chosen)], *foretold)
     return [chosen, current] if gain.low <= 1 and gain.precision > PRECISION else []
 
 
@@ -151,6 +154,27 @@ def rates(
         foretold = log(predictions[name].samples_per_second) + common if name in off else 0.0
         found[name] = exp(trust * log(one.samples_per_second) + (1 - trust) * foretold)
     return found
+
+
+def believed(a: Measurement, b: Measurement, first: Prediction | None, second: Prediction | None) -> Ratio:
+    """How many times faster `b` is than `a`, by measurement and model together: few visits leave a wide interval by
+    themselves, and what the model says of the two is known to be off by no more than MODEL each.
+
+    Both weigh by the inverse of their variances; a measurement's half interval counts as 1.96 standard deviations, so
+    that one of few visits weighs as little as Student's t gives it. Without predictions the measured ratio.
+    """
+    seen = ratio(a, b)
+    if first is None or second is None:
+        return seen
+    varying = max(a.load_cv or 0.0, b.load_cv or 0.0) > VARIES
+    model = 2 * (MODEL_VARYING if varying else MODEL) ** 2
+    foretold = log(second.samples_per_second / first.samples_per_second)
+    noise = (log(seen.high / seen.value) / Z95) ** 2 if seen.low > 0 else inf
+    weight = 1 / model + 1 / noise
+    value = (foretold / model + log(seen.value) / noise) / weight
+    half = Z95 / sqrt(weight)
+    low, high = exp(value - half), exp(value + half)
+    return Ratio(exp(value), low, high, "faster" if low > 1 else "slower" if high < 1 else "not distinguishable")
 
 
 def _choice(racing: Sequence[Knobs], rate: Mapping[Key, float]) -> Knobs:

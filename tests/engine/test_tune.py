@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from engine.config.profile import Value
-from engine.diagnosis.queueing import Workload
-from engine.phase.measure import Load, measured, period
+from engine.diagnosis.queueing import Prediction, Workload
+from engine.phase.measure import Load, Measurement, measured, merged, period
+from engine.phase.race import believed
+from engine.phase.ratio import ratio
 from engine.phase.space import Finished, Measure, Space, Trial, cost, differing, grid_of, key, said
 from engine.phase.tune import decide
 
@@ -104,6 +106,36 @@ def space_of(choices: dict[str, tuple[int, ...]], current: Knobs = CURRENT, core
 
 
 # ---------------------------------------------------------------- what it answers
+
+
+def visits_of(pace: float, noise: float, draw: Random) -> Measurement:
+    """Two visits of a profile, whose paces differ by `noise`."""
+    return merged(
+        [measured([pace * (1 + away + 0.03 * draw.gauss(0, 1)) for _ in range(24)], [1] * 24, 2) for away in (-noise, noise)]
+    )
+
+
+def foretold(samples_per_second: float) -> Prediction:
+    seconds = 1 / samples_per_second
+    return Prediction(
+        step_seconds=seconds, samples_per_second=samples_per_second, low=seconds, high=seconds, limit="loader"
+    )
+
+
+def test_a_gain_that_two_visits_leave_open_is_sure_where_the_model_says_the_same() -> None:
+    draw = Random(3)
+    before, after = visits_of(1.0, 0.04, draw), visits_of(1 / 1.2, 0.04, draw)
+    assert ratio(before, after).low < 1
+    together = believed(before, after, foretold(1.0), foretold(1.2))
+    assert together.verdict == "faster" and 1.1 < together.value < 1.3
+    assert believed(before, after, foretold(1.0), foretold(1.0)).verdict == "not distinguishable"
+    assert believed(before, after, None, foretold(1.2)) == ratio(before, after)
+
+
+def test_one_batch_ahead_is_not_taken_for_cheaper_than_two() -> None:
+    one, two, four = ({**CURRENT, "prefetch_factor": ahead} for ahead in (1, 2, 4))
+    assert cost(two) < cost(one) < cost(four)
+    assert cost({**two, "num_workers": 0}) < cost({**one, "num_workers": 1})
 
 
 def test_a_slow_loader_gets_the_fewest_workers_that_keep_up() -> None:

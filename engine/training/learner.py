@@ -63,9 +63,11 @@ class Learner:
         """Asynchronous from page-locked memory (knob pin_memory)."""
         volume = batch.image.dim() == VOLUME_DIMENSIONS
         kept = {"memory_format": self.memory_format} if volume else {}
+        maps = {name: one.to(self.device, non_blocking=True) for name, one in batch.maps.items()}
         return batch._replace(
             image=batch.image.to(self.device, non_blocking=True, **kept),
             label=batch.label.to(self.device, non_blocking=True),
+            **({"maps": maps} if maps else {}),
         )
 
     def descend(self) -> None:
@@ -91,8 +93,9 @@ class Learner:
             report(active, where + ("; TF32 allowed in convolutions" if tf32 else ""))
 
         if self._compile:
-            image = torch.zeros(1, 1, *(precision.SIDE,) * 3, device=self.device)
-            precision.observe_apart(self.model, image, self.dtype, tell)
+            if precision.of_kind(self.model, nn.Conv3d):
+                image = torch.zeros(1, 1, *(precision.SIDE,) * 3, device=self.device)
+                precision.observe_apart(self.model, image, self.dtype, tell)
             self.forward = torch.compile(self.model)
         else:
             precision.observe(self.model, tell)

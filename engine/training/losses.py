@@ -5,7 +5,7 @@ A loss takes logits (B, C, D, H, W) and class numbers int64 (B, D, H, W), and gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from engine.config.experiment import Experiment, Loss
 from engine.errors import UsageError
-from engine.training import generalised_dice as generalised_dice
+from engine.training import generalised_dice as generalised_dice, loss_terms as loss_terms
 from engine.training.registry import LOSS_TERMS, LOSSES
 
 # torch's own value for "none".
@@ -52,9 +52,12 @@ class Criterion(nn.Module):
         self.single = None if config.terms else LOSSES[config.name](config)
         self.terms = nn.ModuleDict({name: LOSS_TERMS[name](config, term) for name, term in config.terms.items()})
 
-    def forward(self, outputs: Tensor | Sequence[Tensor], target: Tensor, step: int = 0) -> Parts:
+    def forward(
+        self, outputs: Tensor | Sequence[Tensor], target: Tensor, step: int = 0,
+        maps: Mapping[str, Tensor] | None = None,
+    ) -> Parts:
         """`outputs`: the main one, or it and the auxiliary ones, which may be coarser. `step`: optimizer steps done;
-        a term of `every` k counts at every k-th one, from the first on."""
+        a term of `every` k counts at every k-th one, from the first on. `maps`: what was made of the target before."""
         several = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         weights = (self.config.deep_supervision or (1.0,))[: len(several)]
         total, terms = torch.zeros((), device=target.device), dict[str, Tensor]()
@@ -62,21 +65,27 @@ class Criterion(nn.Module):
             sized = output
             if output.shape[2:] != target.shape[1:]:
                 sized = functional.interpolate(output, target.shape[1:], mode="trilinear", align_corners=False)
-            found = self._of_one(sized, target, step)
+            found = self._of_one(sized, target, step, maps or {})
             total = total + weight * found.total
             for name, value in found.terms.items():
                 terms[name] = weight * value + terms[name] if name in terms else weight * value
         return Parts(total, terms)
 
-    def _of_one(self, logits: Tensor, target: Tensor, step: int) -> Parts:
+    def _of_one(self, logits: Tensor, target: Tensor, step: int, maps: Mapping[str, Tensor]) -> Parts:
         if self.single is not None:
             return Parts(self.single(logits, target), {})
         found = {
-            name: term.weight * cast(Tensor, self.terms[name](logits, target))
+            name: term.weight * _of_term(self.terms[name], logits, target, maps)
             for name, term in self.config.terms.items()
             if step % term.every == 0
         }
         return Parts(torch.stack(list(found.values())).sum(), {name: value.detach() for name, value in found.items()})
+
+
+def _of_term(term: nn.Module, logits: Tensor, target: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+    """A term whose attribute `prepared` names a map is given it where there is one."""
+    given = maps.get(str(getattr(term, "prepared", "")))
+    return cast(Tensor, term(logits, target) if given is None else term(logits, target, given))
 
 
 def build(experiment: Experiment) -> Criterion:

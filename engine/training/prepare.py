@@ -17,23 +17,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, Subject
+from engine.config.experiment import Data, Plan, Prepared, Subject
+from engine.config.sources import MADE
 from engine.errors import DISK_FULL, DataError, UsageError
 from engine.journals.events import Note, Outcome, Progress
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo
 from engine.paths import FOLDER_MODE, ExperimentPaths, cache_folder, phantom_folder, read_json, write_json
 from engine.training import tokenise
-from engine.training.data import cache, phantom
-from engine.training.data.cases import Done, prepare_all
+from engine.training.data import cache, maps, phantom, sheets
+from engine.training.data.cases import Done, bytes_of, prepare_all
 from engine.training.data.conform import check_prepare
 from engine.training.data.discover import Case, Found, find
 from engine.training.data.nifti import shown
 from engine.training.folds import Member, make_folds
 
+# Source -> what writes its files, and the source they then are.
+GENERATED: dict[str, tuple[Callable[[Data, Path, Callable[[int, int, str], None]], Path], Literal["bids", "tiff"]]] = {
+    "phantom": (phantom.write, "bids"), "sheets": (sheets.write, "tiff"),
+}
 EXIT: dict[Outcome, int] = {"finished": 0, "failed": 1, "stopped": 3}
 NAMED = 5
 # A lesion cut by more, or a label that marks more of its volume, is worth a sentence.
@@ -78,7 +84,7 @@ def prepare(plan: Plan, logs: Path, writer: Writer, stopped: Callable[[], bool],
     _check_room(found.cases, folder, plan)
     done: list[Done] = []
     writer.write(Progress(name="prepare", done=0, total=len(found.cases)))
-    for one in prepare_all(found.cases, folder, experiment.prepare, stopped, processes):
+    for one in prepare_all(found.cases, folder, experiment.prepare, stopped, processes, maps.wanted(experiment)):
         done.append(one)
         writer.write(Progress(name="prepare", done=len(done), total=len(found.cases), text=one.case.id))
     if len(done) < len(found.cases):
@@ -95,14 +101,17 @@ def prepare(plan: Plan, logs: Path, writer: Writer, stopped: Callable[[], bool],
 
 
 def sources(plan: Plan, logs: Path, writer: Writer) -> Found:
-    """The plan's cases; phantoms are written first if they are not there. Raises DataError or UsageError."""
+    """The plan's cases; what steptop makes itself is written first if it is not there. Raises DataError or UsageError.
+    """
     data = plan.experiment.data
-    if data.source == "phantom":
-        def progress(done: int, total: int, name: str) -> None:
-            writer.write(Progress(name="phantoms", done=done, total=total, text=name))
+    if data.source in GENERATED:
+        write, layout = GENERATED[data.source]
 
-        folder = phantom.write(data, phantom_folder(logs), progress)
-        return find(msgspec.structs.replace(data, source="bids", image="", label=""), folder)
+        def progress(done: int, total: int, name: str) -> None:
+            writer.write(Progress(name=MADE[data.source], done=done, total=total, text=name))
+
+        folder = write(data, phantom_folder(logs), progress)
+        return find(msgspec.structs.replace(data, source=layout, image="", label=""), folder)
     if not plan.data_dir:
         raise UsageError(f"{plan.experiment_name} needs volumes of your own: give their folder with --data DIR")
     return find(data, Path(plan.data_dir))
@@ -172,20 +181,20 @@ def _file(path: Path) -> str:
 
 def _check_room(cases: Sequence[Case], folder: Path, plan: Plan) -> None:
     """Raises DiskFull unless all that is not in the cache yet fits on its disk."""
-    each = cache.bytes_per_case(plan.experiment.prepare)
+    prepare, want = plan.experiment.prepare, maps.wanted(plan.experiment)
     free = cache.free_bytes(folder)
 
     def missing(digest: Callable[[Path, Path], str | None]) -> int:
-        count = 0
+        needed = 0
         for case in cases:
             image, label = digest(folder, case.image), digest(folder, case.label)
-            there = image and label and cache.find(folder, cache.case_key(image, label, plan.experiment.prepare))
-            count += not there
-        return count
+            there = image and label and cache.find(folder, cache.case_key(image, label, prepare))
+            needed += 0 if there else bytes_of(case, prepare, want)
+        return needed
 
     # Reading every file for its digest costs minutes, so that only happens where the answer depends on it.
-    if missing(cache.known_digest) * each > free:
-        cache.check_room(folder, missing(cache.learn_digest) * each)
+    if missing(cache.known_digest) > free:
+        cache.check_room(folder, missing(cache.learn_digest))
 
 
 def _note_change(paths: ExperimentPaths, result: Prepared, writer: Writer) -> None:

@@ -1,40 +1,44 @@
-"""What is loaded: one subject at a time, from where the knob `cache` says, and timed where it happens."""
+"""What is loaded: one subject or patch at a time, from where the knob `cache` says, and timed where it happens."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from engine.config.experiment import Prepare, Subject
-from engine.errors import DataError
+from engine.config.tables import Patch
 from engine.training import seeds
-from engine.training.augment import Arrays, Transform
-from engine.training.data.cache import open_case
-from engine.training.data.conform import conform
-from engine.training.data.nifti import shown
-from engine.training.data.volumes import read_pair
+from engine.training.augment import Transform
+from engine.training.augment.chain import Chain, Maps
+from engine.training.data.maps import Wanted
+from engine.training.data.source import Loaded, Source
 
+Cut = tuple[slice, ...]
 
 
 class Item(NamedTuple):
-    """One subject: image (1, D, H, W) float32, label (D, H, W) uint8; the seconds and CPU seconds it took to load."""
+    """One sample: image (1, D, H, W) float32, label (D, H, W) uint8; the seconds and CPU seconds it took to load;
+    `maps` of the label, each (D, H, W) float16."""
 
     image: Tensor
     label: Tensor
     draw: int
     seconds: float
     cpu_seconds: float
+    maps: dict[str, Tensor] = {}
 
 
 class Batch(NamedTuple):
-    """image (B, 1, D, H, W) float32, label (B, D, H, W) uint8; `indices` are the draws of the epoch it holds.
+    """image (B, 1, D, H, W) float32, label (B, D, H, W) uint8; `indices` are the draws of the epoch it holds; `maps`
+    of the labels, each (B, D, H, W) float16.
 
     Seconds, their squares and CPU seconds are summed over its samples, measured where they were loaded.
     """
@@ -45,10 +49,12 @@ class Batch(NamedTuple):
     load_seconds: float
     load_squares: float = 0.0
     load_cpu: float = 0.0
+    maps: dict[str, Tensor] = {}
 
 
 class Volumes(Dataset[Item]):
-    """Subjects by (epoch, draw). `transform` may change a sample, drawing from the generator it is given.
+    """Subjects, or patches of them, by (epoch, draw). `transform` may change a sample, drawing from the generator it is
+    given; `want` says which maps of the label come along, and whether patches look for foreground.
 
     `cache`: disk maps prepared volumes; ram keeps a copy of each in the process that first loads it, for good; none
     reads and prepares the source files every time, which `prepare` says how.
@@ -56,22 +62,23 @@ class Volumes(Dataset[Item]):
 
     def __init__(
         self, subjects: Sequence[Subject], seed: int = 0, transform: Transform | None = None, cache: str = "disk",
-        prepare: Prepare | None = None,
+        prepare: Prepare | None = None, patch: Patch | None = None, want: Wanted | None = None,
     ) -> None:
         self.subjects = tuple(subjects)
         self._seed = seed
         self._transform = transform
-        self._source = {"disk": self._mapped, "ram": self._kept, "none": self._prepared_anew}[cache]
-        self._prepare = prepare or Prepare()
-        self._open: dict[int, Arrays] = {}
+        self._patch = patch or Patch()
+        self._source = Source(self.subjects, cache, prepare or Prepare(), want or Wanted())
 
     def __len__(self) -> int:
         return len(self.subjects)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one sample, voxels."""
-        d, h, w = open_case(Path(self.subjects[0].folder))[0].shape
+        """Of one sample, voxels; of whole volumes of several shapes, the first one's."""
+        if not self._patch.whole:
+            return self._patch.shape
+        d, h, w = self._source[0].volume.label.shape
         return int(d), int(h), int(w)
 
     @property
@@ -80,48 +87,52 @@ class Volumes(Dataset[Item]):
         d, h, w = self.shape
         return d * h * w
 
-    def arrays(self, index: int) -> Arrays:
-        """A subject's image and label, mapped where they are. Raises DataError as loading it does."""
-        return self._source(index)
+    def loaded(self, index: int) -> Loaded:
+        """A subject, mapped where it is. Raises DataError as loading it does."""
+        return self._source[index]
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Raises DataError if the volume is not there or not right."""
         began, cpu = time.perf_counter(), time.thread_time()
         epoch, draw = key
-        index = draw % len(self.subjects)
-        image, label = self._source(index)
-        if self._transform is not None:
-            image, label = self._transform(
-                np.array(image), np.array(label), seeds.sample_generator(self._seed, epoch, draw)
-            )
+        subject = self._source[draw % len(self.subjects)]
+        rng = seeds.sample_generator(self._seed, epoch, draw)
+        cut = () if self._patch.whole else placed(subject, self._patch, rng)
         # Copies: reading the mapped pages is the work of loading, and happens here, where it is timed.
-        image_tensor = torch.from_numpy(np.array(image, dtype=np.float32))[None]
-        label_tensor = torch.from_numpy(np.array(label, dtype=np.uint8))
-        return Item(image_tensor, label_tensor, draw, time.perf_counter() - began, time.thread_time() - cpu)
+        image, label = subject.volume.floats(cut), np.array(subject.volume.label[cut], dtype=np.uint8)
+        maps: Maps = {name: np.array(one[cut], dtype=np.float32) for name, one in subject.maps.items()}
+        if isinstance(self._transform, Chain):
+            image, label, maps = self._transform.with_maps(image, label, maps, rng)
+        elif self._transform is not None:
+            image, label = self._transform(image, label, rng)
+        return _item(image, label, maps, draw, began, cpu)
 
-    def _mapped(self, index: int) -> Arrays:
-        if index not in self._open:
-            self._open[index] = open_case(Path(self.subjects[index].folder))
-        return self._open[index]
 
-    def _kept(self, index: int) -> Arrays:
-        if index not in self._open:
-            image, label = open_case(Path(self.subjects[index].folder))
-            self._open[index] = np.array(image), np.array(label)
-        return self._open[index]
+def placed(subject: Loaded, patch: Patch, rng: Generator) -> Cut:
+    """Where a patch is cut: about a voxel of foreground with the probability `patch.foreground`, anywhere otherwise;
+    always inside the volume, which is no smaller than the patch."""
+    shape = subject.volume.label.shape
+    room = [side - part for side, part in zip(shape, patch.shape, strict=True)]
+    places = subject.places
+    if places is not None and len(places) and rng.random() < patch.foreground:
+        centre = np.unravel_index(int(places[rng.integers(len(places))]), shape)
+        corner = [
+            min(max(0, int(place) - part // 2), most)
+            for place, part, most in zip(centre, patch.shape, room, strict=True)
+        ]
+    else:
+        corner = [int(rng.integers(most + 1)) for most in room]
+    return tuple(slice(low, low + part) for low, part in zip(corner, patch.shape, strict=True))
 
-    def _prepared_anew(self, index: int) -> Arrays:
-        subject = self.subjects[index]
-        pair = read_pair(Path(subject.image_file), Path(subject.label_file))
-        try:
-            made = conform(pair.image, pair.mask, pair.header.matrix, self._prepare)
-        except DataError as error:
-            raise DataError(f"{shown(Path(subject.image_file))}: {error}") from None
-        return made.image, made.label
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Memory maps and copies stay behind: a spawned worker opens its own."""
-        return self.__dict__ | {"_open": {}}
+def _item(
+    image: NDArray[np.float32], label: NDArray[np.uint8], maps: Maps, draw: int, began: float, cpu: float
+) -> Item:
+    """`began`, `cpu`: this thread's clocks before it was loaded."""
+    image_tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
+    label_tensor = torch.from_numpy(np.ascontiguousarray(label, dtype=np.uint8))
+    made = {name: torch.from_numpy(np.ascontiguousarray(one, dtype=np.float16)) for name, one in maps.items()}
+    return Item(image_tensor, label_tensor, draw, time.perf_counter() - began, time.thread_time() - cpu, made)
 
 
 class Patches(Dataset[Item]):
@@ -140,14 +151,13 @@ class Patches(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         began, cpu = time.perf_counter(), time.thread_time()
         _, number = key
-        image, label = self._volumes.arrays(number // self._per_volume)
-        sides = [min(part, side) or max(1, side // 2) for part, side in zip(self._shape, label.shape, strict=True)]
+        volume = self._volumes.loaded(number // self._per_volume).volume
+        shape = volume.label.shape
+        sides = [min(part, side) or max(1, side // 2) for part, side in zip(self._shape, shape, strict=True)]
         rng = seeds.sample_generator(self._seed, 0, number)
-        corner = [int(rng.integers(side - part + 1)) for side, part in zip(label.shape, sides, strict=True)]
+        corner = [int(rng.integers(side - part + 1)) for side, part in zip(shape, sides, strict=True)]
         cut = tuple(slice(low, low + part) for low, part in zip(corner, sides, strict=True))
-        image_tensor = torch.from_numpy(np.array(image[cut], dtype=np.float32))[None]
-        label_tensor = torch.from_numpy(np.array(label[cut], dtype=np.uint8))
-        return Item(image_tensor, label_tensor, number, time.perf_counter() - began, time.thread_time() - cpu)
+        return _item(volume.floats(cut), np.array(volume.label[cut]), {}, number, began, cpu)
 
 
 def collate(items: list[Item]) -> Batch:
@@ -156,4 +166,5 @@ def collate(items: list[Item]) -> Batch:
         torch.stack([item.image for item in items]), torch.stack([item.label for item in items]),
         [item.draw for item in items], sum(item.seconds for item in items), sum(item.seconds**2 for item in items),
         sum(item.cpu_seconds for item in items),
+        {name: torch.stack([item.maps[name] for item in items]) for name in items[0].maps},
     )

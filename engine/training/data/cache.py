@@ -1,8 +1,9 @@
 """Prepared volumes on disk, shared by all experiments: a folder per content and settings, written whole or not at all.
 
-    CACHE/<key>/image.npy       float32, C order, of the prepared shape
-    CACHE/<key>/label.npy       uint8 {0, 1}, the same shape
+    CACHE/<key>/image.npy       C order, of the prepared shape; float32, or of TIFF as it was stored
+    CACHE/<key>/label.npy       uint8 {0, 1}, the same shape; of TIFF the values it was stored with
     CACHE/<key>/case.json       CaseRecord
+    CACHE/<key>/NAME-I.npy      what is made of the label alone (engine.training.data.maps)
     CACHE/index/<hash>.json     a source file's digest, valid while its size and times stay as they were
 
 `key` is a digest of both files' contents, the settings of preparation and the format. A case is written into
@@ -21,7 +22,7 @@ import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,10 +53,30 @@ class DiskFull(DataError):
     """Not enough room for the prepared volumes."""
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """An array that is read from the file it came in: `dtype` as numpy writes it, what the file looked like then."""
+
+    file: str
+    dtype: str
+    offset: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def there(self) -> bool:
+        try:
+            now = Path(self.file).stat()
+        except (OSError, ValueError):
+            return False
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.mtime_ns)
+
+
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """case.json: what is in the two arrays and where they came from.
 
     `kept`: share of the lesion inside the prepared shape; `marked`: share of the source volume that the label marks.
+    `dtype`: of the image, whose values `low` to `high` become 0 to 1. `image_at`, `label_at`: where an array is read
+    that is not here.
     """
 
     format: int = FORMAT
@@ -70,6 +91,11 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     label_sha256: str
     kept: float = 1.0
     marked: float = 0.0
+    dtype: str = "<f4"
+    low: float = 0.0
+    high: float = 1.0
+    image_at: Place | None = None
+    label_at: Place | None = None
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +125,11 @@ def find(cache: Path, key: str) -> CaseRecord | None:
     if record is None or record.key != key or record.format != FORMAT:
         return None
     voxels = int(np.prod(record.shape))
-    for name, kind in ((IMAGE, np.float32), (LABEL, np.uint8)):
+    for name, kind, place in ((IMAGE, record.dtype, record.image_at), (LABEL, "|u1", record.label_at)):
+        if place is not None:
+            if not place.there:
+                return None
+            continue
         try:
             array = np.load(cache / key / name, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -121,7 +151,14 @@ def open_case(folder: Path) -> tuple[Floats, Mask]:
     return image, label
 
 
-def store(cache: Path, record: CaseRecord, conformed: Conformed) -> CaseRecord:
+class Arrays(NamedTuple):
+    """What is written of a case: None for what stays in the file it came in."""
+
+    image: NDArray[Any] | None
+    label: Mask | None
+
+
+def store(cache: Path, record: CaseRecord, conformed: Conformed | Arrays) -> CaseRecord:
     """Write a case under its key, or take what another process wrote meanwhile."""
     final = cache / record.key
     temporary = cache / temporary_name(record.key)
@@ -141,6 +178,16 @@ def store(cache: Path, record: CaseRecord, conformed: Conformed) -> CaseRecord:
         shutil.rmtree(damaged, ignore_errors=True)
         return store(cache, record, conformed)
     return found
+
+
+def add_array(path: Path, array: NDArray[Any]) -> None:
+    """Put an array beside a prepared case, or take what another process put there meanwhile."""
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        write_array(temporary, array)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, final: Path) -> bool:

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from math import prod
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,12 @@ import msgspec
 from engine.config.experiment import Prepare
 from engine.errors import DataError
 from engine.machine.cgroup import available_bytes
-from engine.training.data import cache
+from engine.training.data import cache, maps, stacks, tiff, volumes
 from engine.training.data.conform import conform
 from engine.training.data.discover import Case
-from engine.training.data.nifti import shown
-from engine.training.data.volumes import read_header, read_pair
+from engine.training.data.maps import Wanted
+from engine.training.data.nifti import Header, shown
+from engine.training.data.volumes import read_pair
 
 MAX_PROCESSES = 8
 POLL_SECONDS = 0.5
@@ -36,8 +38,22 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool
 
 
-def prepare_case(case: Case, folder: Path, prepare: Prepare) -> Done:
-    """The case in the cache `folder`, prepared now if it is not there. Raises DataError naming the file."""
+def prepare_case(case: Case, folder: Path, prepare: Prepare, want: Wanted | None = None) -> Done:
+    """The case in the cache `folder`, prepared now if it is not there, with the maps of its label that are wanted.
+    Raises DataError naming the file."""
+    want = want or Wanted()
+    if tiff.is_tiff(case.image.name):
+        record, reused = stacks.prepared(case, folder, prepare, want)
+        done = Done(case=case, record=record, reused=reused)
+    else:
+        done = _conformed(case, folder, prepare)
+    maps.check_shape(case.image, done.record.shape, want)
+    maps.ensure(folder / done.record.key, want)
+    return done
+
+
+def _conformed(case: Case, folder: Path, prepare: Prepare) -> Done:
+    """A pair of NIfTI files."""
     known = [cache.known_digest(folder, file) for file in (case.image, case.label)]
     if known[0] and known[1]:
         record = cache.find(folder, cache.case_key(known[0], known[1], prepare))
@@ -73,7 +89,8 @@ def prepare_case(case: Case, folder: Path, prepare: Prepare) -> Done:
 
 
 def prepare_all(
-    cases: Sequence[Case], folder: Path, prepare: Prepare, stopped: Callable[[], bool], processes: int = 0
+    cases: Sequence[Case], folder: Path, prepare: Prepare, stopped: Callable[[], bool], processes: int = 0,
+    want: Wanted | None = None,
 ) -> Iterator[Done]:
     """Cases as they are done, in any order; none begins after `stopped()` says so, and those begun are finished.
 
@@ -84,7 +101,7 @@ def prepare_all(
         for case in cases:
             if stopped():
                 return
-            yield prepare_case(case, folder, prepare)
+            yield prepare_case(case, folder, prepare, want)
         return
     # fork: a child that must import scipy first takes longer than a small case.
     context = multiprocessing.get_context("fork")
@@ -94,7 +111,7 @@ def prepare_all(
         failure: Exception | None = None
         while running or (waiting and not failure and not stopped()):
             while waiting and len(running) < count and not failure and not stopped():
-                running.add(pool.submit(prepare_case, waiting.pop(), folder, prepare))
+                running.add(pool.submit(prepare_case, waiting.pop(), folder, prepare, want))
             finished, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in finished:
                 error = future.exception()
@@ -115,9 +132,23 @@ def process_count(cases: Sequence[Case]) -> int:
     return max(1, min(cores, len(cases), MAX_PROCESSES, available_bytes() // 2 // largest))
 
 
+def header_of(case: Case) -> Header:
+    """Of the image. Raises DataError."""
+    return (tiff if tiff.is_tiff(case.image.name) else volumes).read_header(case.image)
+
+
+def bytes_of(case: Case, prepare: Prepare, want: Wanted) -> int:
+    """What a case takes in the cache, at most. Raises DataError where its shape decides and cannot be read."""
+    if not tiff.is_tiff(case.image.name):
+        return cache.bytes_per_case(prepare) + prod(prepare.shape) * maps.bytes_per_voxel(want)
+    header = header_of(case)
+    voxels = prod(prepare.shape) or prod(header.shape)
+    return stacks.bytes_per_case(header.shape, header.dtype, prepare) + voxels * maps.bytes_per_voxel(want)
+
+
 def _case_bytes(case: Case) -> int:
     try:
-        header = read_header(case.image)
+        header = header_of(case)
     except DataError:
         return 1
     voxels = header.shape[0] * header.shape[1] * header.shape[2]

@@ -27,6 +27,7 @@ ORIENTATIONS = tuple(
 )
 # A volume may grow this much by resampling: 4 GiB of float32. More is a wrong spacing, not a head.
 MAX_VOXELS = 1 << 30
+MAX_MEDIAN = 15
 
 
 class Conformed(NamedTuple):
@@ -38,7 +39,9 @@ class Conformed(NamedTuple):
 
 
 def check_prepare(prepare: Prepare) -> None:
-    """Raises UsageError for an orientation that is none."""
+    """Raises UsageError for an orientation that is none, or a median that has no middle."""
+    if prepare.median and not (prepare.median % 2 and 3 <= prepare.median <= MAX_MEDIAN):
+        raise UsageError(f"prepare.median = {prepare.median}: 0 for none, or an odd side of 3 to {MAX_MEDIAN} voxels")
     if prepare.orientation not in ORIENTATIONS:
         raise UsageError(
             f"prepare.orientation = {prepare.orientation!r}: one letter of L/R, one of P/A, one of I/S, as in RAS"
@@ -51,6 +54,8 @@ def conform(image: Floats, mask: Mask, affine: Affine, prepare: Prepare) -> Conf
     Raises DataError if nothing of the lesion is left, or if resampling would make a volume of absurd size.
     """
     turned_image, turned_mask, spacing = reorient(image, mask, affine, prepare.orientation)
+    if prepare.median:
+        turned_image = ndimage.median_filter(turned_image, size=prepare.median)
     shape = resampled_shape(turned_image.shape, spacing, prepare.spacing_mm)
     resampled = _zoom(turned_image, shape, order=1)
     marks = _zoom(turned_mask, shape, order=0)

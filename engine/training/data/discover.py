@@ -9,6 +9,8 @@ Patterns of `pairs`, the first that fits decides:
 | two folders                | images/CASE.nii.gz           | labels/CASE.nii.gz                               |
 | siblings, at any depth     | CASE_image.nii.gz            | CASE_label, CASE_mask, CASE_seg or CASE_lesion   |
 
+`tiff`: images/CASE.tif with labels/CASE.tif, 3D; `image` and `label` of [data] name other folders.
+
 `.nii` serves wherever `.nii.gz` stands. Where a CASE begins with `sub-X_`, as in BIDS, all of X's are one person's.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +27,7 @@ import msgspec
 from engine.config.experiment import Data
 from engine.errors import DataError, UsageError
 from engine.training.data.nifti import is_volume, shown, stem
+from engine.training.data.tiff import is_tiff, name_of
 
 NAMED = 5
 FOLDERS = (("imagesTr", "labelsTr", "_0000"), ("images", "labels", ""))
@@ -60,11 +63,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(data: Data, folder: Path) -> Found:
-    """All cases under `folder` for the source `bids` or `pairs`. Raises DataError, naming at most NAMED files.
+    """All cases under `folder` for the source `bids`, `pairs` or `tiff`. Raises DataError, naming at most NAMED files.
 
     A folder given for `bids` that is no such tree may hold pairs all the same. `data.subjects`, where it is set, is how
     many a BIDS tree should have; another number is a warning.
     """
+    if data.source == "tiff":
+        return tiffs(folder, data)
     if data.source != "bids":
         return pairs(folder, data)
     if not _is_bids(folder):
@@ -147,6 +152,20 @@ def pairs(root: Path, data: Data) -> Found:
     return _paired(root, left, right, "; CASE_image.nii.gz needs CASE_label.nii.gz (or _mask, _seg, _lesion) beside it")
 
 
+def tiffs(root: Path, data: Data) -> Found:
+    """Pairs of TIFF files of one name in two folders, at any depth below them. Raises DataError."""
+    images, labels = data.image or "images", data.label or "labels"
+    files = _volumes(root, is_tiff)
+    left = {f: name_of(f[len(images) + 1 :]) for f in files if f.startswith(f"{images}/")}
+    right = {name_of(f[len(labels) + 1 :]): f for f in files if f.startswith(f"{labels}/")}
+    if not left or not right:
+        raise DataError(
+            f"{shown(root)}: {counted(len(left), 'TIFF file')} in {shown(images)} and {len(right)} in {shown(labels)}; "
+            "both are needed, of equal names; [data] image and label name other folders"
+        )
+    return _paired(root, left, right, f"; its label in {shown(labels)} must bear the same name")
+
+
 def _by_folder(root: Path, left: dict[str, str], right: dict[str, str], ending: str) -> Found:
     if not ending:
         return _paired(root, left, right, "; its label in labels/ must bear the same name")
@@ -210,8 +229,9 @@ def _is_bids(root: Path) -> bool:
     return (root / MASKS).is_dir() or any(path.is_dir() for path in root.glob("sub-*"))
 
 
-def _volumes(root: Path) -> list[str]:
-    """Paths of all volumes below `root`, relative to it, sorted. Links to folders are not followed: they may circle."""
+def _volumes(root: Path, wanted: Callable[[str], bool] = is_volume) -> list[str]:
+    """Paths of all volumes (`wanted` by name) below `root`, relative to it, sorted. Links to folders are not followed:
+    they may circle."""
     if not root.is_dir():
         kind = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{shown(root)}: {kind}; give the folder of the volumes with --data")
@@ -220,7 +240,7 @@ def _volumes(root: Path) -> list[str]:
     for folder, folders, names in os.walk(root, onerror=closed.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(folder).relative_to(root)
-        found += [(inside / name).as_posix() for name in names if is_volume(name)]
+        found += [(inside / name).as_posix() for name in names if wanted(name)]
     if closed:
         raise DataError(
             f"{shown(str(closed[0].filename))}: cannot be read ({closed[0].strerror}); "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from engine.config.experiment import Model
-from engine.training.models import meshnet, resnet_unet
+from engine.training.models import denoiser, meshnet, residual_unet, resnet_unet
 from engine.training.registry import MODELS
 
-__all__ = ["build", "meshnet", "parameters", "resnet_unet"]
+__all__ = ["build", "denoiser", "meshnet", "parameters", "residual_unet", "resnet_unet"]
 
 
 def build(config: Model) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, cast
 
 import msgspec
@@ -11,6 +12,8 @@ from torch.utils.data import Dataset
 
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
+from engine.training.augment import chain as augment
+from engine.training.data import maps
 from engine.training.evaluate import Scores, Window, evaluate, validation_indices
 from engine.training.job import Job
 from engine.training.loader import scoring as batches_of
@@ -32,19 +35,22 @@ class Segmentation:
         self.job = job
         self.patch = job.plan.experiment.patch
         self.held_out = Volumes(job.held_out)
-        self.size = self.held_out.voxels
+        self.size = prod(self.patch.shape) or self.held_out.voxels
 
     def training(self, knobs: Profile) -> Dataset[Item]:
         job = self.job
+        experiment = job.plan.experiment
         return Volumes(
-            job.training, job.key.seed, cache=str(knobs["cache"]), prepare=job.plan.experiment.prepare
+            job.training, job.key.seed, augment.build(experiment.augment), str(knobs["cache"]), experiment.prepare,
+            experiment.patch, maps.wanted(experiment),
         )
 
     @staticmethod
     def example(experiment: Experiment, batch_size: int) -> Batch:
         shape = experiment.prepare.shape if experiment.patch.whole else experiment.patch.shape
         label = torch.zeros((batch_size, *shape), dtype=torch.uint8)
-        return Batch(torch.zeros((batch_size, 1, *shape)), label, list(range(batch_size)), 0.0)
+        given = {name: torch.zeros(label.shape, dtype=torch.float16) for name in maps.wanted(experiment).maps}
+        return Batch(torch.zeros((batch_size, 1, *shape)), label, list(range(batch_size)), 0.0, maps=given)
 
     @staticmethod
     def forward(learner: Computes, batch: Batch) -> Any:
@@ -53,7 +59,7 @@ class Segmentation:
     @staticmethod
     def losses(learner: Computes, outputs: Any, batch: Batch, step: int) -> Parts:
         # Labels travel as bytes and widen on the device.
-        return cast(Parts, learner.criterion(outputs, batch.label.long(), step))
+        return cast(Parts, learner.criterion(outputs, batch.label.long(), step, batch.maps))
 
     def validate(self, scoring: Scoring) -> Scores:
         """A few held-out subjects as wholes, or patches of all of them, as large as those it learns from."""

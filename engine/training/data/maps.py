@@ -1,0 +1,162 @@
+"""What a loss, or the choice of patches, needs of a label and of nothing else: computed once, kept beside the volume.
+
+    CACHE/<key>/distance-I.npy    float16: voxels to the surface of the foreground
+    CACHE/<key>/skeleton-I.npy    float16: 1 on the centre sheets of the foreground
+    CACHE/<key>/foreground-I.npy  uint32: places of foreground voxels in C order, MOST_PLACES at most
+
+I is the label's value that counts nowhere, `none` without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from engine.config.experiment import Experiment
+from engine.config.tables import Loss
+from engine.errors import DataError
+from engine.training.data import cache
+from engine.training.data.nifti import shown, sides
+from engine.training.data.opened import open_volume
+from engine.training.data.volumes import Mask
+
+Map = NDArray[np.float16]
+
+# Voxels. What lies further away is as far as this; float16 is exact to 1/32 voxel up to here.
+FURTHEST = 64.0
+# The soft skeleton's iterations (Shit et al. 2021): sheets up to twice as thick, and two voxels, are thinned wholly.
+ITERATIONS = 3
+# Enough that no epoch draws the same one twice.
+MOST_PLACES = 100_000
+PLACES = "foreground"
+
+
+def surface_distances(truth: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Voxels from every voxel's centre to the nearest one on the other side of the surface, Euclidean, FURTHEST at
+    most, or where there is no surface."""
+    if not truth.any() or truth.all():
+        return np.full(truth.shape, FURTHEST, dtype=np.float32)
+    outside = ndimage.distance_transform_edt(~truth)
+    inside = ndimage.distance_transform_edt(truth)
+    found: NDArray[np.float32] = np.minimum(outside + inside, FURTHEST).astype(np.float32)
+    return found
+
+
+def skeleton(truth: NDArray[np.bool_], iterations: int = ITERATIONS) -> NDArray[np.bool_]:
+    """What repeated erosion (6 neighbours, beyond the volume is foreground) leaves and opening (26) takes away: the
+    soft skeleton of the loss, of a shape that is not soft."""
+    cross, cube = ndimage.generate_binary_structure(3, 1), ndimage.generate_binary_structure(3, 3)
+    found = np.zeros(truth.shape, dtype=bool)
+    shape = truth
+    for _ in range(iterations + 1):
+        smaller = ndimage.binary_erosion(shape, cross, border_value=1)
+        found |= shape & ~ndimage.binary_dilation(smaller, cube)
+        shape = smaller
+    return found
+
+
+MAPS: Mapping[str, Callable[[NDArray[np.bool_]], NDArray[Any]]] = {"distance": surface_distances, "skeleton": skeleton}
+# Term of a loss -> the map of the label it can be given.
+NEEDED_BY = {"surface_distance": "distance", "cl_dice": "skeleton", "skeleton": "skeleton"}
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment wants of its labels. `maps`: names in MAPS, sorted; `patch`: the least shape of a volume."""
+
+    classes: int = 2
+    ignore: int = -1
+    maps: tuple[str, ...] = ()
+    places: bool = False
+    patch: tuple[int, int, int] = (0, 0, 0)
+
+
+def wanted(experiment: Experiment) -> Wanted:
+    patch = experiment.patch
+    return Wanted(
+        classes=experiment.model.classes, ignore=experiment.data.ignore, maps=needed(experiment.loss),
+        places=not patch.whole and patch.foreground > 0, patch=patch.shape,
+    )
+
+
+def needed(loss: Loss) -> tuple[str, ...]:
+    """Maps that the terms of `loss` are given, sorted. A skeleton of other iterations than those prepared is computed
+    by the term itself."""
+    asked = {
+        name for term, name in NEEDED_BY.items()
+        if term in loss.terms and loss.terms[term].options.get("iterations", ITERATIONS) == ITERATIONS
+    }
+    return tuple(sorted(asked))
+
+
+def bytes_per_voxel(want: Wanted) -> int:
+    """What maps take on disk."""
+    return len(want.maps) * np.dtype(np.float16).itemsize
+
+
+def foreground(label: Mask, ignore: int) -> NDArray[np.bool_]:
+    """What is ignored is no foreground."""
+    return (label > 0) & (label != ignore) if ignore >= 0 else label > 0
+
+
+def of_label(label: Mask, want: Wanted) -> dict[str, Map]:
+    """The maps of a label."""
+    truth = foreground(label, want.ignore) if want.maps else np.zeros(0, bool)
+    return {name: MAPS[name](truth).astype(np.float16) for name in want.maps}
+
+
+def places_of(label: Mask, ignore: int) -> NDArray[np.uint32]:
+    """Foreground voxels as places in C order; of many, MOST_PLACES of them, the same ones every time."""
+    every = np.flatnonzero(foreground(label, ignore)).astype(np.uint32)
+    if len(every) <= MOST_PLACES:
+        return every
+    return np.sort(np.random.default_rng(0).choice(every, MOST_PLACES, replace=False))
+
+
+def ensure(folder: Path, want: Wanted) -> None:
+    """Compute what is wanted and not there of the prepared case in `folder`, each file written whole or not at all."""
+    missing = tuple(name for name in want.maps if not _file(folder, name, want.ignore).exists())
+    places = want.places and not _file(folder, PLACES, want.ignore).exists()
+    if not missing and not places:
+        return
+    label = np.asarray(open_volume(folder).label)
+    if places:
+        cache.add_array(_file(folder, PLACES, want.ignore), places_of(label, want.ignore))
+    for name, found in of_label(label, msgspec.structs.replace(want, maps=missing)).items():
+        cache.add_array(_file(folder, name, want.ignore), np.ascontiguousarray(found))
+
+
+def opened(folder: Path, want: Wanted) -> dict[str, Map]:
+    """Maps of a prepared case, memory-mapped read-only. Raises DataError if one is not there."""
+    return {name: _opened(folder, name, want.ignore) for name in want.maps}
+
+
+def places(folder: Path, want: Wanted) -> NDArray[np.uint32]:
+    """Where foreground is in a prepared case. Raises DataError if it is not told there."""
+    return _opened(folder, PLACES, want.ignore)
+
+
+def check_shape(file: Path, shape: tuple[int, int, int], want: Wanted) -> None:
+    """Raises DataError for a volume that no patch fits into."""
+    if any(side < part for side, part in zip(shape, want.patch, strict=True)):
+        raise DataError(
+            f"{shown(file)}: {sides(shape)} voxels are less than the patch of {sides(want.patch)}; set a smaller "
+            "patch.shape, or leave the volume out"
+        )
+
+
+def _file(folder: Path, name: str, ignore: int) -> Path:
+    return folder / f"{name}-{ignore if ignore >= 0 else 'none'}.npy"
+
+
+def _opened(folder: Path, name: str, ignore: int) -> NDArray[Any]:
+    try:
+        found: NDArray[Any] = np.load(_file(folder, name, ignore), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{shown(folder)}: its prepared {name} cannot be read ({error}); prepare again") from None
+    return found

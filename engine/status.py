@@ -7,8 +7,9 @@ import msgspec
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.eta.forecast import Estimate, Forecast, forecast
 from engine.eta.ladder import Rung
-from engine.journals.events import Gpu, Verdict
+from engine.journals.events import Gpu, Metrics, Verdict
 from engine.limit.allowance import Allowance, allowance
+from engine.live.held_out import epochs_since
 from engine.live.state import ENDED, ExperimentPhase, ExperimentState, RunState
 from engine.memory.footprint import trend_of
 from engine.text import clean
@@ -41,6 +42,18 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     activity: str
     loss: float | None
     dice: float | None
+    validation: FiguresStatus | None = None
+    whole: FiguresStatus | None = None
+
+
+class FiguresStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Held-out figures by name. `epoch`: after which they were measured; `carried`: how many have ended since."""
+
+    split: str
+    epoch: int
+    step: int
+    carried: int
+    values: dict[str, float]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +273,16 @@ def run_status(state: ExperimentState, run: RunState) -> RunStatus:
         activity=run.activity,
         loss=run.loss,
         dice=seen.values.get("dice") if seen else None,
+        validation=_figures(run, run.validation),
+        whole=_figures(run, run.whole),
     )
+
+
+def _figures(run: RunState, found: Metrics | None) -> FiguresStatus | None:
+    if found is None:
+        return None
+    since = epochs_since(run, found)
+    return FiguresStatus(split=found.split, epoch=found.epoch, step=found.step, carried=since, values=found.values)
 
 
 def machine(state: ExperimentState) -> MachineStatus:

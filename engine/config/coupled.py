@@ -1,4 +1,4 @@
-"""A learning rate that is meant for one batch size, and grows in proportion with the batch (Goyal et al. 2017). Pure."""
+"""A learning rate meant for one batch size, which grows in proportion with the batch (Goyal et al. 2017). Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def rule(optimizer: Optimizer, knobs: Mapping[str, Value]) -> str:
         return ""
     batch = _batch(knobs)
     return (
-        f"lr {learning_rate(optimizer, knobs):.3g}: {optimizer.lr:.3g} is for a batch of {optimizer.lr_batch} and grows "
-        f"in proportion with batch_size × accumulate_steps, which is {batch}"
+        f"lr {learning_rate(optimizer, knobs):.3g}: {optimizer.lr:.3g} is for a batch of {optimizer.lr_batch} and "
+        f"grows in proportion with batch_size × accumulate_steps, which is {batch}"
     )
 
 
@@ -32,8 +32,8 @@ def change(optimizer: Optimizer, before: Mapping[str, Value], after: Mapping[str
     if was == comes:
         return ""
     return (
-        f"lr {was:.3g} → {comes:.3g} with it: the experiment couples its learning rate to the batch (optimizer.lr_batch = "
-        f"{optimizer.lr_batch})"
+        f"lr {was:.3g} → {comes:.3g} with it: the experiment couples its learning rate to the batch "
+        f"(optimizer.lr_batch = {optimizer.lr_batch})"
     )
 
 

@@ -40,5 +40,9 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+# Of all tasks: under which whole held-out cases are told between epochs.
+WHOLE = frozenset(one.whole for one in MEASURES.values())
+
+
 def measure(experiment: Experiment) -> Measure:
     return MEASURES[experiment.task]

@@ -47,6 +47,7 @@ from engine.live import pace
 from engine.live.epochs import own_seconds
 from engine.live.fold_limit import finished_words, limit_words, reached_words
 from engine.live.fold_profile import changed_profile, say, visited, with_lines
+from engine.live.held_out import with_figures
 from engine.live.state import RECENT, SAMPLES, SENTENCES, ExperimentState, Part, RunState, Sentence, StopState
 
 # ---------------------------------------------------------------- a run's journal
@@ -148,16 +149,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             sentences = say(run, record.t, text)
             return new(run, epoch_seconds=seconds, epoch_ended=record.m, sentences=sentences)
         case Metrics():
-            curves = dict(run.curves)
-            for name, value in record.values.items():
-                key = f"{record.split}/{name}"
-                curves[key] = (*curves.get(key, ()), (record.step, value))[-500:]
-            if record.split == "test":
-                words = ", ".join(f"{name} {value:.3f}" for name, value in record.values.items())
-                return new(
-                    run, test=record, curves=curves, sentences=say(run, record.t, f"held-out test: {words}", "good")
-                )
-            return new(run, validation=record if record.split == "val" else run.validation, curves=curves)
+            return with_figures(run, record)
         case CheckpointWritten():
             if record.error:
                 text = (

@@ -113,6 +113,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     lr: float | None = None
     losses: dict[str, float] = {}
     validation: Metrics | None = None
+    whole: Metrics | None = None
     test: Metrics | None = None
     curves: dict[str, tuple[tuple[int, float], ...]] = {}
     precision: PrecisionActive | None = None

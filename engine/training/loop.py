@@ -101,9 +101,10 @@ class Trainer:
         device_name = devices.name(self.device)
         self.journal.write(
             Begin(
-                attempt=job.attempt, fold=job.key.fold, restart=job.key.restart, variant=job.key.variant, seed=job.key.seed,
-                epochs=experiment.epochs, steps_per_epoch=job.steps_per_epoch, batch_size=self.knobs["batch_size"],
-                voxels_per_sample=self.task.size, device=str(self.device), device_name=device_name,
+                attempt=job.attempt, fold=job.key.fold, restart=job.key.restart, variant=job.key.variant,
+                seed=job.key.seed, epochs=experiment.epochs, steps_per_epoch=job.steps_per_epoch,
+                batch_size=self.knobs["batch_size"], voxels_per_sample=self.task.size, device=str(self.device),
+                device_name=device_name,
                 num_workers=self.knobs["num_workers"], parameters=self.learner.parameters,
                 config_hash=job.config_hash, resumed_from_step=self.step, resumed_from=self.saved_as, pid=os.getpid(),
                 boot_id=boot_id(),

@@ -22,7 +22,8 @@ def write(job: Job, device: torch.device, device_name: str) -> None:
     launch: dict[str, Any] = read_json(job.experiment.manifest, dict) or {}
     write_json(job.run.manifest, {
         "command": [sys.executable, *sys.argv], "launched_as": list(job.plan.command), "attempt": job.attempt,
-        "fold": job.key.fold, "restart": job.key.restart, "variant": job.key.variant, "seed": job.key.seed, "config_hash": job.config_hash,
+        "fold": job.key.fold, "restart": job.key.restart, "variant": job.key.variant, "seed": job.key.seed,
+        "config_hash": job.config_hash,
         "configuration": msgspec.to_builtins(job.plan.experiment), "profile": msgspec.to_builtins(job.plan.profile),
         "data_hash": job.prepared.data_hash, "train": [subject.id for subject in job.training],
         "held_out": [subject.id for subject in job.held_out],

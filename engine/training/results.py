@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, RunKey, run_hash
+from engine.config.experiment import Plan, Prepared, RunKey, run_hash, variants_of
 from engine.config.leading import Measure, measure
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
+from engine.runs.ablation import Result, compare
 
 
 class RunResults(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +68,11 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
         "num_runs": len(runs), "num_runs_planned": len(plan.runs),
         "num_test_subjects": len({i for run in runs for i in run.subject_indices}),
     }
-    judged = measure(plan.experiment)
-    for figure in dict.fromkeys((*judged.figures, *(name for run in runs for name in run.figures))):
-        pooled = [value for run in runs for value in run.each(figure)]
-        per_run = [run.test(figure) for run in runs]
-        summary |= {f"test_{name}_{figure}": value for name, value in spread(pooled).items()}
-        summary |= {f"test_{name}_{figure}_per_run": value for name, value in spread(per_run).items()}
+    judged, variants = measure(plan.experiment), variants_of(plan.runs)
+    if len(variants) == 1:  # a mean over several says nothing about any of them
+        summary |= _pooled(runs, judged)
     target = plan.experiment.target
-    if target is not None:
+    if target is not None and len(variants) == 1:
         mean = summary[f"test_mean_{judged.figure}_per_run"]
         summary |= {
             "target_dice": target.dice, "target_std": target.std, "target_source": target.source,
@@ -87,12 +85,45 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
             "training_hash": plan.training_hash, "data_hash": prepared.data_hash,
         },
         "leading": {"figure": judged.figure, "title": judged.title, "better": judged.better},
-        "folds": [_fold(fold, runs, judged) for fold in sorted({run.outer_fold for run in runs})],
+        "folds": [
+            _fold(fold, variant, runs, judged)
+            for variant in variants
+            for fold in sorted({run.outer_fold for run in runs if run.variant == variant})
+        ],
+        "variants": _variants(plan, variants, runs, judged),
         "summary": summary,
         "timing": _timing(runs),
     }
     write_json(paths.results, found)
     return found
+
+
+def _pooled(runs: Sequence[RunResults], judged: Measure) -> dict[str, Any]:
+    """Every figure's spread over subjects and over runs."""
+    found: dict[str, Any] = {}
+    for figure in dict.fromkeys((*judged.figures, *(name for run in runs for name in run.figures))):
+        pooled = [value for run in runs for value in run.each(figure)]
+        found |= {f"test_{name}_{figure}": value for name, value in spread(pooled).items()}
+        per_run = spread([run.test(figure) for run in runs])
+        found |= {f"test_{name}_{figure}_per_run": value for name, value in per_run.items()}
+    return found
+
+
+def _variants(
+    plan: Plan, variants: Sequence[str], runs: Sequence[RunResults], judged: Measure
+) -> list[dict[str, Any]]:
+    """Each variant that has results: its spread, and its leading figure beside the first variant's, fold by fold."""
+    told = [
+        Result(run.variant, run.outer_fold, run.restart, value)
+        for run in runs if run.variant and (value := run.test(judged.figure)) is not None
+    ]
+    return [
+        {
+            "title": plan.experiment.variants[one.variant].title, "verdict": one.verdict(judged.better),
+            **msgspec.to_builtins(one), **_pooled([run for run in runs if run.variant == one.variant], judged),
+        }
+        for one in compare(told, variants)
+    ]
 
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -115,13 +146,13 @@ def _of(paths: ExperimentPaths, plan: Plan, prepared: Prepared, key: RunKey) -> 
     return run if run is not None and run.config_hash == run_hash(plan, key, prepared.data_hash) else None
 
 
-def _fold(fold: int, every: Sequence[RunResults], judged: Measure) -> dict[str, Any]:
-    runs = [run for run in every if run.outer_fold == fold]
+def _fold(fold: int, variant: str, every: Sequence[RunResults], judged: Measure) -> dict[str, Any]:
+    runs = [run for run in every if run.outer_fold == fold and run.variant == variant]
     name = judged.figure
     values = [run.test(name) for run in runs]
     known = spread(values)
     return {
-        "outer_fold": fold, f"mean_{name}": known["mean"], f"std_{name}": known["std"],
+        "outer_fold": fold, "variant": variant, f"mean_{name}": known["mean"], f"std_{name}": known["std"],
         f"best_{name}": judged.best([value for value in values if value is not None]), "num_restarts": len(runs),
         "runs": [_flat(run) for run in runs],
     }

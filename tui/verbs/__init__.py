@@ -5,7 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tui.verbs import changing, estimating, launching, limiting, logs, profiles, replaying, reporting, showing, testing
+from tui.verbs import (
+    changing,
+    estimating,
+    launching,
+    limiting,
+    logs,
+    profiles,
+    replaying,
+    reporting,
+    results,
+    showing,
+    testing,
+)
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
@@ -21,7 +33,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "limit": limiting.limit,
     "stop": launching.stop,
     "resume": launching.resume,
-    "results": showing.results,
+    "results": results.results,
     "report": reporting.report,
     "logs": logs.logs,
     "experiments": showing.experiments,

@@ -22,7 +22,7 @@ from engine.live.pace import creep_words
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
 from engine.machine import room
-from engine.paths import ExperimentPaths, experiments_in, read_json
+from engine.paths import experiments_in
 from engine.runs import launch
 from engine.runs.expected import expect
 from engine.text import clean
@@ -43,8 +43,6 @@ ORPHANED = (
 )
 # So many different shapes are listed; of more only the most frequent.
 MANY, FEW = 8, 4
-# Columns of `results`.
-MOST_FIGURES = 7
 
 
 def status(options: argparse.Namespace) -> int:
@@ -103,7 +101,7 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines += test_lines(seen.test, state.now)
     elif run is not None:
         lines.append(
-            f"  run {run.index}/{run.total} ({run.variant}{' ' * bool(run.variant)}fold {run.fold} restart {run.restart})"
+            f"  run {run.index}/{run.total} ({f'{run.variant} fold {run.fold} restart {run.restart}'.lstrip()})"
             + (f"  epoch {run.epoch}/{run.epochs}  step {run.step}/{run.steps_per_epoch}" if run.epochs else "")
             + (f"  {run.activity}" if run.activity else "")
         )
@@ -189,73 +187,6 @@ def pace_words(expected: Forecast) -> list[str]:
     """What has become of the pace: its newest change with the likely cause, and a creep."""
     said = [f"{change.words}: {change.cause}" for change in expected.changes[-1:]]
     return [*said, *([f"steps take longer and longer {creep_words(expected.creep)}"] if expected.creep else [])]
-
-
-def results(options: argparse.Namespace) -> int:
-    """experiment_results.json as a table."""
-    folder = find(options.logs, options.experiment)
-    path = ExperimentPaths(folder).results
-    found = read_json(path, dict[str, Any]) or told_by_runs(folder)
-    if found is None:
-        raise UsageError(f"{folder.name} has no finished run yet ({path} is not there)")
-    if options.json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
-        return 0
-    for line in result_lines(found, folder):
-        say(line)
-    return 0
-
-
-def told_by_runs(folder: Path) -> dict[str, Any] | None:
-    """The same from the runs' own journals, for trainers that write no experiment_results.json; None without any."""
-    runs = [run for run in Watch(folder).poll().runs if run.phase == "finished"]
-    if not runs:
-        return None
-    told = []
-    for run in runs:
-        figures = {f"test_{name}": value for name, value in (run.test.values if run.test else {}).items()}
-        told.append(
-            {"outer_fold": run.key.fold, "restart": run.key.restart, "variant": run.key.variant}
-            | {"duration_seconds": run.elapsed} | figures
-        )
-    return {"folds": [{"runs": told}], "summary": {}}
-
-
-def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
-    names = figure_names(found)
-    lines = [f"{folder.name}: held-out test", f"  {'run':<18}{''.join(f'{clean(n)[:9]:>10}' for n in names)}  took"]
-    for fold in found.get("folds", []):
-        for run in fold.get("runs", []):
-            figures = "".join(f"{_number(run.get(f'test_{name}')):>10}" for name in names)
-            name = f"{run.get('variant') or ''} fold {run.get('outer_fold')} restart {run.get('restart')}".lstrip()
-            lines.append(f"  {name:<18}{figures}  {fmt.duration(run.get('duration_seconds') or 0)}")
-    summary = found.get("summary", {})
-    for kind, label in (("", "per subject, pooled"), ("_per_run", "per run")):
-        first = names[0]
-        mean, std = summary.get(f"test_mean_{first}{kind}"), summary.get(f"test_std_{first}{kind}")
-        median, iqr = summary.get(f"test_median_{first}{kind}"), summary.get(f"test_iqr_{first}{kind}")
-        if mean is not None:
-            spread = f"{_number(mean)} ± {_number(std)}, median {_number(median)}, IQR {_iqr(iqr)}"
-            lines.append(f"  {clean(first)} {label}: {spread}")
-    target = summary.get("target_dice")
-    if target is not None:
-        std = summary.get("target_std")
-        lines.append(f"  target: {_number(target)}" + (f" ({_number(std)})" if std else ""))
-    return lines
-
-
-def figure_names(found: dict[str, Any]) -> tuple[str, ...]:
-    """What the runs are judged by, the leading figure first; at most MOST_FIGURES."""
-    runs = [run for fold in found.get("folds", []) for run in fold.get("runs", [])]
-    numbers = {name for run in runs for name, value in run.items() if isinstance(value, int | float)}
-    there = {name.removeprefix("test_") for name in numbers if name.startswith("test_")}
-    leading = found.get("leading", {}).get("figure", "dice")
-    first = ("dice", "avd", "mcc") if leading == "dice" else (leading,)
-    return (*first, *sorted(there - set(first)))[:MOST_FIGURES]
-
-
-def _iqr(value: Any) -> str:
-    return " to ".join(_number(v) for v in value) if isinstance(value, list | tuple) else _number(value)
 
 
 def _number(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.journals.events import Metrics
+from engine.live.held_out import carried_words
 from engine.live.state import ExperimentState, RunState
 from tui.format import DASH, clock, count, duration, loss, moment, plural, size, whole
 from tui.messages import View
@@ -22,7 +24,8 @@ def run_details(view: View) -> list[Line]:
         ("trainer", _trainer(run)),
         ("attempt", _attempt(run)),
         ("precision", _precision(run)),
-        ("validation", _figures(run.validation.values) if run.validation is not None else ""),
+        ("validation", _held_out(run, run.validation)),
+        (run.whole.split if run.whole is not None else "", _held_out(run, run.whole)),
         ("test", _figures(run.test.values) if run.test is not None else ""),
         ("folder", state.folder),
     ]
@@ -53,6 +56,13 @@ def _trainer(run: RunState) -> str:
     parameters = f"{count(begin.parameters)} parameters, " if begin.parameters else ""
     workers = plural(begin.num_workers, "worker") if begin.num_workers else "no workers"
     return f"{parameters}batch {begin.batch_size}, {workers}, seed {begin.seed}, process {begin.pid or DASH}"
+
+
+def _held_out(run: RunState, found: Metrics | None) -> str:
+    if found is None:
+        return ""
+    carried = carried_words(run, found)
+    return _figures(found.values) + (f" · {carried}" if carried else "")
 
 
 def _precision(run: RunState) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.live.held_out import epochs_since
 from engine.live.state import ExperimentState, RunState
 from tui.format import DASH, count, duration, loss, rate, significant, whole
 from tui.messages import View
@@ -30,13 +31,14 @@ def fraction_of_experiment(state: ExperimentState) -> float:
 def speeds(view: View) -> list[tuple[str, str]]:
     """Number and unit of each throughput, slowest unit first."""
     step = view.bottleneck.step_seconds
+    elements = f"{measure(view.state.plan.experiment).element}/s"
     if not step:
-        return [(DASH, "s/step"), (DASH, "step/s"), (DASH, "sample/s"), (DASH, "voxel/s")]
+        return [(DASH, "s/step"), (DASH, "step/s"), (DASH, "sample/s"), (DASH, elements)]
     return [
         _split(f"{duration(step)}/step"),
         _split(rate(1 / step, "step/s")),
         _split(rate(view.bottleneck.samples_per_second, "sample/s")),
-        _split(rate(view.bottleneck.voxels_per_second, "voxel/s")),
+        _split(rate(view.bottleneck.voxels_per_second, elements)),
     ]
 
 
@@ -115,9 +117,10 @@ def _learned(view: View, width: int) -> Line:
     if run is None:
         return line
     parts: list[tuple[str, str]] = []
-    for metrics, split in ((run.validation, "val"), (run.test, "test")):
+    for metrics, split in ((run.validation, "val"), (run.whole, "volume"), (run.test, "test")):
         if metrics is not None and "dice" in metrics.values:
-            parts.append((f"{split} dice", significant(metrics.values["dice"])))
+            since = f" of epoch {metrics.epoch}" if split != "test" and epochs_since(run, metrics) else ""
+            parts.append((f"{split} dice", significant(metrics.values["dice"]) + since))
     if run.lr is not None:
         parts.append(("lr", f"{run.lr:.2g}"))
     if run.precision is not None:

@@ -148,5 +148,5 @@ def _initialise(network: nn.Module) -> None:
 def resnet_unet(config: Model) -> ResNetUNet:
     """Raises UsageError for what it has no room for."""
     if config.multipliers or config.blocks:
-        raise UsageError("[model] resnet_unet has the levels and blocks of a ResNet-18: leave multipliers and blocks out")
+        raise UsageError("[model] resnet_unet has a ResNet-18's levels and blocks: leave multipliers and blocks out")
     return ResNetUNet(config.channels, config.classes, config.aux, config.mkdc)

@@ -136,14 +136,14 @@ def _item(
 
 
 class Patches(Dataset[Item]):
-    """`per_volume` patches of `shape` voxels ((0, 0, 0): half a volume's sides), the same ones every time, by (epoch,
-    number). Only the patch is read of a mapped volume."""
+    """`per_volume` patches, cut as `patch` says (of half a volume's sides, anywhere, where it says nothing), the same
+    ones every time, by (epoch, number). Only the patch is read of a mapped volume."""
 
-    def __init__(self, volumes: Volumes, per_volume: int, seed: int, shape: tuple[int, int, int] = (0, 0, 0)) -> None:
+    def __init__(self, volumes: Volumes, per_volume: int, seed: int, patch: Patch | None = None) -> None:
         self._volumes = volumes
         self._per_volume = per_volume
         self._seed = seed
-        self._shape = shape
+        self._patch = patch or Patch()
 
     def __len__(self) -> int:
         return len(self._volumes) * self._per_volume
@@ -151,12 +151,12 @@ class Patches(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int]) -> Item:
         began, cpu = time.perf_counter(), time.thread_time()
         _, number = key
-        volume = self._volumes.loaded(number // self._per_volume).volume
-        shape = volume.label.shape
-        sides = [min(part, side) or max(1, side // 2) for part, side in zip(self._shape, shape, strict=True)]
-        rng = seeds.sample_generator(self._seed, 0, number)
-        corner = [int(rng.integers(side - part + 1)) for side, part in zip(shape, sides, strict=True)]
-        cut = tuple(slice(low, low + part) for low, part in zip(corner, sides, strict=True))
+        subject = self._volumes.loaded(number // self._per_volume)
+        volume, patch = subject.volume, self._patch
+        if patch.whole:
+            d, h, w = (max(1, side // 2) for side in volume.label.shape)
+            patch = Patch(shape=(d, h, w))
+        cut = placed(subject, patch, seeds.sample_generator(self._seed, 0, number))
         return _item(volume.floats(cut), np.array(volume.label[cut]), {}, number, began, cpu)
 
 

@@ -34,7 +34,9 @@ class Segmentation:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.patch = job.plan.experiment.patch
-        self.held_out = Volumes(job.held_out)
+        # Its maps belong to losses; where its foreground is, to patches of validation.
+        want = msgspec.structs.replace(maps.wanted(job.plan.experiment), maps=())
+        self.held_out = Volumes(job.held_out, want=want)
         self.size = prod(self.patch.shape) or self.held_out.voxels
 
     def training(self, knobs: Profile) -> Dataset[Item]:
@@ -66,7 +68,7 @@ class Segmentation:
         per_volume = int(scoring.knobs["val_patches_per_volume"])
         if not per_volume:
             return self._score("validate", scoring, self.held_out, validation_indices(len(self.held_out)))
-        patches = Patches(self.held_out, per_volume, self.job.key.seed, self.patch.shape)
+        patches = Patches(self.held_out, per_volume, self.job.key.seed, self.patch)
         return self._score("validate", scoring, patches, range(len(patches)))
 
     def reconstruct(self, scoring: Scoring) -> Scores:

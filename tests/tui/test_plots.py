@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from engine.config.experiment import RunKey
+from engine.config.leading import MEASURES
 from engine.journals.events import Begin, Metrics, Steps
 from engine.live.fold import fold_run
 from engine.live.state import ExperimentState, RunState, new_run
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, screen_text, shown
-from tui.widgets.plots import LossPlot, dice_words, step_times
+from tui.widgets.plots import LossPlot, figure_words, step_times
 
 
 def steps(seconds: Sequence[float], first: int = 1) -> list[Steps]:
@@ -87,13 +88,13 @@ def test_after_a_resume_both_warm_ups_are_left_out() -> None:
 def test_without_a_curve_it_says_why_and_when_there_will_be_one(
     arc: ExperimentState, every: int, values: list[float], words: list[str]
 ) -> None:
-    assert dice_words(view(with_knob(validated(arc, values), "val_every_epochs", every))) == words
+    assert figure_words(view(with_knob(validated(arc, values), "val_every_epochs", every)), MEASURES["segmentation"]) == words
 
 
 def test_a_trainer_of_ones_own_is_not_told_of_knobs_it_does_not_know(arc: ExperimentState) -> None:
     experiment = msgspec.structs.replace(arc.plan.experiment, command=("./train",))
     state = msgspec.structs.replace(arc, plan=msgspec.structs.replace(arc.plan, experiment=experiment))
-    assert dice_words(view(validated(state, [])))[0] == "no validation yet: the trainer has written no Dice"
+    assert figure_words(view(validated(state, [])), MEASURES["segmentation"])[0] == "no validation yet: the trainer has written no Dice"
 
 
 async def test_the_panel_shows_the_words_then_the_test_figure(app_over: AppOver, arc: ExperimentState) -> None:

@@ -23,7 +23,7 @@ from tui.widgets.keybar import KeyBar
 from tui.widgets.machine import MachinePanel
 from tui.widgets.panel import Panel
 from tui.widgets.phaselist import PhasesPanel
-from tui.widgets.plots import DicePlot, LossPlot, Plot, StepTimePlot, curve_names
+from tui.widgets.plots import FigurePlot, LossPlot, Plot, StepTimePlot, curve_names
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.runs import RunsPanel
 from tui.widgets.small import HEIGHT, WIDTH, Small
@@ -72,7 +72,7 @@ class Dashboard(Panelled[None]):
             with Horizontal(id="plots", classes="row"):
                 yield StepTimePlot(id="step-time").data_bind(Dashboard.view)
                 yield LossPlot(id="loss").data_bind(Dashboard.view)
-                yield DicePlot(id="dice").data_bind(Dashboard.view)
+                yield FigurePlot(id="dice").data_bind(Dashboard.view)
                 yield RunsPanel(id="runs").data_bind(Dashboard.view)
                 yield PhasesPanel(id="phases").data_bind(Dashboard.view)
             yield EventsPanel(id="events").data_bind(Dashboard.view)

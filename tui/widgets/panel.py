@@ -94,19 +94,19 @@ class Panel(Lines, can_focus=True):
             super().__init__()
             self.panel = panel
 
-    _entitled: tuple[str, str] | None = None
+    _entitled: tuple[str, str, str] | None = None
 
     def on_mount(self) -> None:
         self.entitle()
 
-    def entitle(self, more: str = "", role: str = "") -> None:
-        """The title in the frame, drawn again only when it changed."""
+    def entitle(self, more: str = "", role: str = "", title: str = "") -> None:
+        """The title in the frame, drawn again only when it changed. `title`: another than TITLE."""
         number = f"{self.NUMBER} " if self.NUMBER else ""
-        spans: list[tuple[str, str] | str] = [(number, "$faint"), (self.TITLE, "$label")]
+        spans: list[tuple[str, str] | str] = [(number, "$faint"), (title or self.TITLE, "$label")]
         if more:
             spans.append((f"  {clean(more)}", role or "$number"))
-        if self._entitled != (more, role):
-            self._entitled = (more, role)
+        if self._entitled != (more, role, title):
+            self._entitled = (more, role, title)
             self.border_title = Content.assemble(*spans)
 
     def action_enlarge(self) -> None:

@@ -1,4 +1,4 @@
-"""Curves of a run: step time, loss, Dice."""
+"""Curves of a run: step time, loss, what held-out cases are judged by."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
+from engine.config.leading import Measure, measure
 from engine.live.state import RunState
 from tui.format import count, duration, loss, significant
 from tui.messages import View
@@ -16,7 +17,7 @@ from tui.plain import wrapped
 from tui.widgets.chart import Point, bounds, columns, curve
 from tui.widgets.line import Line, ends
 from tui.widgets.panel import Panel
-from tui.widgets.runs import dice_of
+from tui.widgets.runs import judged
 
 LABEL = 8
 
@@ -145,14 +146,14 @@ def curve_names(run: RunState | None) -> list[str]:
     return ["", *sorted(name for name, points in run.curves.items() if len(points) > 1)] if run is not None else [""]
 
 
-class DicePlot(Plot):
-    """Validation Dice; on wide screens only."""
+class FigurePlot(Plot):
+    """The leading figure of the held-out cases; on wide screens only."""
 
     TITLE = "Dice"
     NUMBER = 9
     HELP = (
-        "Validation Dice over the steps of this run, where the profile validates (val_every_epochs). The test Dice of "
-        "held-out volumes comes when the run ends."
+        "What held-out cases are judged by (volumes by Dice) over the steps of this run, where the profile validates "
+        "(val_every_epochs). The held-out test comes when the run ends."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:
@@ -160,37 +161,37 @@ class DicePlot(Plot):
         return (*super().depends(view), run.test if run is not None else None, view.state.plan)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
-        run = view.state.run
-        found = run.curves.get("val/dice", ()) if run is not None else ()
-        test = dice_of(run) if run is not None else None
+        kind, run = measure(view.state.plan.experiment), view.state.run
+        found = run.curves.get(f"val/{kind.figure}", ()) if run is not None else ()
+        test = judged(view.state, run) if run is not None else None
         shown = f"test {significant(test)}" if test is not None else significant(found[-1][1]) if found else ""
-        self.entitle(shown)
+        self.entitle(shown, title=kind.title)
         if len(found) > 1:
             points = [(float(step), value) for step, value in found]
             return plot_lines(points, width, height, log=self.logarithmic)
-        said = [line for text in dice_words(view) for line in wrapped(text, width - 2, 3)]
+        said = [line for text in figure_words(view, kind) for line in wrapped(text, width - 2, 3)]
         return [[], *([("  ", "text"), (line, "label")] for line in said)]
 
 
-def dice_words(view: View) -> list[str]:
+def figure_words(view: View, kind: Measure) -> list[str]:
     """What there is instead of a curve, and when there will be one."""
     state, run = view.state, view.state.run
-    found = run.curves.get("val/dice", ()) if run is not None else ()
-    test = dice_of(run) if run is not None else None
+    found = run.curves.get(f"val/{kind.figure}", ()) if run is not None else ()
+    test = judged(state, run) if run is not None else None
     words: list[str] = []
     every = 0 if state.plan.experiment.command else int(state.plan.profile["val_every_epochs"])
     if found:
         step, value = found[0]
         words.append(f"one validation so far: {significant(value)} after step {count(step)}")
     elif state.plan.experiment.command:
-        words.append("no validation yet: the trainer has written no Dice")
+        words.append(f"no validation yet: the trainer has written no {kind.title}")
     elif every:
         often = "one after every epoch" if every == 1 else f"one every {count(every)} epochs"
         words.append(f"no validation yet: {often} (val_every_epochs)")
     else:
         words.append("no validation: val_every_epochs = 0")
     if test is not None:
-        words.append(f"test Dice at the run's end: {significant(test)}")
+        words.append(f"test {kind.title} at the run's end: {significant(test)}")
     elif run is None or run.phase in ("waiting", "running"):
-        words.append("the test Dice comes at the run's end")
+        words.append(f"the test {kind.title} comes at the run's end")
     return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.leading import measure
 from engine.live.held_out import epochs_since
 from engine.live.state import ExperimentState, RunState
 from tui.format import DASH, count, duration, loss, rate, significant, whole
@@ -117,10 +118,12 @@ def _learned(view: View, width: int) -> Line:
     if run is None:
         return line
     parts: list[tuple[str, str]] = []
-    for metrics, split in ((run.validation, "val"), (run.whole, "volume"), (run.test, "test")):
-        if metrics is not None and "dice" in metrics.values:
+    kind = measure(view.state.plan.experiment)
+    first = kind.figure
+    for metrics, split in ((run.validation, "val"), (run.whole, kind.whole), (run.test, "test")):
+        if metrics is not None and first in metrics.values:
             since = f" of epoch {metrics.epoch}" if split != "test" and epochs_since(run, metrics) else ""
-            parts.append((f"{split} dice", significant(metrics.values["dice"]) + since))
+            parts.append((f"{split} {first}", significant(metrics.values[first]) + since))
     if run.lr is not None:
         parts.append(("lr", f"{run.lr:.2g}"))
     if run.precision is not None:

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from engine.config.experiment import dimensions, variants_of
+from engine.config.leading import measure
 from engine.live.state import ExperimentState, RunState
 from engine.runs.ablation import Compared, Result, compare
 from tui.format import duration, plural
@@ -21,8 +22,9 @@ LABEL = 8
 WIDEST = 14
 
 
-def dice_of(run: RunState) -> float | None:
-    return run.test.values.get("dice") if run.test is not None else None
+def judged(state: ExperimentState, run: RunState) -> float | None:
+    """The leading figure of a run's held-out test."""
+    return run.test.values.get(measure(state.plan.experiment).figure) if run.test is not None else None
 
 
 class Matrix(NamedTuple):
@@ -65,7 +67,7 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
     summary = summary_lines(state)
     head: Line = [(found.corner.ljust(label), "label"), ("".join(c.rjust(cell) for c in shown), "faint")]
     rows: list[Line] = [
-        [(row.ljust(label), "label"), *(_cell(found.cells.get((row, column)), cell) for column in shown)]
+        [(row.ljust(label), "label"), *(_cell(state, found.cells.get((row, column)), cell) for column in shown)]
         for row in found.rows
     ]
     room = max(1, height - 1 - (len(summary) + 1 if height > len(summary) + 3 else 0))
@@ -111,23 +113,23 @@ def _results(state: ExperimentState, width: int, room: int) -> list[Line]:
     return [[], head, *rows]
 
 
-def _cell(run: RunState | None, cell: int) -> tuple[str, str]:
+def _cell(state: ExperimentState, run: RunState | None, cell: int) -> tuple[str, str]:
     if run is None:
         return " " * cell, "text"
-    dice = dice_of(run)
-    if run.phase == "finished" and dice is not None and cell >= 5:
-        return f"{dice:.2f}".removeprefix("0").rjust(cell), "good"
+    figure = judged(state, run)
+    if run.phase == "finished" and figure is not None and cell >= 5:
+        return f"{figure:.2f}".removeprefix("0").rjust(cell), "good"
     return RUN_SYMBOLS[run.phase].rjust(cell), RUN_ROLES[run.phase]
 
 
 def summary_lines(state: ExperimentState) -> list[Line]:
     """Mean and standard deviation over finished runs beside the published figure, and what the symbols mean."""
-    found = [dice for run in state.runs if run.phase == "finished" and (dice := dice_of(run)) is not None]
+    found = [own for run in state.runs if run.phase == "finished" and (own := judged(state, run)) is not None]
     lines: list[Line] = []
     target = state.plan.experiment.target
     if target is not None:
         spread = f" ± {target.std:.3f}" if target.std else ""
-        lines.append([("target Dice ", "label"), (f"{target.dice:.3f}{spread}", "text")])
+        lines.append([(f"target {measure(state.plan.experiment).title} ".ljust(12), "label"), (f"{target.dice:.3f}{spread}", "text")])
     if any(variants := variants_of(run.key for run in state.runs)):
         return [*lines, *_compared(state, variants), _legend(state)]
     so_far: Line = [("so far      ", "label")]
@@ -143,9 +145,9 @@ def summary_lines(state: ExperimentState) -> list[Line]:
 def _compared(state: ExperimentState, variants: tuple[str, ...]) -> list[Line]:
     """Mean and deviation of each variant over its folds; then how far it is from the first, fold by fold (95 %)."""
     told = [
-        Result(run.key.variant, run.key.fold, run.key.restart, dice)
+        Result(run.key.variant, run.key.fold, run.key.restart, figure)
         for run in state.runs
-        if run.phase == "finished" and (dice := dice_of(run)) is not None
+        if run.phase == "finished" and (figure := judged(state, run)) is not None
     ]
     by_name = {one.variant: one for one in compare(told, variants)}
     label = max(LABEL, *(len(clipped(name, WIDEST)) + 1 for name in variants))

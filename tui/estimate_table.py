@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.whatif.estimate import precision_there
 from engine.whatif.hardware_table import TOO_SMALL, HardwareRow
 from engine.whatif.known import Known
 from engine.whatif.options import Option
-from engine.whatif.what_if import Question
+from engine.whatif.what_if import NOTHING_LEFT, Question
 from engine.whatif.wish import Granted
 from tui.estimating import (
     MEMORY,
@@ -70,20 +71,21 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"  {'  '.join(parts)}".rstrip()
 
 
-def why_lines(rows: Sequence[HardwareRow]) -> list[str]:
-    """What the rows rest on: limits, models, prices with their dates, what is unconfirmed."""
+def why_lines(rows: Sequence[HardwareRow], precision: str = "") -> list[str]:
+    """What the rows rest on: limits, models, prices with their dates, what is unconfirmed. `precision`: what a GPU
+    computes in."""
     told = [row for row in rows if row.known and not row.here]
     lines: list[str] = []
     for words in dict.fromkeys(row.why.partition(":")[0] for row in told if row.why.startswith("it ")):
         of = [row for row in told if row.why.startswith(words)]
-        factors = sorted(row.speed.value or 0.0 for row in of)
-        factor = f"{factors[0]:.1f}×" if len(of) == 1 else f"{factors[0]:.1f} to {factors[-1]:.1f}×"
+        least, most = (f"{find(row.speed.value or 0.0 for row in of):.1f}" for find in (min, max))
+        factor = f"{least}×" if least == most else f"{least} to {most}×"
         lines.append(f"{some([row.name for row in of])}: {words}: {factor}; only what the GPU does scales with it")
     if any("modelled" in row.why for row in told):
         lines.append(RULE)
     lines += [f"{row.name}: {row.why}" for row in told if "stated" in row.why or row.measured]
     mine = next((row.memory_text for row in rows if row.memory != "unknown"), "")
-    lines += [f"memory of a step: {mine}"] if mine else []
+    lines += [f"memory of a step on a GPU{f' in {precision}' if precision else ''}: {mine}"] if mine else []
     if any(row.sessions for row in rows):
         lines.append("sessions: so many for all of it, resumed in between; 1× is all of it in one")
         allowed = {fit.session: fit.quoted for row in rows for fit in row.sessions if fit.run != "not offered"}
@@ -132,8 +134,11 @@ def report(
     notes: Sequence[str],
     hardware: str,
 ) -> list[str]:
+    if rows[0].times.why == NOTHING_LEFT:
+        lines = [f"{known.plan.experiment_name}: {NOTHING_LEFT}, nothing is left to do"]
+        return [*lines, "", "all of it again", *option_lines(found, hardware)] if found else lines
     lines = [f"{known.plan.experiment_name}: {asked_words(known, question)}", f"  {measured_words(known)}"]
     lines += [f"  {note}" for note in notes]
     lines += [f"  {wish_words(one)}" for one in wished]
-    lines += ["", *table_lines(rows), "", *why_lines(rows)]
+    lines += ["", *table_lines(rows), "", *why_lines(rows, precision_there(known))]
     return [*lines, "", "options", *option_lines(found, hardware)] if found else lines

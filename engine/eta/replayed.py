@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -65,17 +65,44 @@ class Foretold(msgspec.Struct, frozen=True, kw_only=True):
         return residual(self.rung, self.stage, self.seconds, self.sigma, self.truth, self.gone, self.run)
 
 
-class _Ends(msgspec.Struct, frozen=True):
+class Ends(msgspec.Struct, frozen=True):
     """When things really ended, by the monotonic clock of one supervisor."""
 
     attempts: dict[tuple[int, int, str], list[tuple[int, float, float]]]
     finished: frozenset[tuple[int, int, str]]
     experiment: float | None
 
+    def seconds(self, run: tuple[int, int, str]) -> float:
+        """What a run took, all its attempts."""
+        return sum(last - first for _, first, last in self.attempts[run])
+
+    @property
+    def whole(self) -> float | None:
+        """What the experiment took from its first run's start; None if it did not end, or was resumed."""
+        begun = [first for attempts in self.attempts.values() for _, first, _ in attempts]
+        return self.experiment - min(begun) if self.experiment is not None and begun else None
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """One moment of a recorded run, `percent` of its steps done. `epochs`: when each of its attempt's epochs ended, by
+    the monotonic clock."""
+
+    state: ExperimentState
+    percent: int
+    record: Steps
+    event: RunStarted
+    epochs: dict[int, float]
+
 
 def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> list[Foretold]:
     """Every finished run of an experiment, at each `every` percent of its steps, with what could be known then: its own
     journal, the runs before it, and `earlier` experiments. Raises UsageError for a folder that is no experiment."""
+    ends = ends_of(folder)
+    return [one for moment in moments(folder, every, earlier) for one in _held(moment, ends)]
+
+
+def moments(folder: Path, every: int = 1, earlier: Earlier | None = None) -> Iterator[Moment]:
+    """The moments that are foretold, as they were then. Raises UsageError for a folder that is no experiment."""
     paths = ExperimentPaths(folder)
     plan = read_json(paths.plan, Plan)
     if plan is None:
@@ -85,25 +112,28 @@ def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> li
     )
     events, samples = read(paths.events), read(paths.machine)
     ends = _ends(events)
-    found: list[Foretold] = []
     for event in events:
         state = fold_supervisor(state, [event])
         if isinstance(event, RunStarted) and state.current is not None:
             records = read(paths.run(*event.at).segment(event.attempt))
             index, run, done = state.current, state.runs[state.current], 0
             epochs = {record.epoch: record.m for record in records if isinstance(record, EpochEnded)}
-            for cut, percent in _cuts(records, every) if event.at in ends.finished else ():
+            for cut, percent, record in _cuts(records, every) if event.at in ends.finished else ():
                 run, done = fold_run(run, records[done : cut + 1]), cut + 1
-                due = bisect_right(samples, records[cut].m, key=_monotonic)
+                due = bisect_right(samples, record.m, key=_monotonic)
                 state, samples = fold_samples(state, samples[:due]), samples[due:]
-                seen = _as_of(with_run(state, index, as_supervised(run, state.runs[index])), records[cut])
-                found += _held(seen, percent, records[cut], ends, event, epochs)
+                seen = _as_of(with_run(state, index, as_supervised(run, state.runs[index])), record)
+                yield Moment(state=seen, percent=percent, record=record, event=event, epochs=epochs)
             run = fold_run(run, records[done:])
             state = with_run(state, index, as_supervised(run, state.runs[index]))
-    return found
 
 
-def _ends(events: Sequence[AnyRecord]) -> _Ends:
+def ends_of(folder: Path) -> Ends:
+    """When runs and experiment really ended."""
+    return _ends(read(ExperimentPaths(folder).events))
+
+
+def _ends(events: Sequence[AnyRecord]) -> Ends:
     attempts: dict[tuple[int, int, str], list[tuple[int, float, float]]] = {}
     finished, begun, last = set(), {}, None
     for event in events:
@@ -118,11 +148,11 @@ def _ends(events: Sequence[AnyRecord]) -> _Ends:
         elif isinstance(event, ExperimentEnded) and event.outcome == "finished":
             last = event.m
     alone = sum(isinstance(event, ExperimentEnded) for event in events) == 1
-    return _Ends(attempts, frozenset(finished), last if alone else None)
+    return Ends(attempts, frozenset(finished), last if alone else None)
 
 
-def _cuts(records: Sequence[AnyRecord], every: int) -> Iterator[tuple[int, int]]:
-    """Where the records of an attempt are cut: index and percent, at the first line that has come so far."""
+def _cuts(records: Sequence[AnyRecord], every: int) -> Iterator[tuple[int, int, Steps]]:
+    """Where the records of an attempt are cut: index, percent, and the first line that has come so far."""
     begin = next((record for record in records if isinstance(record, Begin)), None)
     total = begin.epochs * begin.steps_per_epoch if begin is not None else 0
     if begin is None or total < 1:
@@ -131,7 +161,7 @@ def _cuts(records: Sequence[AnyRecord], every: int) -> Iterator[tuple[int, int]]
     due += -due % every
     for index, record in enumerate(records):
         if isinstance(record, Steps) and (percent := 100 * record.step // total) >= due:
-            yield index, percent
+            yield index, percent, record
             due = percent + every - percent % every
 
 
@@ -141,17 +171,11 @@ def _as_of(state: ExperimentState, record: AnyRecord) -> ExperimentState:
     )
 
 
-def _held(
-    state: ExperimentState,
-    percent: int,
-    record: AnyRecord,
-    ends: _Ends,
-    event: RunStarted,
-    epochs: Mapping[int, float],
-) -> Iterator[Foretold]:
+def _held(moment: Moment, ends: Ends) -> Iterator[Foretold]:
     """This moment's forecasts against the truth."""
-    run = state.run
-    if run is None or not isinstance(record, Steps):
+    state, percent, record = moment.state, moment.percent, moment.record
+    event, epochs, run = moment.event, moment.epochs, moment.state.run
+    if run is None:
         return
     said = forecast(state)
     attempts = ends.attempts[event.at]

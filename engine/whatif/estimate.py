@@ -28,7 +28,8 @@ from engine.whatif.what_if import Question
 
 # So many trainings like it are read, journals and all.
 LOOKED_AT = 20
-PRECISIONS = {"fp16": "fp16", "bf16": "bf16", "fp32": "fp16"}
+# What the knob's `auto` is there.
+ON_A_GPU = "fp16"
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,12 +204,17 @@ def _asked(plan: Plan, known: Known, request: Request) -> Question:
 
 def step_memory(known: Known) -> Estimate | None:
     """A step's memory on a GPU, worked out from the network in a process of its own (about three seconds); None where
-    it was measured, or cannot be told."""
+    it was measured, or cannot be told. As the preflight estimates it there: `auto` is fp16 on a GPU."""
     if known.footprint.peaks or known.plan.experiment.command:
         return None
-    knobs = known.knobs | {"precision": PRECISIONS[known.precision]}
-    profile = msgspec.structs.replace(known.plan.profile, knobs=knobs)
+    profile = msgspec.structs.replace(known.plan.profile, knobs=known.knobs | {"precision": precision_there(known)})
     return vram_estimate.estimate(msgspec.structs.replace(known.plan, profile=profile))
+
+
+def precision_there(known: Known) -> str:
+    """What it would compute in on a GPU."""
+    asked = str(known.knobs.get("precision", "auto"))
+    return ON_A_GPU if asked == "auto" else asked
 
 
 def is_experiment(name: str) -> bool:

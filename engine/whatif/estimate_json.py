@@ -43,6 +43,7 @@ def document(
             "step_seconds": known.step.mean,
             "gpu_busy_share": known.busy,
             "basis": known.step.basis,
+            "warming": known.warming,
         },
         "asked": {
             "runs": len(shape.runs),

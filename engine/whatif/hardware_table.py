@@ -119,7 +119,7 @@ def row(
     if small:
         there, ground = Times(why=TOO_SMALL), TOO_SMALL
     side = at_once(known, question)
-    fits = tuple(fitting(one, gpu.name if gpu else "", there.run, there.experiment, side) for one in sessions)
+    fits = tuple(fitting(one, gpu.name if gpu else "", there.longest, there.experiment, side) for one in sessions)
     return HardwareRow(
         name=name,
         gpu=gpu,

@@ -21,12 +21,13 @@ from msgspec.structs import replace as changed
 
 from engine.eta.calibration import Calibration, Residual, calibrated, quantiles, residual, stage_of
 from engine.eta.earlier import Earlier
-from engine.eta.forecast import forecast
+from engine.eta.forecast import forecast, timing_of
 from engine.eta.replayed import foretold, residuals as residuals_of
 from engine.journals.events import Sample, Steps
 from engine.journals.journal import read
 from engine.live.fold import fold_run
-from engine.live.state import new_run
+from engine.live.replay import Replay
+from engine.live.state import ExperimentState, new_run
 from engine.paths import ExperimentPaths
 from tests.benchmarks._others import TOOLS, step_times
 from tests.fixtures.recorded import unpack
@@ -41,6 +42,8 @@ AT = 10
 FROM = 2
 # Others used more than this part of the cores: what they did is in the steps.
 COMPANY = 0.4
+# Earlier experiments whose steps took so many times as long.
+SLOWER = {1.0: "after itself", 1.3: "after a slower one", 2.0: "after one twice as slow"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def line(kind: str, done: Sequence[Replayed]) -> str:
     columns += [_pair([one.tool(name) for one in done]) for name in TOOLS]
     held = sum(one.coverage for one in done) / len(done)
     wide = median(one.at().width for one in done)
-    return f"{kind:<12} {len(done):5d}   {'   '.join(columns)}   {held:6.1%}   ±{wide:.1%}"
+    return f"{kind:<24} {len(done):5d}   {'   '.join(columns)}   {held:6.1%}   ±{wide:.1%}"
 
 
 def _pair(errors: Sequence[float]) -> str:
@@ -159,7 +162,7 @@ def _pair(errors: Sequence[float]) -> str:
 
 
 def head() -> str:
-    return f"{'kind':<12} {'runs':>5}   {'steptop':>15}   {'   '.join(f'{name:>15}' for name in TOOLS)}   in 90 %   width"
+    return f"{'kind':<24} {'runs':>5}   {'steptop':>15}   {'   '.join(f'{name:>15}' for name in TOOLS)}   in 90 %   width"
 
 
 def company(folder: Path) -> float:
@@ -176,6 +179,30 @@ def recorded(experiments: Sequence[Path], learnt: bool = False) -> list[Replayed
         others = [left for other, own in found.items() if other != experiment for left in own]
         done += replay_recorded(experiment, Earlier(calibration=calibrated(others)) if learnt else None)
     return done
+
+
+def after(experiments: Sequence[Path]) -> list[tuple[str, list[Replayed]]]:
+    """The recorded trainings with earlier ones to go by: real ones of their key, and their own time as if it had been
+    measured on a machine or at a moment that was slower."""
+    known = {folder: timing_of(ended(folder)) for folder in experiments}
+    found: dict[str, list[Replayed]] = {}
+    for experiment, own in known.items():
+        if own is None:
+            continue
+        for other, timing in known.items():
+            if timing is not None and other != experiment and timing.key == own.key:
+                kind = "after a crowded one" if company(other) > COMPANY else "after one alike"
+                found.setdefault(kind, []).extend(replay_recorded(experiment, Earlier(timings=(timing,))))
+        for factor, kind in SLOWER.items():
+            slower = changed(own, step_seconds=factor * own.step_seconds)
+            found.setdefault(kind, []).extend(replay_recorded(experiment, Earlier(timings=(slower,))))
+    return sorted(found.items())
+
+
+def ended(folder: Path) -> ExperimentState:
+    """The last moment of a recording."""
+    replay = Replay(folder)
+    return replay.state_at(replay.ends)
 
 
 def main() -> None:
@@ -216,6 +243,8 @@ def main() -> None:
                     print(line(kind, some))
             print(line("all recorded", done))
             print(line("… learnt", recorded(experiments, learnt=True)))
+            for kind, runs in after(experiments):
+                print(line(kind, runs))
 
 
 def plain() -> Earlier:

@@ -17,6 +17,8 @@ from tui.widgets.asking import BoardPanel
 from tui.widgets.interval import Scale, interval, scale_of
 from tui.widgets.line import Line
 
+# Under a reason that is the same.
+AGAIN = "″"
 ROLES = {"fits": "good", "tight": "warn", "over": "bad", "unknown": "faint"}
 
 
@@ -73,14 +75,18 @@ def head(wide: Columns) -> Line:
     return line
 
 
-def row_line(row: HardwareRow, wide: Columns, scale: Scale, own: float, here: bool, focused: bool) -> Line:
+def row_line(
+    row: HardwareRow, wide: Columns, scale: Scale, own: float, here: bool, focused: bool, again: bool = False
+) -> Line:
+    """`again`: nothing is claimed of it for the same reason as of the one above."""
     big = row.memory == "over"
     mark: Line = [("▸" if here else " ", "key" if focused else "faint"), ("●" if row.here else " ", "accent")]
     name = "number" if here else "faint" if big else "text"
     line: Line = [*mark, (fit(name_of(row), wide.name - 1) + " ", name)]
     if not row.known:
         room = wide.step + wide.run + wide.experiment + wide.graph + wide.speed
-        return [*line, (fit(row.why, room), "faint"), (f"  {MEMORY[row.memory]}", ROLES[row.memory])]
+        why = fit(AGAIN if again else row.why, room)
+        return [*line, (why, "faint"), (f"  {MEMORY[row.memory]}", ROLES[row.memory])]
     figures = "faint" if big else "number" if here else "text"
     for one, size in ((row.times.step, wide.step), (row.times.run, wide.run), (row.times.experiment, wide.experiment)):
         if size:
@@ -147,7 +153,11 @@ class GpusPanel(BoardPanel):
         room = max(1, height - 1)
         self._first = max(0, min(at - room // 2, len(answer.rows) - room))
         shown = list(enumerate(answer.rows))[self._first : self._first + room]
-        return [head(wide), *(row_line(one, wide, scale, own, n == at, self.has_focus) for n, one in shown)]
+        lines, above = [head(wide)], ""
+        for n, one in shown:
+            lines.append(row_line(one, wide, scale, own, n == at, self.has_focus, one.why == above))
+            above = "" if one.known else one.why
+        return lines
 
     def at(self, board: Board) -> int:
         rows = board.answer.rows if board.answer is not None else ()

@@ -6,7 +6,7 @@ One writer each: the trainer's `steps-NNN.jsonl`, the supervisor's `events.jsonl
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ from engine.journals.limit_events import (
     NotifyFailed as NotifyFailed,
     OnFinishRan as OnFinishRan,
 )
+from engine.journals.machine_events import Gpu as Gpu, Sample as Sample, Worker as Worker
 from engine.journals.phase_events import (
     PhaseBegun as PhaseBegun,
     PhaseEnded as PhaseEnded,
@@ -34,6 +35,16 @@ from engine.journals.record import (
     Spans as Spans,
     Stop as Stop,
     Verdict as Verdict,
+)
+from engine.journals.run_events import (
+    ExperimentEnded as ExperimentEnded,
+    PrepareEnded as PrepareEnded,
+    PrepareStarted as PrepareStarted,
+    RunEnded as RunEnded,
+    RunSkipped as RunSkipped,
+    RunStarted as RunStarted,
+    StopChanged as StopChanged,
+    SupervisorStarted as SupervisorStarted,
 )
 
 # ---------------------------------------------------------------- written by the trainer
@@ -178,152 +189,6 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
     step: int = 0
     epoch: int = 0
     error: str = ""
-
-
-# ---------------------------------------------------------------- written by the supervisor
-
-
-class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
-    """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order, and `variants` each
-    one's variant, nothing for an experiment without any."""
-
-    pid: int
-    host: str
-    boot_id: str
-    runs: tuple[tuple[int, int], ...] = ()
-    variants: tuple[str, ...] = ()
-    stop_after_runs: int = 0
-    adopted: int = 0
-
-
-class PrepareStarted(Record, frozen=True, kw_only=True, tag="prepare_started"):
-    pid: int
-
-
-class PrepareEnded(Record, frozen=True, kw_only=True, tag="prepare_ended"):
-    seconds: float
-    ok: bool
-    verdict: Verdict | None = None
-
-
-class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
-    fold: int
-    restart: int
-    attempt: int
-    pid: int
-    device: str = "cpu"
-    variant: str = ""
-
-    @property
-    def at(self) -> tuple[int, int, str]:
-        """The run it is, as `RunKey.at`."""
-        return self.fold, self.restart, self.variant
-
-
-class RunEnded(Record, frozen=True, kw_only=True, tag="run_ended"):
-    """`swept` descendants were left after the trainer's end and ended; `survivors` could not be."""
-
-    fold: int
-    restart: int
-    attempt: int
-    outcome: Outcome
-    verdict: Verdict
-    seconds: float = 0.0
-    rc: int | None = None
-    swept: int = 0
-    survivors: tuple[int, ...] = ()
-    variant: str = ""
-
-    @property
-    def at(self) -> tuple[int, int, str]:
-        return self.fold, self.restart, self.variant
-
-
-class RunSkipped(Record, frozen=True, kw_only=True, tag="run_skipped"):
-    """Already complete with this configuration's hash."""
-
-    fold: int
-    restart: int
-    dice: float | None = None
-    variant: str = ""
-
-    @property
-    def at(self) -> tuple[int, int, str]:
-        return self.fold, self.restart, self.variant
-
-
-class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):
-    """A stop request's life: acknowledged, then done or cancelled."""
-
-    id: str
-    mode: Stop
-    phase: Literal["acknowledged", "cancelled", "done"]
-    by: str = ""
-
-
-class ExperimentEnded(Record, frozen=True, kw_only=True, tag="experiment_ended"):
-    """The supervisor's last line. `survivors`: processes of the tree that would not go, by id. `knobs`: what a test of
-    profiles found best."""
-
-    outcome: Outcome
-    text: str
-    verdict: Verdict | None = None
-    survivors: tuple[int, ...] = ()
-    knobs: dict[str, bool | int | float | str] | None = None
-
-
-# ---------------------------------------------------------------- written by the sampler
-
-
-class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One device as NVML sees it; None where it does not say. Bytes, percent, °C, watts. `others_util`: of the time,
-    other processes' kernels ran; None too where the own process cannot be told apart (a container's own pids). MHz.
-    `held_back`: what keeps the clock down, in words."""
-
-    index: int
-    name: str = ""
-    util: float | None = None
-    others_util: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    own_memory: int | None = None
-    temperature: float | None = None
-    power: float | None = None
-    power_limit: float | None = None
-    clock: float | None = None
-    held_back: tuple[str, ...] = ()
-    error: str = ""
-
-
-class Worker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process of the run's tree. Bytes; `cpu` in cores. PSS shares pages out, USS counts only its own; both without
-    the pages of files."""
-
-    pid: int
-    role: Literal["trainer", "worker", "other"] = "worker"
-    rss: int = 0
-    pss: int | None = None
-    uss: int | None = None
-    cpu: float = 0.0
-
-
-class Sample(Record, frozen=True, kw_only=True, tag="sample"):
-    """One reading of the machine. Bytes; `cpu` and `own_cpu` in cores; rates per second."""
-
-    cores: int
-    cpu: float
-    own_cpu: float = 0.0
-    ram_total: int = 0
-    ram_available: int = 0
-    shm_total: int = 0
-    shm_used: int = 0
-    disk_total: int = 0
-    disk_free: int = 0
-    disk_read: float | None = None
-    disk_write: float | None = None
-    gpus: tuple[Gpu, ...] = ()
-    gpu_reason: str = ""
-    workers: tuple[Worker, ...] = ()
 
 
 TrainerRecord: TypeAlias = (

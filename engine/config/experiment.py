@@ -14,6 +14,7 @@ from engine.config import minimums, variants as variant_sets
 from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.config.profile_file import line_in
+from engine.config.ranges import check_ranges as check_ranges
 from engine.config.shape import Where, problems
 from engine.config.tables import (
     Checkpoints as Checkpoints,
@@ -65,6 +66,11 @@ class Experiment(Table, frozen=True, kw_only=True):
     locks: dict[str, Lock] = {}
     minimums: dict[str, Minimum] = {}
 
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Of what goes through the network at a time, voxels."""
+        return self.prepare.shape if self.patch.whole else self.patch.shape
+
 
 # Tables with names of the user's own in them, and what each name holds.
 NAMED: dict[str, type[msgspec.Struct]] = {"locks": Lock, "minimums": Minimum, "terms": Term, "variants": Variant}
@@ -114,7 +120,9 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """plan.json: everything a supervisor and a trainer need to know, decided at launch."""
+    """plan.json: everything a supervisor and a trainer need to know, decided at launch. `slots`: runs that go on side
+    by side, each on one of `devices` where that names several. `retries`: how often a run that failed is tried again.
+    """
 
     format: int = 1
     name: str
@@ -125,6 +133,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = ""
     cache_dir: str = ""
     device: str = "auto"
+    devices: tuple[str, ...] = ()
+    slots: int = 1
+    retries: int = 0
     stop_after_runs: int = 0
     training_hash: str = ""
     overridden: dict[str, str] = {}
@@ -228,28 +239,6 @@ def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Ex
         check_ranges(made, place)
         minimums.check(experiment.minimums, made, place)
     return experiment
-
-
-def check_ranges(experiment: Experiment, where: str) -> None:
-    """Raises UsageError for numbers no training can have."""
-    rules = (
-        (experiment.epochs >= 1, "epochs", "1 or more"),
-        (experiment.runs.folds >= (1 if experiment.command else 2), "runs.folds", "2 or more (one part is held out)"),
-        (experiment.runs.restarts >= 1, "runs.restarts", "1 or more"),
-        (experiment.prepare.spacing_mm > 0, "prepare.spacing_mm", "more than 0"),
-        (experiment.command or min(experiment.prepare.shape) >= 8, "prepare.shape", "8 voxels or more on every side"),
-        (experiment.model.channels >= 1, "model.channels", "1 or more"),
-        (len(experiment.loss.class_weights) == experiment.model.classes, "loss.class_weights", "one weight per class"),
-        (
-            (experiment.task == "peptides") == (experiment.data.source in ("sequences", "peptides")), "data.source",
-            "sequences or peptides for task = peptides, and something else for any other",
-        ),
-        (experiment.task != "peptides" or experiment.model.diffusion_steps >= 1, "model.diffusion_steps", "1 or more"),
-        (experiment.checkpoints.keep >= 2, "checkpoints.keep", "2 or more (the last one may be damaged)"),
-    )
-    for holds, field, right in rules:
-        if not holds:
-            raise UsageError(f"{where}: {field} must be {right}")
 
 
 def _check_names(raw: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:

@@ -8,6 +8,7 @@ from statistics import median
 
 import msgspec
 
+from engine.config import label_maps
 from engine.config.experiment import Plan
 from engine.config.knob import Value
 from engine.journals.events import PhaseEnded, Sample
@@ -89,10 +90,12 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sample_bytes(plan: Plan) -> int:
-    """One loaded sample."""
-    if plan.experiment.task == "peptides":
+    """One loaded sample, with the maps of its label that the loss is given."""
+    experiment = plan.experiment
+    if experiment.task == "peptides":
         return BYTES_PER_SEQUENCE
-    return prod(plan.experiment.prepare.shape) * BYTES_PER_VOXEL
+    maps = len(label_maps.needed(experiment.loss)) * label_maps.BYTES_PER_VOXEL
+    return prod(experiment.sample_shape) * (BYTES_PER_VOXEL + maps)
 
 
 def in_flight(knobs: Mapping[str, Value], item: int) -> int:

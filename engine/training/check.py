@@ -10,26 +10,24 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from math import prod
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
 from engine.config.experiment import Plan, steps_per_epoch
+from engine.config.sources import MADE
 from engine.counts import plural
-from engine.errors import DataError, UsageError
+from engine.errors import UsageError
 from engine.machine.device_preview import missing_device, quick_device
 from engine.memory.footprint import Estimate
 from engine.training import needs, tokenise
-from engine.training.data import cache, phantom
-from engine.training.data.cases import process_count
-from engine.training.data.conform import check_prepare, resampled_shape
-from engine.training.data.discover import Case, find
-from engine.training.data.nifti import Header, check_grids, shown
-from engine.training.data.volumes import lesions, read_header, read_raw, scaled
+from engine.training.data import cache
+from engine.training.data.conform import check_prepare
+from engine.training.data.discover import find
+from engine.training.data.nifti import shown
 from engine.training.folds import ACQUISITION, Member, make_folds, table
+from engine.training.looking import Looked, imagined, look_at_all
 
 SHOWN_ERRORS = 20
 
@@ -68,17 +66,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     device: dict[str, str] = {}
 
 
-class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """One case as far as it was looked at."""
-
-    case: Case
-    header: Header | None = None
-    lesion_mm3: float | None = None
-    cached: bool = False
-    content: str = ""
-    error: str = ""
-
-
 def check(plan: Plan, quick: bool) -> Report:
     """The whole report. Raises UsageError for a plan that cannot be looked at at all."""
     experiment = plan.experiment
@@ -87,14 +74,14 @@ def check(plan: Plan, quick: bool) -> Report:
         return report if quick else _with_model(report, plan)
     check_prepare(experiment.prepare)
     warnings: list[str] = []
-    if experiment.data.source == "phantom":
-        looked = [_imagined(spec) for spec in phantom.specs(experiment.data)]
+    if experiment.data.source in MADE:
+        looked = imagined(plan)
     else:
         if not plan.data_dir:
             raise UsageError(f"{plan.experiment_name} needs volumes of your own: give their folder with --data DIR")
         found = find(experiment.data, Path(plan.data_dir))
         warnings += found.warnings
-        looked = _look_at_all(found.cases, plan, quick)
+        looked = look_at_all(found.cases, plan, quick)
     errors = [one.error for one in looked if one.error]
     if missing := missing_device(plan.device):
         errors.insert(0, missing)
@@ -149,57 +136,6 @@ def _of_sequences(plan: Plan, quick: bool) -> Report:
 def _first(errors: Sequence[str]) -> tuple[str, ...]:
     more = len(errors) - SHOWN_ERRORS
     return (*errors[:SHOWN_ERRORS], *([f"… and {more} more volumes"] if more > 0 else ()))
-
-
-def _imagined(spec: phantom.Spec) -> Looked:
-    """A phantom's own description: nothing needs to be written to know it."""
-    case = Case(
-        id=f"{spec.id}_{spec.session}", image=Path(), label=Path(), group=spec.id,
-        acquisition=phantom.acquisition_name(spec),
-    )
-    header = Header(
-        shape=spec.shape, dtype="<i2", spacing_mm=spec.spacing_mm, orientation=spec.axes, affine=(), offset=352,
-        data_bytes=prod(spec.shape) * 2,
-    )
-    return Looked(case=case, header=header, lesion_mm3=spec.lesion_mm3)
-
-
-def _look_at_all(cases: Sequence[Case], plan: Plan, quick: bool) -> list[Looked]:
-    """Threads do: reading and unpacking let go of the interpreter's lock."""
-    with ThreadPoolExecutor(1 if quick else process_count(cases)) as pool:
-        return list(pool.map(lambda case: _look(case, plan, quick), cases))
-
-
-def _look(case: Case, plan: Plan, quick: bool) -> Looked:
-    prepare, folder = plan.experiment.prepare, Path(plan.cache_dir)
-    known = [cache.known_digest(folder, file) for file in (case.image, case.label)] if plan.cache_dir else [None, None]
-    record = cache.find(folder, cache.case_key(known[0], known[1], prepare)) if known[0] and known[1] else None
-    try:
-        header = read_header(case.image)
-        check_grids(case.image, header, case.label, read_header(case.label))
-        _check_resampled(case, header, plan)
-        if quick:
-            there = record is not None
-            return Looked(
-                case=case, header=header, lesion_mm3=record.lesion_mm3 if record else None, cached=there,
-                content=known[0] or "",
-            )
-        image = read_raw(case.image)
-        scaled(case.image, image)
-        marks = read_raw(case.label)
-        volume = float(lesions(case.label, marks).sum(dtype="int64")) * header.voxel_mm3
-    except DataError as error:
-        return Looked(case=case, error=str(error))
-    key = cache.case_key(image.sha256, marks.sha256, prepare)
-    cached = bool(plan.cache_dir) and cache.find(folder, key) is not None
-    return Looked(case=case, header=header, lesion_mm3=volume, cached=cached, content=image.sha256)
-
-
-def _check_resampled(case: Case, header: Header, plan: Plan) -> None:
-    try:
-        resampled_shape(header.shape, header.spacing_mm, plan.experiment.prepare.spacing_mm)
-    except DataError as error:
-        raise DataError(f"{shown(case.image)}: {error}") from None
 
 
 def _twins(looked: Iterable[Looked]) -> tuple[str, ...]:
@@ -266,10 +202,8 @@ def _with_folds(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
 
 
 def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
-    each = cache.bytes_per_case(plan.experiment.prepare)
-    cached = sum(one.cached for one in looked)
-    needed = (len(looked) - cached) * each
-    disk = {"needed": needed, "prepared": cached * each}
+    needed = sum(one.bytes for one in looked if not one.cached)
+    disk = {"needed": needed, "prepared": sum(one.bytes for one in looked if one.cached)}
     if not plan.cache_dir:
         return msgspec.structs.replace(report, disk=disk)
     folder = Path(plan.cache_dir)
@@ -312,7 +246,8 @@ def _estimate(plan: Plan, report: Report) -> Estimate | None:
 
 def _with_model(report: Report, plan: Plan) -> Report:
     """The network built once, and the device asked for by the name the trainer will use."""
-    from engine.training import device, models
+    from engine.training import device, losses, models
+    from engine.training.augment import chain
 
     config = plan.experiment.model
     errors = list(report.errors)
@@ -320,6 +255,8 @@ def _with_model(report: Report, plan: Plan) -> Report:
     found = report.device
     try:
         described["parameters"] = models.parameters(models.build(config))
+        losses.build(plan.experiment)
+        chain.build(plan.experiment.augment)
     except UsageError as error:
         errors.append(str(error))
     try:

@@ -73,6 +73,6 @@ def counted(plan: Plan, kind: str) -> Estimate | None:
         return None
     half = precision in ("fp16", "bf16") or (precision == "auto" and kind == "cuda")
     batch = int(plan.profile["batch_size"])
-    voxels = batch * prod(plan.experiment.prepare.shape)
+    voxels = batch * prod(plan.experiment.sample_shape)
     kept = voxels * (KEPT_PER_CHANNEL * model.channels + KEPT_BESIDES) // (2 if half else 1)
     return Estimate(batch=batch, activations=kept)

@@ -71,7 +71,7 @@ def _experiment(facts: Facts) -> list[Row]:
         row("epochs of a run", numbers.count(experiment.epochs, basis), _said_epochs(facts)),
     ]
     if not experiment.command:
-        shape = " × ".join(map(str, experiment.prepare.shape))
+        shape = " × ".join(map(str, experiment.sample_shape))
         model = f"{experiment.model.name}, {experiment.model.channels} channels, {experiment.model.classes} classes"
         optimizer = f"{experiment.optimizer.name}, lr {experiment.optimizer.lr:g}"
         rows += [

@@ -137,11 +137,11 @@ def header_of(case: Case) -> Header:
     return (tiff if tiff.is_tiff(case.image.name) else volumes).read_header(case.image)
 
 
-def bytes_of(case: Case, prepare: Prepare, want: Wanted) -> int:
+def bytes_of(case: Case, prepare: Prepare, want: Wanted, header: Header | None = None) -> int:
     """What a case takes in the cache, at most. Raises DataError where its shape decides and cannot be read."""
     if not tiff.is_tiff(case.image.name):
         return cache.bytes_per_case(prepare) + prod(prepare.shape) * maps.bytes_per_voxel(want)
-    header = header_of(case)
+    header = header or header_of(case)
     voxels = prod(prepare.shape) or prod(header.shape)
     return stacks.bytes_per_case(header.shape, header.dtype, prepare) + voxels * maps.bytes_per_voxel(want)
 

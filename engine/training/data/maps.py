@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from engine.config.experiment import Experiment
-from engine.config.tables import Loss
+from engine.config.label_maps import BYTES_PER_VOXEL, ITERATIONS, needed
 from engine.errors import DataError
 from engine.training.data import cache
 from engine.training.data.nifti import shown, sides
@@ -30,8 +30,6 @@ Map = NDArray[np.float16]
 
 # Voxels. What lies further away is as far as this; float16 is exact to 1/32 voxel up to here.
 FURTHEST = 64.0
-# The soft skeleton's iterations (Shit et al. 2021): sheets up to twice as thick, and two voxels, are thinned wholly.
-ITERATIONS = 3
 # Enough that no epoch draws the same one twice.
 MOST_PLACES = 100_000
 PLACES = "foreground"
@@ -62,8 +60,6 @@ def skeleton(truth: NDArray[np.bool_], iterations: int = ITERATIONS) -> NDArray[
 
 
 MAPS: Mapping[str, Callable[[NDArray[np.bool_]], NDArray[Any]]] = {"distance": surface_distances, "skeleton": skeleton}
-# Term of a loss -> the map of the label it can be given.
-NEEDED_BY = {"surface_distance": "distance", "cl_dice": "skeleton", "skeleton": "skeleton"}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,19 +80,9 @@ def wanted(experiment: Experiment) -> Wanted:
     )
 
 
-def needed(loss: Loss) -> tuple[str, ...]:
-    """Maps that the terms of `loss` are given, sorted. A skeleton of other iterations than those prepared is computed
-    by the term itself."""
-    asked = {
-        name for term, name in NEEDED_BY.items()
-        if term in loss.terms and loss.terms[term].options.get("iterations", ITERATIONS) == ITERATIONS
-    }
-    return tuple(sorted(asked))
-
-
 def bytes_per_voxel(want: Wanted) -> int:
     """What maps take on disk."""
-    return len(want.maps) * np.dtype(np.float16).itemsize
+    return len(want.maps) * BYTES_PER_VOXEL
 
 
 def foreground(label: Mask, ignore: int) -> NDArray[np.bool_]:

@@ -24,6 +24,7 @@ SUFFIXES = (".tif", ".tiff")
 # 4 GiB of float32. More is a broken header, not a scan.
 MAX_VOXELS = 1 << 30
 IMAGE_KINDS = ("|u1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4")
+AS_STORED = "as stored"
 IDENTITY = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
 DAMAGED = "copy or download it again"
 
@@ -69,6 +70,14 @@ def read_stack(path: Path) -> Stack:
             f"{shown(path)}: it promises {sides(header.shape)} voxels and holds {sides(voxels.shape)}; {DAMAGED}"
         )
     return Stack(voxels, False)
+
+
+def imagined(shape: tuple[int, int, int]) -> Header:
+    """Of a file of bytes that is not written yet."""
+    return Header(
+        shape=shape, dtype="|u1", spacing_mm=(1.0, 1.0, 1.0), orientation=AS_STORED, affine=IDENTITY, offset=0,
+        data_bytes=prod(shape),
+    )
 
 
 def mapped(path: Path, header: Header) -> NDArray[Any]:
@@ -185,7 +194,7 @@ def _header(path: Path, series: Any) -> Header:
         )
     d, h, w = shape
     return Header(
-        shape=(d, h, w), dtype=dtype.str, spacing_mm=(1.0, 1.0, 1.0), orientation="as stored", affine=IDENTITY,
+        shape=(d, h, w), dtype=dtype.str, spacing_mm=(1.0, 1.0, 1.0), orientation=AS_STORED, affine=IDENTITY,
         offset=offset, data_bytes=size,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.config.leading import measure
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.eta.forecast import Estimate, Forecast, forecast
 from engine.eta.ladder import Rung
@@ -42,8 +43,18 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     activity: str
     loss: float | None
     dice: float | None
+    leading: LeadingStatus | None = None
     validation: FiguresStatus | None = None
     whole: FiguresStatus | None = None
+
+
+class LeadingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What held-out cases are judged by first, the newest test or validation of it, and whether `higher` or `lower` is
+    better."""
+
+    figure: str
+    value: float | None
+    better: str
 
 
 class FiguresStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,12 +226,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None
     decision: Decision | None = None
     test: TestStatus | None = None
+    tokens_per_second: float | None = None
 
 
 def status(state: ExperimentState) -> Status:
     """`state` as the contract says it. A test of profiles has no epoch or run that would end."""
     expected = forecast(state) if state.plan.test is None else Forecast(text=OF_TEST)
     limit, run = bottleneck(state), state.run
+    element = measure(state.plan.experiment).element
     shares = {share.name: share.seconds for share in limit.shares}
     return Status(
         version=VERSION,
@@ -233,7 +246,8 @@ def status(state: ExperimentState) -> Status:
         runs_finished=state.runs_finished,
         step_seconds=limit.step_seconds,
         samples_per_second=limit.samples_per_second,
-        voxels_per_second=limit.voxels_per_second,
+        voxels_per_second=limit.voxels_per_second if element == "voxel" else None,
+        tokens_per_second=limit.voxels_per_second if element == "token" else None,
         spans=shares,
         load_seconds=limit.load_seconds,
         bottleneck=_bottleneck(limit),
@@ -254,7 +268,7 @@ def status(state: ExperimentState) -> Status:
 
 
 def run_status(state: ExperimentState, run: RunState) -> RunStatus:
-    seen = run.test or run.validation
+    seen, kind = run.test or run.validation, measure(state.plan.experiment)
     return RunStatus(
         index=(state.current or 0) + 1,
         total=len(state.runs),
@@ -273,6 +287,9 @@ def run_status(state: ExperimentState, run: RunState) -> RunStatus:
         activity=run.activity,
         loss=run.loss,
         dice=seen.values.get("dice") if seen else None,
+        leading=LeadingStatus(
+            figure=kind.figure, value=seen.values.get(kind.figure) if seen else None, better=kind.better
+        ),
         validation=_figures(run, run.validation),
         whole=_figures(run, run.whole),
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.config.leading import measure
 from engine.journals.events import PhaseBegun, PhaseEnded
 from engine.live.state import ENDED as ENDED, ExperimentState, RunState
 from tui import glyphs
 from tui.format import clock, plural, whole
 from tui.messages import View
+from tui.preparation import preparing, samples
 from tui.theme import ROLES
 
 # What interrupts the steps for less than this is not worth a word: the screen would only flicker.
@@ -20,10 +22,9 @@ _ACTIVITIES = {
     "evaluate": "evaluating",
     "checkpoint": "writing a checkpoint",
     "reconstruct": "reconstructing",
-    "prepare": "preparing volumes",
 }
 _PHASES = {
-    "preparing": ("preparing volumes", "accent"),
+    "preparing": ("preparing", "accent"),
     "queued": ("queued", "label"),
     "running": ("training", "good"),
     "stopping": ("stopping", "warn"),
@@ -56,12 +57,13 @@ class Word(NamedTuple):
 
 def state_word(state: ExperimentState) -> Word:
     text, role = _PHASES[state.phase]
+    text = f"preparing {samples(state)}" if state.phase == "preparing" else text
     symbol = _PHASE_SYMBOLS.get(state.phase, glyphs.DOT)
     if state.stalled_seconds:
         return Word(symbol, f"stalled {whole(state.stalled_seconds)}", "bad")
     activity = lasting_activity(state)
     if state.phase in ("running", "stopping") and activity:
-        doing = activity_word(activity)
+        doing = activity_word(state, activity)
         text = doing if state.phase == "running" or runs_stopped_here(state) else f"stopping · {doing}"
     elif state.phase == "stopping" and runs_stopped_here(state):
         text = "training"
@@ -79,18 +81,17 @@ def lasting_activity(state: ExperimentState) -> str:
     return "" if brief else run.activity
 
 
-def activity_word(activity: str) -> str:
+def activity_word(state: ExperimentState, activity: str) -> str:
+    if activity == "reconstruct" and measure(state.plan.experiment).whole == "samples":
+        return "drawing samples"
     return _ACTIVITIES.get(activity, activity or "training")
 
 
 def doing(state: ExperimentState) -> tuple[str, float | None, str]:
     """What happens now: a sentence, how far it is (0 to 1, None if it cannot be said), and its role."""
     if state.phase == "preparing":
-        progress = state.preparing
-        if progress is None or not progress.total:
-            return "looking at the volumes", None, "text"
-        name = f" · {progress.text}" if progress.text else ""
-        return f"preparing volumes {progress.done} of {progress.total}{name}", progress.done / progress.total, "text"
+        said, part = preparing(state)
+        return said, part, "text"
     run = state.run
     if run is None:
         return (
@@ -109,7 +110,7 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
         items = f" {run.activity_done} of {total}" if total else ""
         since = state.now - run.activity_since
         ago = f" · for {whole(since)}" if run.activity_since and 2 <= since < 1e6 else ""
-        return f"{activity_word(activity)}{items}{ago}", run.activity_done / total if total else None, "text"
+        return f"{activity_word(state, activity)}{items}{ago}", run.activity_done / total if total else None, "text"
     if state.plan.test is not None:
         return _visiting(state), None, "text"
     return "training", None, "text"

@@ -15,6 +15,7 @@ from engine.live.watch import Watch
 from engine.runs import launch
 from engine.text import clean
 from tui import format as fmt
+from tui.preparation import preparing
 from tui.verbs.common import left_over, say
 
 POLL_SECONDS = 0.5
@@ -66,7 +67,7 @@ def _progress(state: ExperimentState, live: bool) -> None:
 def progress_line(state: ExperimentState) -> str:
     """One line: where it is, how fast, and when it ends."""
     if state.preparing is not None and state.phase == "preparing":
-        return f"preparing volumes {state.preparing.done}/{state.preparing.total}"
+        return preparing(state)[0]
     run = state.run
     if state.plan.test is not None:
         return test_line(state)

@@ -15,6 +15,7 @@ from engine import status as contract
 from engine.config import catalog, coupled
 from engine.config.experiment import Plan
 from engine.config.knob import shown
+from engine.config.leading import measure
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast, forecast
@@ -30,6 +31,7 @@ from engine.whatif.options import recorded
 from engine.whatif.wished import Wish, judged
 from tui import format as fmt
 from tui.phase_lines import test_lines
+from tui.preparation import preparing
 from tui.verbs.common import find, left_over, request_from, say
 from tui.verbs.limiting import limit_lines
 
@@ -96,7 +98,7 @@ def status_lines(state: ExperimentState) -> list[str]:
     run, machine = seen.run, seen.machine
     lines = [f"{seen.experiment}  {seen.state}  profile {seen.profile}  {seen.device}"]
     if state.phase == "preparing" and state.preparing is not None:
-        lines.append(f"  preparing volumes {state.preparing.done}/{state.preparing.total}")
+        lines.append(f"  {preparing(state)[0]}")
     if seen.test is not None:
         lines += test_lines(seen.test, state.now)
     elif run is not None:
@@ -107,6 +109,7 @@ def status_lines(state: ExperimentState) -> list[str]:
         )
     if seen.step_seconds:
         rate = f"  {seen.samples_per_second:.3g} samples/s" if seen.samples_per_second else ""
+        rate += f"  {fmt.rate(seen.tokens_per_second, 'token/s')}" if seen.tokens_per_second else ""
         lines.append(f"  {fmt.duration(seen.step_seconds)}/step{rate}  loss {_number(run.loss if run else None)}")
         spans = "  ".join(f"{name} {fmt.duration(seconds)}" for name, seconds in seen.spans.items() if seconds)
         lines.append(f"  {spans}")
@@ -255,7 +258,8 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     lines += [f"{name} {least.least:g} or more: {least.reason}" for name, least in plan.experiment.minimums.items()]
     if words := coupled.rule(plan.experiment.optimizer, plan.profile.knobs):
         lines.append(words)
-    lines.append(f"subjects: {_said(details.get('subjects', 0))}")
+    noun = "subjects" if plan.experiment.task == "segmentation" else f"{measure(plan.experiment).sample}s"
+    lines.append(f"{noun}: {_said(details.get('subjects', 0))}")
     for name in ("shapes", "orientations", "acquisitions"):
         if details.get(name):
             lines.append(f"{name}: {_counted(details[name], name.removesuffix('s'))}")
@@ -269,8 +273,10 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
         lines.append(f"held out per fold{by}")
         lines += [f"    {name}: {' '.join(_said(n) for n in counts)}" for name, counts in details["strata"].items()]
     for fold in details.get("folds") or []:
+        parts = f" (in {fold.get('test')} parts)" if "held_out" in fold else ""
         lines.append(
-            f"fold {fold.get('fold')}: {_said(fold.get('train'))} train, {_said(fold.get('test'))} test, "
+            f"fold {fold.get('fold')}: {_said(fold.get('train'))} train, "
+            f"{_said(fold.get('held_out', fold.get('test')))} test{parts}, "
             f"{plural(fold.get('steps_per_epoch') or 0, 'step')} per epoch"
         )
     for name in ("model", "device"):

@@ -129,7 +129,8 @@ def summary_lines(state: ExperimentState) -> list[Line]:
     target = state.plan.experiment.target
     if target is not None:
         spread = f" ± {target.std:.3f}" if target.std else ""
-        lines.append([(f"target {measure(state.plan.experiment).title} ".ljust(12), "label"), (f"{target.dice:.3f}{spread}", "text")])
+        title = f"target {measure(state.plan.experiment).title} ".ljust(12)
+        lines.append([(title, "label"), (f"{target.dice:.3f}{spread}", "text")])
     if any(variants := variants_of(run.key for run in state.runs)):
         return [*lines, *_compared(state, variants), _legend(state)]
     so_far: Line = [("so far      ", "label")]

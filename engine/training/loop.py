@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import chain
 
+from engine.config.leading import measure
 from engine.config.profile import Profile
 from engine.journals.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
 from engine.journals.journal import Writer, read_ends
@@ -181,7 +182,7 @@ class Trainer:
         if self.due("val_every_epochs", epoch):
             self.tell_scores("val", self.task.validate(self.scoring))
         if self.due("reconstruct_every_epochs", epoch):
-            self.tell_scores("volume", self.task.reconstruct(self.scoring))
+            self.tell_scores(measure(self.job.plan.experiment).whole, self.task.reconstruct(self.scoring))
         self.journal.write(
             EpochEnded(
                 epoch=epoch, step=self.step, steps=self.job.steps_per_epoch,

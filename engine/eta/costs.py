@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine.config.profile import Profile
+from engine.counts import plural
 from engine.eta.periodic import periodic
 from engine.eta.timing import (
     BETWEEN_RUNS as BETWEEN_RUNS,
@@ -27,6 +28,8 @@ from engine.phase import phases
 
 # The same training after a resume: another node, a cache gone cold.
 AFTER_RESUME = 0.08
+# Of a step: what another variant's may differ by before it has run.
+UNTRIED = 0.25
 # However many steps: a machine's pace wanders by about this much.
 UNSEEN = 0.008
 # The spread of steps before it is known, weighing as much as so many steps: stalls of 1 % of steps, 3–10× long.
@@ -235,21 +238,21 @@ def _warming(pace: Pace, changed: int = 0) -> Cost:
     count = sum(bucket.steps for bucket in known)
     lately = [bucket.seconds / bucket.steps for bucket in known[len(known) // 2 :]]
     guess = sorted(lately)[len(lately) // 2] if lately else whole
-    steps = "1 step" if count == 1 else f"{count:,} steps"
-    with_it = " with this profile" if changed else ""
-    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {steps}{with_it} so far", "measured")
+    said = plural(count, "step") + (" with this profile" if changed else "")
+    return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {said} so far", "measured")
 
 
 def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
     """What other runs of the experiment, or earlier experiments of the same key, say about a step."""
     others = [other for other in state.runs if other is not run and other.pace.segments and not other.pace.warming]
+    alike = [other for other in others if run is None or other.key.variant == run.key.variant]
+    others, away = (alike, 0.0) if alike or run is None else (others, UNTRIED)
     means = [steady_mean(other.pace) for other in others]
     if means:
         mean, apart = sum(means) / len(means), between(means)
-        error = apart * sqrt(1 + 1 / len(means)) * mean
-        noise = _noise(others[-1].pace.segments[-1])
-        basis = f"from {len(means)} earlier {'run' if len(means) == 1 else 'runs'}"
-        return Cost(mean, error, noise, 0.0, basis, "earlier")
+        error = hypot(apart * sqrt(1 + 1 / len(means)), away) * mean
+        basis = f"from {plural(len(means), 'earlier run')}" + (" of other variants" if away else "")
+        return Cost(mean, error, _noise(others[-1].pace.segments[-1]), 0.0, basis, "earlier")
     timing = like(state, run, history)
     return from_timing(timing) if timing is not None else None
 

@@ -14,7 +14,7 @@ from engine.live.state import ExperimentState, RunState
 
 RungName: TypeAlias = Literal["step", "epoch", "run", "stop_here", "fold", "experiment"]
 
-WORDS = {"step": "train", "drift": "train", "gap": "between runs", "volume": "reconstruct"}
+WORDS = {"step": "train", "drift": "train", "apart": "train", "gap": "between runs", "volume": "reconstruct"}
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def parts_of(amounts: Amounts, costs: Mapping[str, Cost]) -> tuple[Part, ...]:
         if held is None:
             found[word] = Part(word, seconds, count, cost.mean, cost.basis, cost.kind)
         else:
-            times = held.times + (count if name != "drift" else 0.0)
+            times = held.times + (count if name not in ("drift", "apart") else 0.0)
             total = held.seconds + seconds
             found[word] = Part(word, total, times, total / times if times else 0.0, held.basis, held.kind)
     return tuple(sorted(found.values(), key=lambda part: part.seconds, reverse=True))

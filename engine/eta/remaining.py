@@ -8,19 +8,23 @@ from typing import TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Plan, steps_per_epoch
+from engine.config.experiment import Plan, split_of, steps_per_epoch
 from engine.eta.costs import Cost, pooled
 from engine.eta.validation import validation_samples
+from engine.eta.variants import beside
 from engine.live.state import ExperimentState, RunState
 
 # Unit -> how many. Units: step, drift (steps of other runs), anew (the square of each of those runs' steps, which are
-# slow or quick together), cold (steps after the present epoch), validate and evaluate (subjects), "validate (whole)"
+# slow or quick together), apart (seconds that steps of other variants take more or less), untried (steps of a variant
+# that has not run yet), cold (steps after the present epoch), validate and evaluate (subjects), "validate (whole)"
 # and "evaluate (whole)" (where subjects are not counted), checkpoint, startup, volume (subjects scored as wholes
 # between epochs), closing (a process's start and end), gap, and any other span's name.
 Amounts: TypeAlias = dict[str, float]
 
 STRUCTURED = ("startup", "validate", "evaluate", "checkpoint", "prepare")
 LINE_SECONDS = 0.3
+# Of a step, or a line of quick ones, that is overdue: it has not ended, so something is left of it.
+OVERDUE = 0.1
 
 
 class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +99,7 @@ def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
 def rhythm_of(state: ExperimentState, run: RunState) -> Rhythm | None:
     """As the run says, or its split where it has not begun, and as has been seen; None while steps are unknown."""
     plan, current = state.plan, state.run
-    split = next((s for s in state.prepared.splits if s.fold == run.key.fold), None) if state.prepared else None
+    split = split_of(plan, state.prepared, run.key)
     begin = run.begin if run.begin is not None or split is not None or current is None else current.begin
     if begin is None and split is None:
         return None
@@ -189,11 +193,11 @@ def _pending(run: RunState, rhythm: Rhythm, epoch: int) -> Amounts:
 
 
 def _since_last_record(state: ExperimentState, run: RunState, left: float, step_seconds: float) -> float:
-    """Steps left less what has gone of the one under way: one step at most, or one line of quick ones."""
+    """Steps left less what has gone of the one under way: nearly one step at most, or one line of quick ones."""
     if run.activity or not step_seconds or not state.trainer_alive:
         return left
     quiet = max(0.0, state.now_monotonic - run.last_monotonic)
-    return max(0.0, left - min(quiet, max(step_seconds, LINE_SECONDS)) / step_seconds)
+    return max(OVERDUE * min(1.0, left), left - min(quiet, max(step_seconds, LINE_SECONDS)) / step_seconds)
 
 
 def _under_way(state: ExperimentState, run: RunState, here: Amounts, costs: Mapping[str, Cost]) -> Amounts:
@@ -283,5 +287,6 @@ def each_later(
         if rhythm is None:
             return None
         gap = bool(found) or running or bool(state.runs_ended_here)
-        found.append(another_run(rhythm, step_seconds, run.step) | {"gap": float(gap)})
+        amounts = another_run(rhythm, step_seconds, run.step)
+        found.append(amounts | {"gap": float(gap)} | beside(state, run.key, amounts["step"], step_seconds))
     return found

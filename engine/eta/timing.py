@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan
+from engine.config.experiment import Experiment, Plan, of_variant, variants_of
 from engine.config.profile import Profile
 
 # Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
@@ -72,7 +72,12 @@ def _computed(experiment: Experiment) -> list[str]:
 
 def benchmark_key(plan: Plan, device_name: str) -> str:
     """What a step's time depends on: model, shape, batch, precision, device, workers. Equal keys can be compared."""
-    return f"{training_key(plan.experiment, plan.profile, device_name)}|workers {plan.profile['num_workers']}"
+    variants = variants_of(plan.runs)
+    one = variants[0] if len(variants) == 1 else ""
+    key = training_key(of_variant(plan.experiment, one), plan.profile, device_name)
+    # A mean over several variants tells of the same ones together.
+    several = f"{', '.join(variants)}: " if len(variants) > 1 else ""
+    return f"{several}{key}|workers {plan.profile['num_workers']}"
 
 
 def unlike(plan: Plan, device_name: str | None, timings: Sequence[KeyTiming]) -> str:

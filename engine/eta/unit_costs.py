@@ -14,6 +14,7 @@ from engine.eta.costs import (
     EARLIER,
     GAP_SECONDS,
     STARTUP_SECONDS,
+    UNTRIED,
     Cost,
     KeyTiming,
     anew_cost,
@@ -75,14 +76,17 @@ def costs_before(timing: KeyTiming) -> dict[str, Cost]:
 
 
 def with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
-    """A step; what steps of other runs may differ in, all of them alike (`drift`) and each run by itself (`anew`); what
-    steps after the present epoch may be quicker (`cold`). Without a `run` the step is that of other runs already."""
+    """A step; what steps of other runs may differ in, all of them alike (`drift`), each run by itself (`anew`), those of
+    other variants (`apart`, in seconds, and `untried`); what steps after the present epoch may be quicker
+    (`cold`). Without a `run` the step is that of other runs already."""
     alone = BETWEEN_RUNS * step.mean if run is not None else 0.0
     return {
         "step": msgspec.structs.replace(step, below=step.above),
         "drift": anew_cost(run, step) if run is not None else Cost(0.0, basis=step.basis, kind=step.kind),
         "anew": Cost(0.0, noise=alone, basis=step.basis, kind=step.kind),
         "cold": Cost(0.0, below=step.below),
+        "apart": Cost(1.0, BETWEEN_RUNS, basis="as other variants' runs have shown", kind="measured"),
+        "untried": Cost(0.0, UNTRIED * step.mean, basis="a variant that has not run yet"),
     }
 
 

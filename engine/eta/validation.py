@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.experiment import split_of
 from engine.config.profile import Profile
 from engine.live.state import ExperimentState
 
@@ -25,7 +26,7 @@ def mismatch(state: ExperimentState) -> str:
     run = state.run
     if run is None or state.prepared is None:
         return ""
-    split = next((one for one in state.prepared.splits if one.fold == run.key.fold), None)
+    split = split_of(state.plan, state.prepared, run.key)
     part = run.parts.get("validate")
     if run.activity == "validate" and run.activity_total:
         found = float(run.activity_total)

@@ -76,8 +76,8 @@ def costs_before(timing: KeyTiming) -> dict[str, Cost]:
 
 
 def with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
-    """A step; what steps of other runs may differ in, all of them alike (`drift`), each run by itself (`anew`), those of
-    other variants (`apart`, in seconds, and `untried`); what steps after the present epoch may be quicker
+    """A step; what steps of other runs may differ in, all of them alike (`drift`), each run by itself (`anew`), those
+    of other variants (`apart`, in seconds, and `untried`); what steps after the present epoch may be quicker
     (`cold`). Without a `run` the step is that of other runs already."""
     alone = BETWEEN_RUNS * step.mean if run is not None else 0.0
     return {

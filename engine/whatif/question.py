@@ -58,15 +58,22 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     as_it_is: bool = False
 
 
-def checked(known: Known, question: Question) -> Question:
-    """`question` if it can be asked; raises UsageError naming what is wrong with it and what would be right."""
+def bounded(question: Question) -> Question:
+    """`question` if its numbers are such as can be counted, of whatever training; raises UsageError naming the one that
+    is not."""
     for name in COUNTED:
         value = getattr(question, name)
         said = name.replace("_", " ")
         if value is not None and value < 1:
             raise UsageError(f"{said} {value}: it is 1 or more")
         if value is not None and value > MOST[name]:
-            raise UsageError(f"{said} {value:.3g}: it is at most {MOST[name]:,}")
+            raise UsageError(f"{said} {value:,}: it is at most {MOST[name]:,}")
+    return question
+
+
+def checked(known: Known, question: Question) -> Question:
+    """`question` if it can be asked; raises UsageError naming what is wrong with it and what would be right."""
+    bounded(question)
     for name in question.knobs:
         if name not in KNOBS:
             raise UsageError(f"no knob called {name!r}; `steptop profiles` lists them")

@@ -73,6 +73,9 @@ def granted(known: Known, question: Question, wish: Wish) -> Granted:
         why = f"not even 1 {_noun(turned)} ends within that: {_why(known, question)}"
         return Granted(wish=wish, turned=turned, now=now, text=why)
     below = _largest(seconds, wish.low, MOST[turned])
+    if below == MOST[turned] and seconds(below) < wish.low:
+        text = f"not even {below:,} {turned.replace('_per_', ' an ').replace('_', ' ')} take so long"
+        return Granted(wish=wish, turned=turned, now=now, text=text)
     least = 1 if below is None else min(below + (seconds(below) < wish.low), MOST[turned])
     if least > most:
         return Granted(wish=wish, turned=turned, now=now, text=f"no whole number of {_noun(turned)} comes to that")
@@ -89,7 +92,7 @@ def _largest(seconds: Callable[[int], float], limit: float, most: int) -> int | 
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if seconds(middle) <= limit else (low, middle)
-    return low
+    return min(low, most)
 
 
 def _noun(turned: str) -> str:

@@ -20,6 +20,7 @@ from engine.whatif.estimate import Subject
 from engine.whatif.estimate_json import document
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.question import bounded
 from engine.whatif.remarks import remarks
 from engine.whatif.scaling import Quoted
 from engine.whatif.what_if import Question, checked
@@ -80,6 +81,7 @@ def estimated(options: argparse.Namespace) -> int:
 def _subject(options: argparse.Namespace, sheet: tuple[Gpu, ...]) -> Subject:
     """A folder of the logs by its name, else an experiment that would be launched."""
     name = options.experiment
+    bounded(Question(epochs=options.epochs, restarts=options.restarts, steps_per_epoch=options.steps_per_epoch))
     launching = options.data is not None or options.profile is not None
     if name is not None and estimate.is_experiment(name) and (launching or not _is_folder(options.logs, name)):
         request = Request(

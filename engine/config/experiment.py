@@ -43,7 +43,8 @@ from engine.paths import read_toml
 
 class Experiment(Table, frozen=True, kw_only=True):
     """`command`: a trainer of one's own, started with the run's folder as last argument; it writes the journal.
-    `task`: what is learnt, and so what a sample, a loss and a figure are."""
+    `task`: what is learnt, and so what a sample, a loss and a figure are. `figures`: of whole held-out volumes, beside
+    those of the task (engine.training.surfaces)."""
 
     title: str = ""
     task: Literal["segmentation", "peptides"] = "segmentation"
@@ -58,6 +59,7 @@ class Experiment(Table, frozen=True, kw_only=True):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    figures: tuple[Literal["surface_dice_2", "voi_score"], ...] = ()
     runs: Runs = Runs()
     variants: dict[str, Variant] = {}
     checkpoints: Checkpoints = Checkpoints()
@@ -265,7 +267,7 @@ def runs_of(
 
     Raises UsageError for a fold or variant the experiment does not have.
     """
-    wanted = folds if folds is not None else tuple(range(experiment.runs.folds))
+    wanted = folds if folds is not None else experiment.runs.only or tuple(range(experiment.runs.folds))
     for fold in wanted:
         if not 0 <= fold < experiment.runs.folds:
             raise UsageError(f"no fold {fold}: the experiment has folds 0 to {experiment.runs.folds - 1}")
@@ -351,7 +353,7 @@ def training_hash(experiment: Experiment, profile: Profile) -> str:
             minimums={},
             variants={},
             checkpoints=Checkpoints(),
-            runs=msgspec.structs.replace(runs, restarts=1),
+            runs=msgspec.structs.replace(runs, restarts=1, only=()),
         ),
         "knobs": kept,
     }

@@ -8,7 +8,7 @@ from engine.config.tables import Loss
 ITERATIONS = 3
 # Term of a loss -> the map it can be given (engine.training.data.maps).
 NEEDED_BY = {"surface_distance": "distance", "cl_dice": "skeleton", "skeleton": "skeleton"}
-# Each is float16.
+# Of a sample; each is float16.
 BYTES_PER_VOXEL = 2
 
 

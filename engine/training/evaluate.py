@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from engine.training.learner import Learner
 from engine.training.metrics import METRICS, counts
 from engine.training.recorder import LongSpan
 from engine.training.samples import Batch
+from engine.training.surfaces import FIGURES
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +42,16 @@ class Window(NamedTuple):
 
 def evaluate(
     learner: Learner, batches: Iterable[Batch], progress: LongSpan, check_stop: Callable[[], None],
-    name_of: Callable[[int], str] = str, window: Window | None = None,
+    name_of: Callable[[int], str] = str, window: Window | None = None, further: Sequence[str] = (),
 ) -> Scores:
     """Dice, AVD, MCC and the loss of every sample, in float32, in the order of the batches. `check_stop` is called
     before each batch. `window`: samples go through the network window by window, on the host otherwise; they may be
-    of any size, and have no loss, which is a patch's.
+    of any size, and have no loss, which is a patch's. `further`: figures of engine.training.surfaces.
 
     Leaves the model as it was, in training mode or not. Each sample's figures are read from the device; what the
     experiment ignores of a label counts nowhere.
     """
-    figures: dict[str, list[float]] = {name: [] for name in (*METRICS, *(() if window else ("loss",)))}
+    figures: dict[str, list[float]] = {name: [] for name in (*METRICS, *further, *(() if window else ("loss",)))}
     model, ignored = learner.scored, learner.criterion.config.ignore
     training = model.training
     model.eval()
@@ -63,9 +64,14 @@ def evaluate(
                     one, truth = logits[i : i + 1], label[i : i + 1]
                     if window is None:
                         figures["loss"].append(float(learner.criterion(one, truth.long()).total))  # host-device sync
-                    predicted, marked = foreground(one), truth > 0
+                    predicted, marked = foreground(one)[0], truth[0] > 0
+                    if further:
+                        counted = truth[0] != ignored
+                        solids = [(solid & counted).cpu().numpy() for solid in (predicted, marked)]  # host-device sync
+                        for name in further:
+                            figures[name].append(FIGURES[name](solids[0], solids[1]))
                     if ignored >= 0:
-                        seen = truth != ignored
+                        seen = truth[0] != ignored
                         predicted, marked = predicted[seen], marked[seen]
                     found = counts(predicted, marked)  # host-device sync
                     for name, metric in METRICS.items():

@@ -18,7 +18,7 @@ from engine.config.tables import Patch
 from engine.training import seeds
 from engine.training.augment import Transform
 from engine.training.augment.chain import Chain, Maps
-from engine.training.data.maps import Wanted
+from engine.training.data.maps import Wanted, decoded
 from engine.training.data.source import Loaded, Source
 
 Cut = tuple[slice, ...]
@@ -100,7 +100,7 @@ class Volumes(Dataset[Item]):
         cut = () if self._patch.whole else placed(subject, self._patch, rng)
         # Copies: reading the mapped pages is the work of loading, and happens here, where it is timed.
         image, label = subject.volume.floats(cut), np.array(subject.volume.label[cut], dtype=np.uint8)
-        maps: Maps = {name: np.array(one[cut], dtype=np.float32) for name, one in subject.maps.items()}
+        maps: Maps = {name: decoded(name, one[cut]) for name, one in subject.maps.items()}
         if isinstance(self._transform, Chain):
             image, label, maps = self._transform.with_maps(image, label, maps, rng)
         elif self._transform is not None:

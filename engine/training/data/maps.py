@@ -1,10 +1,11 @@
 """What a loss, or the choice of patches, needs of a label and of nothing else: computed once, kept beside the volume.
 
-    CACHE/<key>/distance-I.npy    float16: voxels to the surface of the foreground
-    CACHE/<key>/skeleton-I.npy    float16: 1 on the centre sheets of the foreground
+    CACHE/<key>/distance-I.npy    uint8: squared voxels to the surface of the foreground, MOST_SQUARED at most
+    CACHE/<key>/skeleton-I.npy    uint8: 1 on the centre sheets of the foreground
     CACHE/<key>/foreground-I.npy  uint32: places of foreground voxels in C order, MOST_PLACES at most
 
-I is the label's value that counts nowhere, `none` without one.
+I is the label's value that counts nowhere, `none` without one. Squared distances between voxels are whole numbers, so
+one byte holds them exactly.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from engine.config.experiment import Experiment
-from engine.config.label_maps import BYTES_PER_VOXEL, ITERATIONS, needed
+from engine.config.label_maps import ITERATIONS, needed
 from engine.errors import DataError
 from engine.training.data import cache
 from engine.training.data.nifti import shown, sides
 from engine.training.data.opened import open_volume
 from engine.training.data.volumes import Mask
 
-Map = NDArray[np.float16]
+Map = NDArray[np.uint8]
 
-# Voxels. What lies further away is as far as this; float16 is exact to 1/32 voxel up to here.
-FURTHEST = 64.0
+# What lies further from a surface than this is as far as this: 15.97 voxels.
+MOST_SQUARED = 255
+FURTHEST = 15.96
 # Enough that no epoch draws the same one twice.
 MOST_PLACES = 100_000
 PLACES = "foreground"
 
 
-def surface_distances(truth: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Voxels from every voxel's centre to the nearest one on the other side of the surface, Euclidean, FURTHEST at
-    most, or where there is no surface."""
+def squared_distances(truth: NDArray[np.bool_]) -> Map:
+    """Squared voxels from every voxel's centre to the nearest one on the other side of the surface, Euclidean,
+    MOST_SQUARED at most, or where there is no surface."""
     if not truth.any() or truth.all():
-        return np.full(truth.shape, FURTHEST, dtype=np.float32)
-    outside = ndimage.distance_transform_edt(~truth)
-    inside = ndimage.distance_transform_edt(truth)
-    found: NDArray[np.float32] = np.minimum(outside + inside, FURTHEST).astype(np.float32)
-    return found
+        return np.full(truth.shape, MOST_SQUARED, dtype=np.uint8)
+    distance = ndimage.distance_transform_edt(~truth)
+    distance += ndimage.distance_transform_edt(truth)  # 0 wherever the other is not
+    return np.minimum(np.rint(distance**2), MOST_SQUARED).astype(np.uint8)
 
 
 def skeleton(truth: NDArray[np.bool_], iterations: int = ITERATIONS) -> NDArray[np.bool_]:
@@ -59,7 +60,7 @@ def skeleton(truth: NDArray[np.bool_], iterations: int = ITERATIONS) -> NDArray[
     return found
 
 
-MAPS: Mapping[str, Callable[[NDArray[np.bool_]], NDArray[Any]]] = {"distance": surface_distances, "skeleton": skeleton}
+MAPS: Mapping[str, Callable[[NDArray[np.bool_]], NDArray[Any]]] = {"distance": squared_distances, "skeleton": skeleton}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,13 @@ def wanted(experiment: Experiment) -> Wanted:
 
 def bytes_per_voxel(want: Wanted) -> int:
     """What maps take on disk."""
-    return len(want.maps) * BYTES_PER_VOXEL
+    return len(want.maps) * np.dtype(np.uint8).itemsize
+
+
+def decoded(name: str, part: Map) -> NDArray[np.float32]:
+    """A part of a map as a loss is given it: distances in voxels."""
+    found = np.array(part, dtype=np.float32)
+    return np.sqrt(found, out=found) if name == "distance" else found
 
 
 def foreground(label: Mask, ignore: int) -> NDArray[np.bool_]:
@@ -93,7 +100,7 @@ def foreground(label: Mask, ignore: int) -> NDArray[np.bool_]:
 def of_label(label: Mask, want: Wanted) -> dict[str, Map]:
     """The maps of a label."""
     truth = foreground(label, want.ignore) if want.maps else np.zeros(0, bool)
-    return {name: MAPS[name](truth).astype(np.float16) for name in want.maps}
+    return {name: MAPS[name](truth).astype(np.uint8) for name in want.maps}
 
 
 def places_of(label: Mask, ignore: int) -> NDArray[np.uint32]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from engine.config.experiment import Loss, Term
 from engine.errors import UsageError
-from engine.training.data.maps import FURTHEST, surface_distances
+from engine.training.data.maps import FURTHEST, decoded, squared_distances
 from engine.training.loss_terms.foreground import mean, options, seen
 from engine.training.registry import LOSS_TERMS
 
@@ -32,7 +32,7 @@ class SurfaceDistance(nn.Module):
         """`distance`: of every voxel from the true surface, in voxels, (B, D, H, W)."""
         one = seen(logits, target, self.ignore)
         if distance is None:  # host-device sync: held-out cases, whose loss is only told
-            exact = [surface_distances(truth) for truth in one.truth.bool().cpu().numpy()]
+            exact = [decoded("distance", squared_distances(truth)) for truth in one.truth.bool().cpu().numpy()]
             distance = torch.stack([torch.from_numpy(each) for each in exact]).to(logits.device)
         weight = ((distance.float() - self.tolerance) / (self.furthest - self.tolerance)).clamp(0.0, 1.0)
         return mean((torch.sigmoid(one.logits) - one.truth) ** 2 * weight, one.counted)
@@ -41,7 +41,7 @@ class SurfaceDistance(nn.Module):
 @LOSS_TERMS.register("surface_distance")
 def surface_distance(loss: Loss, term: Term) -> SurfaceDistance:
     """Raises UsageError for distances beyond what is prepared, or in the wrong order."""
-    found = options("surface_distance", term, {"tolerance": 2.0, "furthest": 16.0})
+    found = options("surface_distance", term, {"tolerance": 2.0, "furthest": 15.0})
     tolerance, furthest = found["tolerance"], found["furthest"]
     if not 0 <= tolerance < furthest <= FURTHEST:
         raise UsageError(

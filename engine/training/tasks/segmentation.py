@@ -28,11 +28,12 @@ from engine.training.tasks.task import Computes, Scoring
 class Segmentation:
     """Every subject is an image with a label of the same shape."""
 
-    figures = tuple(METRICS)
     collate = staticmethod(collate)
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.further = job.plan.experiment.figures
+        self.figures = (*METRICS, *self.further)
         self.patch = job.plan.experiment.patch
         # Its maps belong to losses; where its foreground is, to patches of validation.
         want = msgspec.structs.replace(maps.wanted(job.plan.experiment), maps=())
@@ -88,5 +89,6 @@ class Segmentation:
             knobs = msgspec.structs.replace(knobs, knobs=knobs.knobs | {"val_batch_size": 1})
         with scoring.span(name, len(indices)) as progress:
             return evaluate(
-                scoring.learner, batches_of(samples, indices, knobs), progress, scoring.check_stop, name_of, window
+                scoring.learner, batches_of(samples, indices, knobs), progress, scoring.check_stop, name_of, window,
+                () if name == "validate" else self.further,
             )

@@ -8,7 +8,7 @@ from engine.eta.ladder import Part, Rung
 from engine.live.pace import creep_words
 from tui.format import DASH, clock_seconds, duration, margin, moment, percent, plural, whole
 from tui.messages import View
-from tui.plain import wrapped
+from tui.plain import clipped, fit, wrapped
 from tui.widgets.line import Line
 
 # So many lines and the ladder is shown instead of the four rows.
@@ -54,7 +54,7 @@ def _head(wide: bool) -> Line:
 def _row(rung: Rung, wide: bool, now: float) -> Line:
     end = rung.estimate
     runs = f" ({plural(rung.runs, 'run')})" if rung.runs > 1 and rung.name != "run" else ""
-    label = f"{rung.label}{runs}"[: LABEL + 4]
+    label = clipped(f"{rung.label}{runs}", LABEL + 4)
     left = duration(end.seconds) if rung.name == "step" else whole(end.seconds)
     spread = margin(end.seconds, end.low, end.high) if rung.name != "step" else _fine(end.seconds, end.high)
     line: Line = [
@@ -88,11 +88,11 @@ def _table(rungs: Sequence[Rung], width: int) -> list[Line]:
     lines: list[Line] = [[(head, "faint")]]
     for name in names:
         parts = [_part(rung, name) for rung in rungs]
-        line: Line = [(f"{name:<{LABEL}}"[:LABEL], "label")]
+        line: Line = [(fit(name, LABEL), "label")]
         line += [(_cell(part, rung).rjust(COLUMN), "text") for part, rung in zip(parts, rungs, strict=True)]
         known = next((part for part in reversed(parts) if part is not None), None)
         if room >= EACH + 18 and known is not None:
-            line += [(duration(known.each).rjust(EACH), "number"), (f"  {known.basis}"[: room - EACH], "label")]
+            line += [(duration(known.each).rjust(EACH), "number"), (clipped(f"  {known.basis}", room - EACH), "label")]
         lines.append(line)
     return lines
 
@@ -109,4 +109,4 @@ def _part(rung: Rung, name: str) -> Part | None:
 
 
 def _short(rung: Rung) -> str:
-    return rung.label[: COLUMN - 1]
+    return clipped(rung.label, COLUMN - 1)

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from engine.config.leading import measure
 from engine.counts import plural
 from engine.live.state import ExperimentState, RunState
 
 # A loss falls when the last third of what was trained lies below the first third.
 FEWEST_LOSSES = 6
+VALID = 0.5
 
 
 class Check(NamedTuple):
@@ -101,10 +103,19 @@ def _finished(state: ExperimentState) -> tuple[bool | None, str]:
 
 
 def _results(state: ExperimentState) -> tuple[bool | None, str]:
-    dice = [run.test.values["dice"] for run in state.runs if run.test is not None and "dice" in run.test.values]
-    if not dice:
+    kind = measure(state.plan.experiment)
+    found = [run.test.values[kind.figure] for run in state.runs if run.test and kind.figure in run.test.values]
+    if not found:
         return None, ""
-    return True, f"held-out Dice {sum(dice) / len(dice):.3f} over {plural(len(dice), 'run')}"
+    return True, f"held-out {kind.title} {sum(found) / len(found):.3f} over {plural(len(found), 'run')}"
+
+
+def _drawn(state: ExperimentState) -> tuple[bool | None, str]:
+    curves = [run.curves[name] for run in state.runs for name in ("test/valid", "samples/valid") if name in run.curves]
+    if not curves:
+        return None, ""
+    share = curves[0][-1][1]
+    return share >= VALID, f"{share:.0%} of those drawn last"
 
 
 CHECKS: dict[str, Check] = {
@@ -116,5 +127,6 @@ CHECKS: dict[str, Check] = {
     "loss falls": Check("the loss falls", _falls),
     "checkpoint saved": Check("a checkpoint is saved and verified", _saved),
     "finished": Check("every run ends", _finished),
+    "samples valid": Check("most of the samples it draws are valid", _drawn),
     "results": Check("it is scored on held-out subjects", _results),
 }

@@ -23,6 +23,8 @@ MOST_TIMES = 4
 NOTHING = 1.03
 # Of a GPU that takes no time at all.
 FASTER_GPU = 1.5
+# Loading that takes next to nothing.
+INSTANT = 0.01
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +64,28 @@ def advice(state: ExperimentState) -> Advice:
     # What changes more than the speed is only spoken of where nothing else helps.
     worth = [one for one in worth if KNOBS[one[0]].kind is Kind.SPEED] or worth
     change = None
-    if worth:
+    if knobs["cache"] == "none" and now.limit != "compute" and not state.plan.experiment.command:
+        change = _prepared(workload, knobs, now)
+    elif worth:
         best = max(prediction.samples_per_second for _, _, prediction in worth)
         knob, value, found = next(one for one in worth if one[2].samples_per_second >= NEARLY * best)
         change = _proposal(state, knobs, knob, value, found, now)
         if change.refused and knob == "num_workers":
             change = _fewer(state, workload, knobs, int(value), now) or change
     return Advice(change=change, useless=tuple(_useless(state, workload, knobs, now)), basis=basis)
+
+
+def _prepared(workload: Workload, knobs: dict[str, Value], now: Prediction) -> Proposal:
+    """Samples from what was prepared once. How much of loading was preparing nobody has measured: anything between
+    nothing and all of it."""
+    instant = msgspec.structs.replace(
+        workload, load_seconds=INSTANT * workload.load_seconds, load_cpu_seconds=INSTANT * workload.load_cpu_seconds
+    )
+    most = predict(instant, knobs)
+    return Proposal(
+        knob="cache", before="none", after="disk", low=min(most.low, now.step_seconds), high=now.step_seconds,
+        gain_low=1.0, gain_high=max(1.0, most.samples_per_second / now.samples_per_second),
+    )
 
 
 def _tried(workload: Workload, knobs: dict[str, Value], now: Prediction) -> Iterator[tuple[str, Value, Prediction]]:

@@ -13,6 +13,7 @@ from engine.diagnosis.advice import Advice, Proposal, advice
 from engine.diagnosis.evidence import CPU_SHARE, Evidence, evidence
 from engine.live.mean_step import COMPUTE, FEWEST_STEPS, MeanStep, lately, mean_step
 from engine.live.state import ExperimentState, RunState
+from engine.memory.footprint import knobs_now
 
 __all__ = ["Bottleneck", "Share", "bottleneck", "lately"]
 
@@ -89,7 +90,7 @@ def bottleneck(state: ExperimentState, advised: Advice | None = None) -> Bottlen
     return new(
         known,
         kind=kind,
-        headline=_headline(kind, step, run, seen),
+        headline=_headline(kind, step, run, seen, _anew(state)),
         confidence=_confidence(kind, step, seen),
         evidence=(*seen.lines, *([advised.change.refused] if advised.change and advised.change.refused else [])),
         advice=_advice(kind, step, state, run, advised, seen),
@@ -132,7 +133,13 @@ def _waiting(state: ExperimentState, run: RunState | None) -> str:
     return "starting" if run is not None and run.phase == "running" else "no steps yet"
 
 
-def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence) -> str:
+def _anew(state: ExperimentState) -> str:
+    """What a loader does that keeps nothing of what it prepared."""
+    own = not state.plan.experiment.command
+    return ", preparing each sample anew" if own and knobs_now(state).get("cache") == "none" else ""
+
+
+def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence, anew: str = "") -> str:
     device = _device(run)
     data, compute = step.spans["data"], sum(step.spans[name] for name in COMPUTE)
     who = "the trainer" if device == "CPU" else "the GPU"
@@ -140,9 +147,9 @@ def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence) -> str:
         case "validation":
             return f"Validation is the limit: {100 * seen.validating:.0f} % of the time is not training."
         case "loader" | "memory" if run.begin is not None and run.begin.num_workers == 0:
-            return f"Loading is the limit: it takes {_of(data, step.seconds)} in the trainer itself."
+            return f"Loading is the limit{anew}: it takes {_of(data, step.seconds)} in the trainer itself."
         case "loader":
-            return f"The loader is the limit: {who} waits {_of(data, step.seconds)}."
+            return f"The loader is the limit{anew}: {who} waits {_of(data, step.seconds)}."
         case "memory":
             return f"Memory limits the loader: {who} waits {_of(data, step.seconds)}, and more workers do not fit."
         case "storage":

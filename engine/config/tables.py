@@ -124,8 +124,8 @@ class Schedule(Table, frozen=True, kw_only=True):
 
 class Runs(Table, frozen=True, kw_only=True):
     """variants × folds × restarts trainings. `seed_by` restart: a run's seed is base_seed + restart, the same in every
-    fold; fold: base_seed + fold, and each further restart goes on behind the last fold. Variants share their seeds. `only`: the
-    folds that are trained where none are asked for, all if empty."""
+    fold; fold: base_seed + fold, and each further restart goes on behind the last fold. Variants share their seeds.
+    `only`: the folds that are trained where none are asked for, all if empty."""
 
     folds: int = 3
     only: tuple[int, ...] = ()

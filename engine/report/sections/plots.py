@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
+from engine.config.leading import measure
 from engine.live.pace import Bucket
 from engine.live.state import RunState
 from engine.report import numbers, sources
@@ -82,14 +83,16 @@ def _components(facts: Facts, run: RunState) -> list[Block]:
 
 
 def _validation(facts: Facts, run: RunState) -> Plot | None:
-    """Validation Dice; of a trainer that has none, its other validation figures."""
+    """The leading figure in validation; of a trainer that has none, its other validation figures."""
+    kind = measure(facts.plan.experiment)
+    leading = f"val/{kind.figure}"
     known = {name: [(float(x), y) for x, y in points if isfinite(y)] for name, points in run.curves.items()}
     curves = {name: points for name, points in known.items() if name.startswith("val/") and len(points) >= FEWEST}
-    names = ["val/dice"] if "val/dice" in curves else sorted(curves)[:MOST_CURVES]
+    names = [leading] if leading in curves else sorted(curves)[:MOST_CURVES]
     if not names:
         return None
     series = tuple(Series(name=clean(name.removeprefix("val/")), points=tuple(curves[name])) for name in names)
-    title = "Validation Dice" if names == ["val/dice"] else "Validation"
+    title = f"Validation {kind.title}" if names == [leading] else "Validation"
     basis = sources.journal(facts, run, "its metrics records")
     return Plot(id="validation", title=title, x="step", y=title, series=series, basis=basis)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from engine.config.leading import measure
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
@@ -22,7 +23,7 @@ def section(facts: Facts) -> Section:
     done = [run for run in facts.state.runs if run.phase == "finished" and run.test is not None]
     if not done:
         return Section("results", TITLE, (paragraph(Missing("no run has been tested yet")), *_target(facts)))
-    names = _names(done)
+    names = _names(done, measure(facts.plan.experiment).figure)
     rows = [_run(facts, run, names) for run in done]
     if len(done) > 1:
         rows.append(_spread(done, names))
@@ -32,9 +33,10 @@ def section(facts: Facts) -> Section:
     return Section("results", TITLE, tuple(blocks))
 
 
-def _names(done: list[RunState]) -> tuple[str, ...]:
+def _names(done: list[RunState], leading: str) -> tuple[str, ...]:
     seen = {name for run in done if run.test is not None for name in run.test.values}
-    return tuple([name for name in FIRST if name in seen] + sorted(seen - set(FIRST)))[:MOST_FIGURES]
+    first = [name for name in (leading, *FIRST) if name in seen]
+    return tuple(dict.fromkeys((*first, *sorted(seen))))[:MOST_FIGURES]
 
 
 def _run(facts: Facts, run: RunState, names: tuple[str, ...]) -> Row:
@@ -61,12 +63,13 @@ def _spread(done: list[RunState], names: tuple[str, ...]) -> Row:
 def _pooled(facts: Facts) -> list[Block]:
     """Over subjects rather than runs: what the target of a paper may mean."""
     summary: dict[str, Any] = (facts.results or {}).get("summary", {})
-    mean, std = summary.get("test_mean_dice"), summary.get("test_std_dice")
+    kind = measure(facts.plan.experiment)
+    mean, std = summary.get(f"test_mean_{kind.figure}"), summary.get(f"test_std_{kind.figure}")
     if not isinstance(mean, int | float):
         return []
     basis = Basis("measured", f"measured: {facts.paths.results.name}, every held-out subject of every finished run")
     many = summary.get("num_test_subjects")
-    pieces = say("Dice per subject, pooled: ", numbers.number(float(mean), basis, fixed=3))
+    pieces = say(f"{kind.title} per subject, pooled: ", numbers.number(float(mean), basis, fixed=3))
     if isinstance(std, int | float):
         pieces += say(" ± ", numbers.number(float(std), basis, fixed=3))
     if isinstance(many, int):
@@ -79,10 +82,11 @@ def _target(facts: Facts, done: list[RunState] | None = None) -> list[Block]:
     if target is None:
         return []
     basis = Basis("quoted", clean(f"quoted: {target.source or 'the experiment names no source'}"))
-    pieces = say("The published target: Dice ", numbers.number(target.dice, basis, fixed=3))
+    kind = measure(facts.plan.experiment)
+    pieces = say(f"The published target: {kind.title} ", numbers.number(target.dice, basis, fixed=3))
     if target.std:
         pieces += say(" (", numbers.number(target.std, basis, fixed=3), ")")
-    known = [run.test.values["dice"] for run in done or () if run.test is not None and "dice" in run.test.values]
+    known = [run.test.values[kind.figure] for run in done or () if run.test and kind.figure in run.test.values]
     if known:
         mean = statistics.fmean(known)
         own = Basis("measured", f"measured: mean of the held-out tests of {len(known)} runs, less the quoted target")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.leading import measure
 from engine.eta.forecast import Forecast
 from engine.live.state import RunState
 from engine.report import numbers, sources
@@ -36,7 +37,7 @@ def section(facts: Facts) -> Section:
         blocks.append(paragraph(f"Why it ended{sure}: ", numbers.sentence(verdict.text, basis), "."))
         for line in verdict.evidence:
             blocks.append(paragraph("Evidence: ", Name(clean(line))))
-        if verdict.advice:
+        if verdict.advice and not facts.refused:  # else the row above has the command that works
             blocks.append(paragraph("What to do: ", numbers.sentence(verdict.advice, basis)))
     return Section("status", "At a glance", tuple(blocks))
 
@@ -88,11 +89,12 @@ def _pace(facts: Facts) -> Pieces:
 
 
 def _learning(facts: Facts, run: RunState) -> Pieces:
+    kind = measure(facts.plan.experiment)
     pieces = say("loss ", numbers.number(run.loss, sources.journal(facts, run, f"step {run.step:,}"), digits=4))
     for word, found in (("validation", run.validation), ("held-out test", run.test)):
-        if found is not None and "dice" in found.values:
+        if found is not None and kind.figure in found.values:
             basis = sources.journal(facts, run, f"metrics after step {found.step:,}")
-            pieces += say(f", Dice in {word} ", numbers.number(found.values["dice"], basis, fixed=3))
+            pieces += say(f", {kind.title} in {word} ", numbers.number(found.values[kind.figure], basis, fixed=3))
     return pieces
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, RunKey, variants_of
 from engine.memory.footprint import Estimate
 
 SECONDS = 120.0
@@ -25,7 +25,7 @@ def estimate(plan: Plan) -> Estimate | None:
         experiment_name="",
         experiment=msgspec.structs.replace(plan.experiment, title="", target=None, knobs={}, locks={}),
         profile=msgspec.structs.replace(plan.profile, name="", title="", knobs=knobs, scaled={}, basis=""),
-        runs=(),
+        runs=tuple(RunKey(fold=0, restart=0, seed=0, variant=variant) for variant in variants_of(plan.runs)),
         device=plan.device,
     )
     return _told(msgspec.json.encode(asked))

@@ -15,7 +15,7 @@ from statistics import median
 
 import msgspec
 
-from engine.config.experiment import Plan, steps_per_epoch
+from engine.config.experiment import Plan, of_variant, steps_per_epoch, variants_of
 from engine.config.sources import MADE
 from engine.counts import plural
 from engine.errors import UsageError
@@ -195,6 +195,7 @@ def _with_folds(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
                 "train": len(split.train),
                 "test": len(split.test),
                 "steps_per_epoch": steps_per_epoch(split, plan.profile),
+                **({"draws": split.draws} if split.draws else {}),
             }
             for split in folds.splits
         ),
@@ -223,8 +224,9 @@ def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Repor
     memory, made = needs.memory(plan, told)
     batch = int(plan.profile["batch_size"])
     errors = [
-        f"batch_size {batch} is more than the {plural(fold['train'], 'sample')} of an epoch of fold {fold['fold']}"
-        for fold in report.folds if fold["train"] < batch and not plan.profile["steps_per_epoch"]
+        f"batch_size {batch} is more than the {plural(draws, 'sample')} of an epoch of fold {fold['fold']}"
+        for fold in report.folds
+        if (draws := fold.get("draws", fold["train"])) < batch and not plan.profile["steps_per_epoch"]
     ][:1]
     if not plan.over_budget:
         errors += needs.refusals(made)
@@ -235,17 +237,18 @@ def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Repor
 
 
 def _estimate(plan: Plan, report: Report) -> Estimate | None:
-    """Of a step's memory, from the network itself; None where torch cannot tell without computing."""
+    """Of a step's memory, from the network itself, of variants the one with the most parameters; None where torch
+    cannot tell without computing."""
     from engine.training import vram
 
     try:
-        return vram.estimate(plan.experiment, plan.profile.knobs, report.device["kind"])
+        return vram.of_plan(plan, report.device["kind"])
     except Exception:  # an unknown model is reported where the network is built; anything else is torch's
         return None
 
 
 def _with_model(report: Report, plan: Plan) -> Report:
-    """The network built once, and the device asked for by the name the trainer will use."""
+    """The network of every variant built once, and the device asked for by the name the trainer will use."""
     from engine.training import device, losses, models
     from engine.training.augment import chain
 
@@ -254,9 +257,11 @@ def _with_model(report: Report, plan: Plan) -> Report:
     described: dict[str, str | int] = {"name": config.name, "channels": config.channels}
     found = report.device
     try:
-        described["parameters"] = models.parameters(models.build(config))
-        losses.build(plan.experiment)
-        chain.build(plan.experiment.augment)
+        for variant in variants_of(plan.runs):
+            made = of_variant(plan.experiment, variant)
+            described[f"parameters {variant}".rstrip()] = models.parameters(models.build(made.model))
+            losses.build(made)
+            chain.build(made.augment)
     except UsageError as error:
         errors.append(str(error))
     try:

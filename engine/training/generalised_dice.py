@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.config.experiment import Loss
 from engine.training.registry import LOSSES
@@ -27,13 +26,13 @@ class GeneralisedDice(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """logits (B, C, D, H, W), target int64 (B, D, H, W) -> a number from 0 (all right) to 1."""
-        classes = logits.shape[1]
+        classes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1, 1)
         with torch.autocast(logits.device.type, enabled=False):
             probability = logits.float().softmax(1)
-            counted = target != self.ignore if self.ignore >= 0 else None
-            truth = functional.one_hot(target if counted is None else target * counted, classes).movedim(-1, 1).float()
-            if counted is not None:
-                probability, truth = probability * counted[:, None], truth * counted[:, None]
+            truth = (target[:, None] == classes).float()
+            if self.ignore >= 0:
+                counted = (target != self.ignore)[:, None]
+                probability, truth = probability * counted, truth * counted
             p, g = (values.transpose(0, 1).flatten(1) for values in (probability, truth))
             voxels = g.sum(1)
             there = voxels > 0

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan
+from engine.config.experiment import Experiment, Plan, of_variant, variants_of
 from engine.config.knob import Value
 from engine.machine.device_preview import quick_device
 from engine.memory.footprint import Estimate
@@ -64,7 +64,7 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
                     example = task.example(experiment, batch)
                     with precision.autocast(device, dtype):
                         found = task.losses(made, task.forward(made, example), example, 0).total
-                    found.backward()
+                    found.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad()
         peak = tracker.get_tracker_snapshot("peak")
@@ -79,13 +79,26 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
     )
 
 
+def of_plan(plan: Plan, kind: str) -> Estimate:
+    """Of the variant with the most parameters. Raises as `estimate` does."""
+    import torch
+
+    from engine.training import models
+
+    variants = [of_variant(plan.experiment, variant) for variant in variants_of(plan.runs) or ("",)]
+    if len(variants) > 1:
+        with torch.device("meta"):
+            variants = [max(variants, key=lambda one: models.parameters(models.build(one.model)))]
+    return estimate(variants[0], plan.profile.knobs, kind)
+
+
 def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m engine.training.vram PLAN_JSON|-", file=sys.stderr)
         return 2
     text = sys.stdin.buffer.read() if arguments[0] == "-" else Path(arguments[0]).read_bytes()
     plan = msgspec.json.decode(text, type=Plan)
-    made = estimate(plan.experiment, plan.profile.knobs, quick_device(plan.device)["kind"])
+    made = of_plan(plan, quick_device(plan.device)["kind"])
     sys.stdout.buffer.write(msgspec.json.encode(made) + b"\n")
     return 0
 

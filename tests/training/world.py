@@ -87,7 +87,7 @@ def build(
     )
     write_json(paths.data, Prepared(subjects=tuple(made), splits=splits, data_hash="balls"))
     for key in plan.runs:
-        paths.run(key.fold, key.restart).folder.mkdir()
+        paths.run(*key.at).folder.mkdir()
     return paths
 
 

@@ -8,9 +8,11 @@ from typing import Protocol
 
 import msgspec
 
+from engine.eta.validation import mismatch
 from engine.journals.events import AnyRecord
 from engine.live.causes import cause
 from engine.live.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
+from engine.live.fold_profile import say
 from engine.live.pace import change_words, changed
 from engine.live.state import ExperimentState, RunState
 from engine.paths import ExperimentPaths
@@ -70,7 +72,10 @@ class History:
                 source = self._runs[path] = self._follow(path, 0)
             for records in source.read_all():
                 folded = self._explained(folded, fold_run(folded, records))
-        return state if folded is run else with_run(state, index, as_supervised(folded, run))
+        if folded is run:
+            return state
+        known = with_run(state, index, as_supervised(folded, run))
+        return _alarmed(known, index) if _validates(folded) and index == state.current else known
 
     def _explained(self, before: RunState, after: RunState) -> RunState:
         """`after` with the likely causes of its new changes of pace, in the sentences about them too."""
@@ -87,18 +92,31 @@ class History:
         return after
 
 
+def _validates(run: RunState) -> bool:
+    return run.activity == "validate" or "validate" in run.parts
+
+
+def _alarmed(state: ExperimentState, index: int) -> ExperimentState:
+    """With a sentence, once, if validation goes through another number of samples than the data make."""
+    run, text = state.runs[index], mismatch(state)
+    if not text or any(sentence.text == text for sentence in run.sentences):
+        return state
+    at = run.activity_since if run.activity == "validate" else run.sentences[-1].t if run.sentences else run.started
+    return with_run(state, index, msgspec.structs.replace(run, sentences=say(run, at, text, "warn")))
+
+
 def glance(state: ExperimentState, paths: ExperimentPaths, ends: Ends) -> ExperimentState:
     """A new `state` with the ends of the journals alone folded in, however long they are; curves are partial."""
     state = fold_prepare(state, ends(paths.prepare, 1 << 14, 1 << 16))
     state = fold_supervisor(state, ends(paths.events, 1 << 16, 1 << 16))
     state = fold_supervisor(state, ends(paths.finish, 1 << 14, 1 << 14))
     state = fold_samples(state, ends(paths.machine, 0, 1 << 15))
-    run = state.run
-    if run is not None and state.current is not None:
+    for place in dict.fromkeys((*state.under_way, *(() if state.current is None else (state.current,)))):
+        run = state.runs[place]
         files = paths.run(*run.key.at)
         present = [path for path in files.segments() if path <= files.segment(run.attempt)]
         records = [record for path in present[-1:] for record in ends(path, 1 << 14, 1 << 16)]
-        state = with_run(state, state.current, as_supervised(fold_run(_forgotten(run), records), run))
+        state = with_run(state, place, as_supervised(fold_run(_forgotten(run), records), run))
     return msgspec.structs.replace(state, partial=True)
 
 
@@ -113,6 +131,7 @@ def as_supervised(folded: RunState, run: RunState) -> RunState:
         folded,
         phase=run.phase,
         attempt=run.attempt,
+        slot=run.slot,
         verdict=run.verdict,
         started=run.started or folded.started,
         ended=run.ended,
@@ -126,6 +145,7 @@ def _forgotten(run: RunState) -> RunState:
         key=run.key,
         phase=run.phase,
         attempt=run.attempt,
+        slot=run.slot,
         started=run.started,
         ended=run.ended,
         elapsed=run.elapsed,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from engine.config.experiment import variants_of
 from engine.config.leading import measure
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Name, Piece, Row, Section, Table, Value, paragraph, row, say
+from engine.runs.ablation import Compared, Result, compare
 from engine.text import clean
 
 FIRST = ("dice", "avd", "mcc")
@@ -25,9 +27,11 @@ def section(facts: Facts) -> Section:
         return Section("results", TITLE, (paragraph(Missing("no run has been tested yet")), *_target(facts)))
     names = _names(done, measure(facts.plan.experiment).figure)
     rows = [_run(facts, run, names) for run in done]
-    if len(done) > 1:
+    variants = variants_of(run.key for run in facts.state.runs)
+    if len(done) > 1 and not any(variants):
         rows.append(_spread(done, names))
     blocks: list[Block] = [Table(id="results", columns=("run", *names), rows=tuple(rows))]
+    blocks += _variants(facts, done, variants) if any(variants) else []
     blocks += _pooled(facts)
     blocks += _target(facts, done)
     return Section("results", TITLE, tuple(blocks))
@@ -58,6 +62,36 @@ def _spread(done: list[RunState], names: tuple[str, ...]) -> Row:
         basis = Basis("measured", f"measured: mean and standard deviation of the held-out tests of {len(known)} runs")
         cells.append(Value(text=f"{mean:.3f} ± {std:.3f}", basis=basis, value=mean))
     return row("mean and deviation", *cells)
+
+
+def _variants(facts: Facts, done: list[RunState], variants: tuple[str, ...]) -> list[Block]:
+    """Each variant's mean over folds, and how far it is from the first one's, fold by fold."""
+    judged = measure(facts.plan.experiment)
+    told = [
+        Result(run.key.variant, run.key.fold, run.key.restart, run.test.values[judged.figure])
+        for run in done if run.test is not None and judged.figure in run.test.values
+    ]
+    basis = Basis("measured", "measured: the held-out tests of each variant's runs, restarts of a fold averaged")
+    pairs = Basis("modelled", "modelled: Student's t over paired folds, which share what they learn from: too narrow")
+    rows = [
+        row(
+            Name(clean(one.variant)),
+            numbers.number(one.mean, basis, fixed=3), numbers.number(one.std, basis, fixed=3, why="one fold only"),
+            numbers.count(one.folds, basis),
+            numbers.number(one.difference, basis, fixed=3, why="it is what the others are compared with"),
+            _interval(one, pairs), one.verdict(judged.better),
+        )
+        for one in compare(told, variants)
+    ]
+    columns = ("variant", f"{judged.title} over folds", "deviation", "folds", "difference", "range of it", "")
+    return [Table(id="variants", columns=columns, rows=tuple(rows))]
+
+
+def _interval(one: Compared, basis: Basis) -> Piece:
+    if one.low is None or one.high is None:
+        return Missing("fewer folds than an interval needs")
+    text = f"{one.low:+.3f} to {one.high:+.3f} (95 %)"
+    return Value(text=text, basis=basis, low=one.low, high=one.high)
 
 
 def _pooled(facts: Facts) -> list[Block]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment, variants_of
+from engine.config.experiment import Experiment, runs_of, variants_of
 from engine.config.knob import Value, shown
 from engine.counts import plural
 from engine.diagnosis.consequences import Range
@@ -135,7 +135,7 @@ def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> t
     if target is None:
         return ()
     std = f" ({target.std:g})" if target.std else ""
-    planned = experiment.runs.folds * experiment.runs.restarts
+    planned = len(runs_of(experiment))
     of = f", of {plural(planned, 'run')}" if like_for_like else ""
     return (f"{words} the published {target.dice:g}{std}{of}",)
 
@@ -172,6 +172,8 @@ def _launch_words(known: Known, question: Question, option: Option) -> list[str]
         words += ["--folds", ",".join(str(fold) for fold in option.folds)]
     if option.restarts != plan.experiment.runs.restarts:
         words += ["--restarts", str(option.restarts)]
+    if (variants := variants_of(known.runs)) != variants_of(runs_of(plan.experiment)):
+        words += ["--variants", ",".join(variants)]
     return words
 
 

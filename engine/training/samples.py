@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from engine.config.experiment import Prepare, Subject
 from engine.config.tables import Patch
 from engine.training import seeds
-from engine.training.augment import Transform
+from engine.training.augment import Arrays as Arrays, Transform
 from engine.training.augment.chain import Chain, Maps
 from engine.training.data.maps import Wanted, decoded
 from engine.training.data.source import Loaded, Source

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator
@@ -21,6 +21,7 @@ from engine.training.registry import AUGMENTS
 Matrix: TypeAlias = NDArray[np.float64]
 Field: TypeAlias = NDArray[np.float32]
 Shape: TypeAlias = tuple[int, int, int]
+T = TypeVar("T", bound=np.generic)
 
 
 @runtime_checkable
@@ -48,16 +49,14 @@ class Drawn:
         return resampled(image, matrix, field, 1), resampled(label, matrix, field, 0)
 
 
-def resampled(
-    volume: NDArray[np.generic], matrix: Matrix | None, field: Field | None, order: int
-) -> NDArray[np.generic]:
+def resampled(volume: NDArray[T], matrix: Matrix | None, field: Field | None, order: int) -> NDArray[T]:
     """`volume` bent, of the shape and type it had; order 1 is trilinear, 0 nearest."""
     if matrix is None and field is None:
         return volume
     centre = (np.array(volume.shape, dtype=np.float64) - 1) / 2
     turn = np.eye(3) if matrix is None else matrix
     offset = centre - turn @ centre
-    found: NDArray[np.generic]
+    found: NDArray[T]
     if field is None:
         found = ndimage.affine_transform(volume, turn, offset, order=order, mode="mirror", prefilter=False)
         return found

@@ -1,0 +1,182 @@
+"""Terms of a loss: what each is worth, what counts nowhere, and what comes prepared."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.config.experiment import Data, Experiment, Loss, Term
+from engine.errors import UsageError
+from engine.training import losses
+from engine.training.data.maps import FURTHEST, Wanted, decoded, of_label, skeleton, squared_distances
+from engine.training.loss_terms.foreground import foreground_logits
+from engine.training.loss_terms.skeletons import soft_skeleton
+from engine.training.loss_terms.topology import betti_numbers
+from engine.training.registry import LOSS_TERMS
+
+SIDE = 12
+NAMES = ("weighted_bce", "soft_dice", "cl_dice", "skeleton", "surface_distance", "top_loss")
+
+
+def sheet(at: int = 5) -> Tensor:
+    """A sheet two voxels thick, (1, D, H, W)."""
+    label = torch.zeros(1, SIDE, SIDE, SIDE, dtype=torch.int64)
+    label[:, at : at + 2] = 1
+    return label
+
+
+def logits_of(label: Tensor, sure: float = 6.0) -> Tensor:
+    """What a network says that is right about `label`."""
+    return ((label > 0).float() * 2 - 1)[:, None] * sure
+
+
+def term(name: str, ignore: int = -1, **options: float) -> torch.nn.Module:
+    return LOSS_TERMS[name](Loss(ignore=ignore), Term(options=options))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_right_answer_costs_next_to_nothing_a_wrong_one_more(name: str) -> None:
+    label = sheet()
+    right, wrong = (float(term(name)(logits_of(said), label)) for said in (label, sheet(0)))
+    assert 0 <= right < 0.02 < wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ignored_voxels_count_nowhere(name: str) -> None:
+    torch.manual_seed(3)
+    label = sheet()
+    label[:, :, :, 8:] = 2
+    loss = term(name, ignore=2)
+    first = torch.randn(1, 1, SIDE, SIDE, SIDE, requires_grad=True)
+    changed = first.detach().clone()
+    changed[..., 8:] += torch.randn(changed[..., 8:].shape) * 5
+    value = loss(first, label)
+    value.backward()
+    assert first.grad is not None
+    assert float(first.grad[..., 8:].abs().max()) == 0.0 and float(first.grad[..., :8].abs().max()) > 0.0
+    assert float(loss(changed, label)) == pytest.approx(float(value), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_logit_a_voxel_says_the_same_as_two(name: str) -> None:
+    torch.manual_seed(4)
+    two = torch.randn(1, 2, SIDE, SIDE, SIDE)
+    one = two[:, 1:] - two[:, :1]
+    assert float(term(name)(two, sheet())) == pytest.approx(float(term(name)(one, sheet())), abs=1e-5)
+
+
+def test_of_three_classes_all_but_the_first_are_foreground() -> None:
+    logits = torch.randn(2, 3, 4, 4, 4)
+    assert torch.allclose(torch.sigmoid(foreground_logits(logits)), 1 - logits.softmax(1)[:, 0], atol=1e-6)
+
+
+def test_weighted_cross_entropy_is_what_the_formula_says() -> None:
+    label = torch.tensor([[[[1, 0, 2]]]])
+    logits = torch.tensor([[[[[0.5, -1.0, 9.0]]]]])
+    p = [1 / (1 + math.exp(-x)) for x in (0.5, -1.0)]
+    expected = (-2.8 * math.log(p[0]) - math.log(1 - p[1])) / 2
+    assert float(term("weighted_bce", ignore=2, pos_weight=2.8)(logits, label)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_soft_dice_is_what_the_formula_says() -> None:
+    label = torch.tensor([[[[1, 0]]]])
+    logits = torch.tensor([[[[[0.0, 0.0]]]]])
+    assert float(term("soft_dice", smooth=1.0)(logits, label)) == pytest.approx(1 - (2 * 0.5 + 1) / (1 + 1 + 1))
+
+
+def test_a_false_voxel_far_from_the_sheet_costs_more_than_one_beside_it() -> None:
+    label = sheet()
+    costs = []
+    for at in (6, 8, 9, 11):
+        said = label.clone()
+        said[0, at] = 1
+        costs.append(float(term("surface_distance", tolerance=2, furthest=8)(logits_of(said, 20.0), label)))
+    # The sheet's last slice is 6: slice 8 is 2 voxels away and costs nothing, 9 and 11 a sixth and half of the most.
+    assert costs[:2] == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert costs[2:] == pytest.approx([1 / 6 / SIDE, 3 / 6 / SIDE], rel=1e-3)
+
+
+def test_the_prepared_maps_say_what_the_terms_would_work_out_themselves() -> None:
+    torch.manual_seed(5)
+    label = (torch.rand(1, SIDE, SIDE, SIDE) < 0.3).long()
+    label[..., 9:] = 2
+    logits = torch.randn(1, 1, SIDE, SIDE, SIDE)
+    made = of_label(label[0].to(torch.uint8).numpy(), Wanted(ignore=2, maps=("distance", "skeleton")))
+    given = {name: torch.from_numpy(decoded(name, one))[None].half() for name, one in made.items()}
+    for name, prepared in (("cl_dice", "skeleton"), ("skeleton", "skeleton"), ("surface_distance", "distance")):
+        loss = term(name, ignore=2)
+        assert float(loss(logits, label, given[prepared])) == pytest.approx(float(loss(logits, label)), abs=2e-4)
+
+
+def test_distances_are_exact_and_end_at_16_voxels() -> None:
+    truth = np.zeros((40, 6, 6), dtype=bool)
+    truth[3] = True
+    found = decoded("distance", squared_distances(truth))
+    assert found[:8, 0, 0].tolist() == [3, 2, 1, 1, 1, 2, 3, 4] and found[39, 0, 0] == pytest.approx(FURTHEST, abs=0.01)
+    truth[:] = False
+    truth[20, 1, 1] = True
+    assert decoded("distance", squared_distances(truth))[22, 4, 1] == pytest.approx(math.sqrt(13))
+    assert (decoded("distance", squared_distances(np.zeros((3, 3, 3), bool))) > 15.9).all()
+
+
+def test_the_soft_skeleton_of_a_hard_shape_is_the_prepared_one_and_of_a_sheet_a_sheet() -> None:
+    rng = np.random.default_rng(1)
+    for truth in (rng.random((9, 10, 11)) < 0.4, np.ones((5, 5, 5), bool), np.zeros((5, 5, 5), bool)):
+        soft = soft_skeleton(torch.from_numpy(truth.astype(np.float32))[None], 3)[0].numpy()
+        assert (soft == skeleton(truth)).all()
+    thick = np.zeros((SIDE, SIDE, SIDE), bool)
+    thick[4:9] = True
+    assert (skeleton(thick).sum(axis=0) == 1).all()  # one voxel thick, everywhere
+
+
+def test_topology_two_pieces_for_one_cost_and_the_gradient_mends_them() -> None:
+    label = torch.zeros(1, SIDE, SIDE, SIDE, dtype=torch.int64)
+    label[:, 5:7, 2:10, 2:10] = 1
+    broken = logits_of(label, 3.0)
+    broken[:, :, :, :, 5:7] = -3.0  # a gap through the middle
+    broken.requires_grad_()
+    loss = term("top_loss", size=12)
+    value = loss(broken, label)
+    value.backward()
+    assert broken.grad is not None
+    assert float(value) > 10 * float(loss(logits_of(label, 3.0), label))
+    gap = broken.grad[0, 0, 5:7, 2:10, 5:7]
+    assert float(gap.min()) < 0  # descending fills the gap
+
+
+def test_betti_numbers_are_pieces_tunnels_and_cavities() -> None:
+    ring = np.zeros((5, 7, 7))
+    ring[2, 1:6, 1:6] = 1
+    ring[2, 3, 3] = 0
+    hollow = np.zeros((6, 6, 6))
+    hollow[1:4, 1:4, 1:4] = 1
+    hollow[2, 2, 2] = 0
+    assert betti_numbers(ring) == (1, 1, 0) and betti_numbers(hollow) == (1, 0, 1)
+    assert betti_numbers(np.zeros((3, 3, 3))) == (0, 0, 0)
+
+
+def test_the_total_is_the_weighted_sum_over_outputs_and_a_term_of_every_4_counts_at_every_fourth_step() -> None:
+    terms = {"soft_dice": Term(weight=0.5), "skeleton": Term(weight=0.25, every=4)}
+    criterion = losses.build(Experiment(loss=Loss(terms=terms, deep_supervision=(1.0, 0.5)), data=Data(ignore=2)))
+    torch.manual_seed(6)
+    main, coarse = torch.randn(1, 1, SIDE, SIDE, SIDE), torch.randn(1, 1, SIDE // 2, SIDE // 2, SIDE // 2)
+    fine = torch.nn.functional.interpolate(coarse, (SIDE,) * 3, mode="trilinear", align_corners=False)
+    parts = criterion((main, coarse), sheet(), 4)
+    assert set(parts.terms) == set(terms)
+    for name, one in terms.items():
+        alone = term(name, ignore=2)
+        expected = one.weight * (float(alone(main, sheet())) + 0.5 * float(alone(fine, sheet())))
+        assert float(parts.terms[name]) == pytest.approx(expected, rel=1e-5)
+    assert float(parts.total) == pytest.approx(sum(float(one) for one in parts.terms.values()), rel=1e-6)
+    assert set(criterion(main, sheet(), 5).terms) == {"soft_dice"}
+
+
+def test_options_that_are_none_and_distances_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"pos_wieght.*did you mean 'pos_weight'"):
+        term("weighted_bce", pos_wieght=2.0)
+    with pytest.raises(UsageError, match="0 ≤ tolerance < furthest"):
+        term("surface_distance", tolerance=9, furthest=8)

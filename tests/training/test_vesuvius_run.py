@@ -1,0 +1,128 @@
+"""Surfaces learnt end to end: sheets written, prepared, trained on in patches, held out as wholes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.config.experiment import Plan, RunKey, from_table, load, resolve_profile, runs_of, training_hash
+from engine.journals.events import Metrics, Note, Progress, Steps
+from engine.journals.journal import read
+from engine.paths import ExperimentPaths, write_json
+from engine.training.surfaces import surface_dice, voi_score
+from tests.training import world
+from tests.training.test_prepare import prepared, run as prepare
+
+SMALL = Path(__file__).parents[2] / "engine" / "experiments" / "vesuvius-small.toml"
+TINY: dict[str, Any] = {
+    "epochs": 2,
+    "figures": ["surface_dice_2", "voi_score"],
+    "data": {"source": "sheets", "subjects": 4, "shape": [16, 16, 16], "ignore": 2},
+    "prepare": {"shape": [0, 0, 0], "median": 3},
+    "patch": {"shape": [8, 8, 8], "per_volume": 4, "foreground": 0.7},
+    "augment": {"flip": {}, "rotate": {"p": 0.5}},
+    "model": {"name": "residual_unet", "channels": 2, "multipliers": [1, 2], "blocks": 1, "classes": 1, "aux": True},
+    "loss": {
+        "class_weights": [1.0], "deep_supervision": [1.0, 0.5],
+        "terms": {
+            "soft_dice": {"weight": 0.5}, "skeleton": {"weight": 0.2, "every": 4},
+            "surface_distance": {"weight": 0.1, "options": {"furthest": 8.0}},
+        },
+    },
+    "optimizer": {"lr": 0.01, "clip": 0.8, "ema": 0.9},
+    "runs": {"folds": 2, "restarts": 1, "stratify": []},
+    "knobs": {"num_workers": 0, "batch_size": 2, "val_every_epochs": 1},
+}
+
+
+def launched(tmp_path: Path, table: dict[str, Any], knobs: dict[str, Any] | None = None, keys: int = 1) -> ExperimentPaths:
+    """An experiment's folder with its data prepared, as a launch leaves it before the first run."""
+    experiment = from_table(table, "test")
+    profile, _ = resolve_profile(experiment, "test", "", {}, knobs or {})
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    runs = runs_of(experiment)[:keys]
+    write_json(paths.plan, Plan(
+        name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs, device="cpu",
+        cache_dir=str(tmp_path / "logs" / "_cache"), training_hash=training_hash(experiment, profile),
+    ))
+    assert prepare(paths) == (0, "")
+    for key in runs:
+        folder(paths, key).folder.mkdir()
+    return paths
+
+
+def folder(paths: ExperimentPaths, key: RunKey) -> Any:
+    return paths.run(key.fold, key.restart)
+
+
+def train(paths: ExperimentPaths) -> Any:
+    run = folder(paths, world.plan_of(paths).runs[0])
+    assert world.train(run) == 0, run.console.read_text()[-2000:]
+    return run
+
+
+def test_sheets_are_written_prepared_trained_on_and_held_out(tmp_path: Path) -> None:
+    paths = launched(tmp_path, TINY)
+    assert {one.name for one in read(paths.prepare) if isinstance(one, Progress)} == {"sheets", "prepare"}
+    assert [split.draws for split in prepared(paths).splits] == [8, 8]
+    run = train(paths)
+    steps = world.records(run, Steps)
+    assert sum(one.steps for one in steps) == 8  # 2 epochs of 8 patches, 2 at a time
+    every = {name for one in steps for name in one.losses}
+    assert every == {"soft_dice", "skeleton", "surface_distance"}
+    spikes = [one.step for one in steps if "skeleton" in one.losses]
+    assert spikes == [1, 5]  # a term of every 4 steps, from the first on
+    tests = [one for one in world.records(run, Metrics) if one.split == "test"]
+    assert set(tests[0].values) == {"dice", "avd", "mcc", "surface_dice_2", "voi_score"}
+    results = json.loads(run.results.read_bytes())
+    assert len(results["per_subject"]["surface_dice_2"]) == 2 and 0 <= results["figures"]["voi_score"] <= 1
+
+
+def test_prepared_anew_for_every_sample_the_losses_are_the_same(tmp_path: Path) -> None:
+    losses = []
+    for cache in ("disk", "none"):
+        run = train(launched(tmp_path / cache, TINY | {"epochs": 1}, {"cache": cache}))
+        losses.append([one.loss for one in world.records(run, Steps)])
+    assert losses[0] == losses[1]
+
+
+def test_without_a_held_out_case_nothing_is_trained(tmp_path: Path) -> None:
+    paths = launched(tmp_path, TINY)
+    told = prepared(paths)
+    everyone = tuple(range(len(told.subjects)))
+    splits = tuple(msgspec.structs.replace(split, train=everyone, test=()) for split in told.splits)
+    write_json(paths.data, msgspec.structs.replace(told, splits=splits))
+    run = folder(paths, world.plan_of(paths).runs[0])
+    assert world.train(run) == 2
+    assert "4 subjects to train on and 0 held out" in run.console.read_text()
+    assert not [one for one in world.records(run) if isinstance(one, Note | Steps)]
+
+
+def test_surface_dice_forgives_two_voxels_and_voi_counts_what_is_cut_in_two() -> None:
+    sheet = np.zeros((20, 12, 12), bool)
+    sheet[8:10] = True
+    assert surface_dice(sheet, sheet) == 1.0 and surface_dice(np.roll(sheet, 2, 0), sheet) == 1.0
+    assert surface_dice(np.roll(sheet, 3, 0), sheet) == pytest.approx(0.5)  # one face of two lies 2 voxels off
+    assert surface_dice(np.roll(sheet, 6, 0), sheet) == 0.0
+    nothing = np.zeros_like(sheet)
+    assert surface_dice(nothing, nothing) == 1.0 and surface_dice(nothing, sheet) == surface_dice(sheet, nothing) == 0.0
+    cut = sheet.copy()
+    cut[:, 5:7] = False
+    assert voi_score(sheet, sheet) == 1.0
+    assert voi_score(nothing, sheet) < voi_score(cut, sheet) < voi_score(np.roll(sheet, 1, 2), sheet) + 1e-9
+
+
+@pytest.mark.slow
+def test_the_small_experiment_learns_surfaces(tmp_path: Path) -> None:
+    """Minutes: one run of vesuvius-small, as shipped."""
+    table = msgspec.to_builtins(load(SMALL))
+    paths = launched(tmp_path, {name: value for name, value in table.items() if value is not None})
+    run = train(paths)
+    dice = json.loads(run.results.read_bytes())["test_dice"]
+    assert dice > 0.5, dice

@@ -1,0 +1,135 @@
+"""Patches of volumes: where they are cut, what is done to them, and that it does not matter where they come from."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.config.experiment import Prepare, Prepared, Subject
+from engine.config.tables import Data, Patch
+from engine.errors import UsageError
+from engine.training.augment import chain
+from engine.training.data import sheets
+from engine.training.data.cases import prepare_case
+from engine.training.data.discover import find
+from engine.training.data.maps import Wanted
+from engine.training.samples import Volumes, collate
+
+PREPARE = Prepare(shape=(0, 0, 0), median=3)
+WANT = Wanted(classes=1, ignore=2, maps=("distance", "skeleton"), places=True, patch=(8, 10, 12))
+PATCH = Patch(shape=(8, 10, 12), per_volume=4, foreground=1.0)
+WARPS = ("rotate", "scale", "anisotropy", "elastic", "slice_jitter")
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, ...]:
+    """Volumes of two shapes, prepared."""
+    under = tmp_path_factory.mktemp("sheets")
+    made: list[Subject] = []
+    for shape in ((20, 24, 28), (16, 16, 16)):
+        folder = sheets.write(Data(source="sheets", subjects=2, shape=shape, ignore=2), under)
+        for case in find(Data(source="tiff"), folder).cases:
+            record = prepare_case(case, under, PREPARE, WANT).record
+            made.append(Subject(
+                id=case.id, folder=str(under / record.key), image_file=str(case.image), label_file=str(case.label),
+            ))
+    assert isinstance(Prepared(subjects=tuple(made), splits=(), data_hash=""), Prepared)
+    return tuple(made)
+
+
+def volumes(subjects: tuple[Subject, ...], cache: str = "disk", patch: Patch = PATCH, names: tuple[str, ...] = ()) -> Volumes:
+    transform = chain.build({name: {"p": 1.0} for name in names})
+    return Volumes(subjects, 7, transform, cache, PREPARE, patch, WANT)
+
+
+def test_patches_of_volumes_of_any_shape_make_one_batch(subjects: tuple[Subject, ...]) -> None:
+    found = volumes(subjects, names=WARPS)
+    batch = collate([found[1, draw] for draw in range(16)])
+    assert batch.image.shape == (16, 1, 8, 10, 12) and batch.label.shape == (16, 8, 10, 12)
+    assert batch.image.dtype == torch.float32 and batch.label.dtype == torch.uint8
+    assert sorted(batch.maps) == ["distance", "skeleton"]
+    assert all(one.shape == (16, 8, 10, 12) and one.dtype == torch.float16 for one in batch.maps.values())
+    assert found.shape == (8, 10, 12) and found.voxels == 960 and len(found) == 4
+
+
+def test_foreground_patches_have_foreground_in_their_middle_or_at_the_border(subjects: tuple[Subject, ...]) -> None:
+    found = volumes(subjects)
+    assert all((found[epoch, draw].label == 1).any() for epoch in range(3) for draw in range(16))
+    anywhere = volumes(subjects, patch=Patch(shape=(8, 10, 12), foreground=0.0))
+    half = volumes(subjects, patch=Patch(shape=(4, 4, 4), foreground=0.5))
+    none = volumes(subjects, patch=Patch(shape=(4, 4, 4), foreground=0.0))
+
+    def middle(of: Volumes, count: int = 200) -> float:
+        return sum(bool(of[1, draw].label[2, 2, 2] == 1) for draw in range(count)) / count
+
+    assert anywhere[1, 0].label.shape == (8, 10, 12)
+    assert middle(half) > middle(none) + 0.2
+
+
+def test_samples_are_the_same_whether_mapped_copied_or_prepared_anew(subjects: tuple[Subject, ...]) -> None:
+    kinds = [volumes(subjects, cache, names=("rotate", "noise")) for cache in ("disk", "ram", "none")]
+    for draw in range(6):
+        first, *others = (one[2, draw] for one in kinds)
+        for other in others:
+            assert torch.equal(first.image, other.image) and torch.equal(first.label, other.label)
+            assert all(torch.equal(first.maps[name], other.maps[name]) for name in first.maps)
+
+
+def test_a_sample_depends_on_seed_epoch_and_draw_alone(subjects: tuple[Subject, ...]) -> None:
+    one = volumes(subjects, names=("rotate", "elastic", "cutout"))
+    first = one[3, 5]
+    spawned = pickle.loads(pickle.dumps(one))
+    assert torch.equal(first.image, spawned[3, 5].image) and not torch.equal(first.image, one[4, 5].image)
+
+
+@pytest.mark.parametrize("name", [*WARPS, "flip", "gamma", "contrast", "noise", "blur", "cutout"])
+def test_an_augmentation_keeps_shapes_and_classes(subjects: tuple[Subject, ...], name: str) -> None:
+    step = chain.AUGMENTS[name]({} if name == "flip" else {"p": 1.0})
+    item = volumes(subjects)[1, 0]
+    image, label = step(item.image[0].numpy(), item.label.numpy(), np.random.default_rng(2))
+    assert image.shape == label.shape == (8, 10, 12) and image.dtype == np.float32 and label.dtype == np.uint8
+    assert set(np.unique(label)) <= {0, 1, 2} and np.isfinite(image).all()
+    moved = not np.array_equal(label, item.label.numpy())
+    assert moved == (name in (*WARPS, "flip")) or name == "flip"
+
+
+def test_image_label_and_maps_move_together() -> None:
+    grid = np.mgrid[:16, :16, :16].astype(np.float32)
+    ball = ((grid - 7.5) ** 2).sum(0) < 25
+    made = chain.build({"flip": {"d": 1.0, "h": 0.0, "w": 1.0}, "rotate": {"p": 1.0, "degrees": 30}})
+    assert made is not None
+    label = ball.astype(np.uint8)
+    label[8:] = 0  # half a ball: a flip shows
+    image, turned, maps = made.with_maps(
+        label.astype(np.float32), label, {"skeleton": label.astype(np.float32)}, np.random.default_rng(3)
+    )
+    assert (maps["skeleton"] == turned).all() and not np.array_equal(turned, label)
+    assert ((image > 0.5) == (turned > 0)).mean() > 0.97 and abs(int(turned.sum()) - int(label.sum())) < 0.1 * label.sum()
+
+
+def test_distances_grow_with_the_volume() -> None:
+    made = chain.build({"scale": {"p": 1.0, "low": 2.0, "high": 2.0}})
+    assert made is not None
+    plane = np.abs(np.arange(21, dtype=np.float32) - 10)[:, None, None] * np.ones((1, 21, 21), np.float32)
+    _, _, maps = made.with_maps(plane, np.zeros((21, 21, 21), np.uint8), {"distance": plane}, np.random.default_rng(4))
+    assert maps["distance"][:, 3, 3] == pytest.approx(plane[:, 3, 3], abs=1e-4)  # half as near, twice as large
+
+
+def test_a_flip_is_exact_and_a_misspelt_option_is_told() -> None:
+    made = chain.build({"flip": {"d": 0.0, "h": 1.0, "w": 0.0}})
+    assert made is not None
+    image = np.random.default_rng(5).random((3, 4, 5), dtype=np.float32)
+    assert (made(image, np.zeros((3, 4, 5), np.uint8), np.random.default_rng(0))[0] == image[:, ::-1]).all()
+    with pytest.raises(UsageError, match=r"degreees.*did you mean 'degrees'"):
+        chain.build({"rotate": {"degreees": 3.0}})
+    with pytest.raises(UsageError, match=r"rotat.*did you mean 'rotate'"):
+        chain.build({"rotat": {}})
+
+
+def test_only_what_a_patch_needs_is_read(subjects: tuple[Subject, ...], tmp_path: Path) -> None:
+    item = volumes(subjects)[1, 1]
+    assert item.image.untyped_storage().nbytes() == 960 * 4 and item.label.untyped_storage().nbytes() == 960

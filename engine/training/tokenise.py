@@ -55,6 +55,7 @@ def prepare(plan: Plan, folder: Path, writer: Writer, stopped: Callable[[], bool
     record, reused = tokens.find(folder, source.key), True
     if record is None:
         found, reused = read(source, experiment.data), False
+        check_targets(experiment, found.names)
         cache.check_room(folder, tokens.bytes_of(len(found.tokens)))
         if stopped():
             return None
@@ -92,8 +93,19 @@ def read(source: Source, data: Data) -> Sequences:
     return found
 
 
+def check_targets(experiment: Experiment, names: tuple[str, ...]) -> None:
+    """Raises DataError for more targets than the network can tell apart."""
+    targets = experiment.model.targets
+    if len(names) > targets > 1:
+        raise DataError(
+            f"the file names {len(names) - 1} targets and model.targets = {targets} tells {targets - 1} of them apart "
+            f"(one is for none): set model.targets = {len(names)}"
+        )
+
+
 def remarks(experiment: Experiment, record: Record) -> tuple[str, ...]:
     """What is odd. Raises DataError for more targets than the network can tell apart."""
+    check_targets(experiment, record.names)
     said, targets = [], experiment.model.targets
     if experiment.data.source == "peptides":
         said.append(
@@ -105,11 +117,6 @@ def remarks(experiment: Experiment, record: Record) -> tuple[str, ...]:
         )
     if len(record.names) > 1 and targets <= 1:
         said.append(f"{plural(len(record.names) - 1, 'target')} in the file are left out: model.targets = {targets}")
-    elif len(record.names) > targets > 1:
-        raise DataError(
-            f"the file names {len(record.names) - 1} targets and model.targets = {targets} tells {targets - 1} of them "
-            f"apart (one is for none): set model.targets = {len(record.names)}"
-        )
     return tuple(said)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.journals.events import Record
 from engine.journals.journal import Writer
 from engine.training.clock import Clock, CudaClock, HostClock
+from engine.training.losses import Parts
 from engine.training.recorder import Recorder
 
 STEPS = 5_000
@@ -39,12 +40,12 @@ class Off:
 
     def loaded(self, _samples: int, _seconds: float) -> None: ...
 
-    def loss(self, _value: Tensor) -> None: ...
+    def loss(self, _parts: Parts) -> None: ...
 
     def step_ended(self, _number: int, _epoch: int, _lr: float | None) -> None: ...
 
 
-def steps(recorder: Recorder | Off, loss: Tensor, work: Callable[[], None], count: int) -> float:
+def steps(recorder: Recorder | Off, parts: Parts, work: Callable[[], None], count: int) -> float:
     """CPU seconds a step, over `count` steps with the spans of the real loop. The recorder never blocks, so this thread's
     CPU time is what it costs, and another program's use of the core is not counted."""
     began = time.thread_time()
@@ -57,7 +58,7 @@ def steps(recorder: Recorder | Off, loss: Tensor, work: Callable[[], None], coun
                 pass
         with recorder.span("backward"):
             work()
-        recorder.loss(loss)
+        recorder.loss(parts)
         with recorder.span("optimizer"):
             pass
         recorder.step_ended(number, 1, 1e-3)
@@ -75,21 +76,21 @@ def spin(seconds: float) -> Callable[[], None]:
     return work
 
 
-def pairs(recorder: Recorder, loss: Tensor, work: Callable[[], None], count: int, repeats: int) -> tuple[list[float], list[float]]:
+def pairs(recorder: Recorder, parts: Parts, work: Callable[[], None], count: int, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds a step with and without, in turns, so that what else the machine does meets both alike."""
     on, off = [], []
     for repeat in range(repeats):
         order = (on, off) if repeat % 2 else (off, on)
         for side in order:
-            side.append(steps(recorder if side is on else Off(), loss, work, count))
+            side.append(steps(recorder if side is on else Off(), parts, work, count))
     return on, off
 
 
 def measure(clock: Clock, loss: Tensor, write: Callable[[Record], object]) -> dict[str, float]:
-    recorder = Recorder(write, clock)
-    on, off = pairs(recorder, loss, lambda: None, STEPS, PAIRS)
+    recorder, parts = Recorder(write, clock), Parts(loss, {})
+    on, off = pairs(recorder, parts, lambda: None, STEPS, PAIRS)
     cost = [a - b for a, b in zip(on, off, strict=True)]
-    real_on, real_off = pairs(recorder, loss, spin(REAL_STEP_SECONDS), REAL_STEPS, REAL_PAIRS)
+    real_on, real_off = pairs(recorder, parts, spin(REAL_STEP_SECONDS), REAL_STEPS, REAL_PAIRS)
     ratios = [a / b for a, b in zip(real_on, real_off, strict=True)]
     return {
         "microseconds_per_step": statistics.median(cost) * 1e6,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.experiment import Experiment
 from engine.config.knob import Value as KnobValue, shown
 from engine.config.profile import KNOBS
 from engine.report import numbers, sources
@@ -71,19 +72,28 @@ def _experiment(facts: Facts) -> list[Row]:
         row("epochs of a run", numbers.count(experiment.epochs, basis), _said_epochs(facts)),
     ]
     if not experiment.command:
-        shape = " × ".join(map(str, experiment.sample_shape))
-        model = f"{experiment.model.name}, {experiment.model.channels} channels, {experiment.model.classes} classes"
+        what, sample, model = _learnt(experiment)
         optimizer = f"{experiment.optimizer.name}, lr {experiment.optimizer.lr:g}"
         rows += [
-            row("volumes", numbers.sentence(f"{shape} voxels of {experiment.prepare.spacing_mm:g} mm", basis), ""),
+            row(what, numbers.sentence(sample, basis), ""),
             row("model", numbers.sentence(model, basis), ""),
-            row("loss", Name(clean(experiment.loss.name)), ""),
+            row("loss", Name(clean(", ".join(experiment.loss.terms) or experiment.loss.name)), ""),
             row("optimizer", numbers.sentence(optimizer, basis), ""),
         ]
     if run is not None and run.begin is not None and run.begin.parameters:
         rows.append(row("parameters", numbers.count(run.begin.parameters, sources.journal(facts, run)), ""))
     rows += _data(facts)
     return rows
+
+
+def _learnt(experiment: Experiment) -> tuple[str, str, str]:
+    """What samples are called, one of them, and the network."""
+    model = experiment.model
+    if experiment.task == "peptides":
+        network = f"{model.name}, {model.channels} wide, {model.layers} layers, {model.heads} heads"
+        return "sequences", "4 to 20 residues each", f"{network}, {model.diffusion_steps} steps of diffusion"
+    sample = f"{' × '.join(map(str, experiment.sample_shape))} voxels of {experiment.prepare.spacing_mm:g} mm"
+    return "volumes", sample, f"{model.name}, {model.channels} channels, {model.classes} classes"
 
 
 def _said_epochs(facts: Facts) -> Pieces:
@@ -99,11 +109,15 @@ def _data(facts: Facts) -> list[Row]:
     if prepared is None:
         return []
     basis = sources.data(facts)
-    rows = [row("subjects", numbers.count(len(prepared.subjects), basis), "")]
+    word = "subjects" if facts.plan.experiment.task == "segmentation" else "parts, each with figures of its own"
+    rows = [row(word, numbers.count(len(prepared.subjects), basis), "")]
     for split in prepared.splits:
-        learn, held = numbers.count(len(split.train), basis), numbers.count(len(split.test), basis)
+        held = numbers.count(len(split.test), basis)
         fold = say("fold ", numbers.count(split.fold, basis))
-        rows.append(row(fold, say(learn, " to learn from, ", held, " held out"), _steps(facts, split.fold)))
+        said = say(numbers.count(len(split.train), basis), " to learn from, ", held, " held out")
+        if facts.plan.experiment.task == "peptides":
+            said = say(numbers.count(split.draws, basis), " sequences to learn from, ", held, " parts held out")
+        rows.append(row(fold, said, _steps(facts, split.fold)))
     for warning in prepared.warnings:
         rows.append(row("said while preparing", numbers.sentence(warning, basis), "", severity="warning"))
     return rows

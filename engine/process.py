@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -126,17 +126,19 @@ def holding(token: str, proc: Path = PROC, name: str = TOKEN) -> list[int]:
 
 
 def end_all(
-    find: Iterable[int] | None, token: str, keep: set[int], seconds: float = 5.0
+    find: Iterable[int] | None, token: str, kept: Callable[[], set[int]], seconds: float = 5.0
 ) -> tuple[int, tuple[int, ...]]:
     """SIGKILL everything below this process and everything holding `token`, until nothing is left.
 
-    `find` adds pids to look at besides; `keep` is spared. Returns how many were ended and who would not go.
+    `find` adds pids to look at besides; who is `kept` is spared, and asked for anew at every look: trainers beside it
+    go on starting processes. Returns how many were ended and who would not go.
     """
     ended: set[int] = set()
     deadline = time.monotonic() + seconds
     while True:
-        left = {p for p in (*descendants(os.getpid()), *holding(token), *(find or ())) if p not in keep}
-        left = {p for p in left if p != os.getpid() and start_ticks(p) is not None}
+        left = {*descendants(os.getpid()), *holding(token), *(find or ())}
+        spared = kept()
+        left = {p for p in left if p not in spared and p != os.getpid() and start_ticks(p) is not None}
         if not left or time.monotonic() > deadline:
             return len(ended - left), tuple(sorted(left))
         for pid in left:

@@ -205,6 +205,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     device: str
     run: RunStatus | None
+    beside: tuple[RunStatus, ...]
     runs_finished: int
     step_seconds: float | None
     samples_per_second: float | None
@@ -243,6 +244,7 @@ def status(state: ExperimentState) -> Status:
         profile=state.plan.profile.name,
         device=clean(run.begin.device if run and run.begin else state.plan.device),
         run=run_status(state, run) if run is not None else None,
+        beside=tuple(run_status(state, state.runs[place]) for place in state.under_way if place != state.current),
         runs_finished=state.runs_finished,
         step_seconds=limit.step_seconds,
         samples_per_second=limit.samples_per_second,
@@ -270,7 +272,7 @@ def status(state: ExperimentState) -> Status:
 def run_status(state: ExperimentState, run: RunState) -> RunStatus:
     seen, kind = run.test or run.validation, measure(state.plan.experiment)
     return RunStatus(
-        index=(state.current or 0) + 1,
+        index=state.runs.index(run) + 1,
         total=len(state.runs),
         fold=run.key.fold,
         restart=run.key.restart,

@@ -1,7 +1,7 @@
 """A stand-in trainer without torch: real process, real journal, real signals. `python fake_trainer.py RUN_FOLDER`.
 
 FAKE_EPOCHS, FAKE_STEPS (per epoch), FAKE_STEP_SECONDS shape it. FAKE_FAIL makes it fail at its fifth step: exception,
-nan, sigkill, oom_text; or ignore_term. FAKE_SPAWN=n leaves n children that ignore SIGTERM.
+nan, sigkill, oom_text; or ignore_term. FAKE_FAIL_ONLY=fold.restart.attempt leaves all others whole. FAKE_SPAWN=n leaves n children that ignore SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ EPOCHS = int(os.environ.get("FAKE_EPOCHS", "2"))
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0.01"))
 FAIL = os.environ.get("FAKE_FAIL", "")
+FAIL_ONLY = os.environ.get("FAKE_FAIL_ONLY", "")
 SPAWN = int(os.environ.get("FAKE_SPAWN", "0"))
 STUCK = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
 
@@ -69,7 +70,7 @@ def main(folder: Path) -> int:
             time.sleep(STEP_SECONDS)
             step += 1
             epoch = (step - 1) // STEPS + 1
-            if step == 5 and FAIL and FAIL != "ignore_term":
+            if step == 5 and FAIL not in ("", "ignore_term") and FAIL_ONLY in ("", f"{fold}.{restart}.{attempt}"):
                 fail(run, attempt, step)
             seconds = time.monotonic() - began
             journal.write(

@@ -210,7 +210,9 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--restarts", type=counted, metavar="N")
     sub.add_argument("--variants", metavar="A,B,…", help="only these variants of the experiment")
     sub.add_argument("--epochs", type=counted, metavar="N")
-    sub.add_argument("--devices", metavar="D", help="auto, cpu, mps or a CUDA device's number (default auto)")
+    sub.add_argument(
+        "--devices", metavar="D", help="auto, cpu, mps, or CUDA devices by number; 0,1: a run on each (default auto)"
+    )
     sub.add_argument(
         "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"
     )
@@ -233,6 +235,10 @@ def _launch_arguments(sub: argparse.ArgumentParser) -> None:
     _choice_arguments(sub)
     sub.add_argument("--name", help="the folder's name under --logs (default the experiment's)")
     sub.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N runs")
+    sub.add_argument("--slots", type=counted, metavar="N", help="runs side by side (default: one on each device)")
+    orders = ("folds", "restarts")
+    sub.add_argument("--order", choices=orders, default="folds", help="all restarts of a fold first, or one of each")
+    sub.add_argument("--retries", type=int, default=0, metavar="N", help="try a run that failed so often again, last")
     limit_options.limits(sub)
     limit_options.afterwards(sub)
     how = sub.add_mutually_exclusive_group()

@@ -73,7 +73,7 @@ KNOBS: dict[str, Knob] = {
             "activation_checkpointing",
             False,
             Kind.SPEED,
-            "compute activations again in the backward pass instead of keeping them, in networks that can: less VRAM, slower",
+            "keep no activations, compute them again in the backward pass, in networks that can: less VRAM, slower",
         ),
         Knob(
             "cache",

@@ -7,7 +7,7 @@ engine.eta.remaining.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,7 +16,18 @@ from engine.eta.calibration import Calibration, Rung as RungKind
 from engine.eta.costs import Cost, KeyTiming, benchmark_key, newest_of, step_cost, timing_of
 from engine.eta.interval import NOT_KNOWN, Estimate, ending, interval, nested
 from engine.eta.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
-from engine.eta.remaining import Amounts, added, later_runs, of_epoch, of_run, planned, runs_left, whole_run
+from engine.eta.remaining import (
+    Amounts,
+    added,
+    each_later,
+    later_runs,
+    of_epoch,
+    of_run,
+    planned,
+    runs_left,
+    whole_run,
+)
+from engine.eta.side_by_side import shared, until_last
 from engine.eta.standing import stage_now
 from engine.eta.timing import unlike
 from engine.eta.unit_costs import costs_before, costs_of
@@ -88,12 +99,12 @@ def _under_way(
         step_rung(state, run, costs),
         rung("epoch", f"epoch {run.epoch}", epoch, epoch_left, costs),
         rung("run", f"run {(state.current or 0) + 1}", ends, run_left, costs, 1),
-        rung("stop_here", "stop after it", ends, run_left, costs, 1),
+        _stop_rung(state, ends, run_left, costs, estimate),
     ]
     said = Forecast(
         epoch=epoch,
         run=ends,
-        stop_here=ends,
+        stop_here=rungs[-1].estimate,
         warming=warming,
         changes=changes_of(run),
         creep=run.pace.creep if run.pace.creep is not None and run.pace.creep.active else None,
@@ -104,16 +115,33 @@ def _under_way(
         parts = rungs[2].parts
         return msgspec.structs.replace(said, text=_text(costs, run_left), parts=_sums(parts), ladder=tuple(rungs))
     fold, count = ends, last_of_fold(run, others)
-    if 0 < count < len(others):
+    if 0 < count < len(others) and state.plan.slots == 1:
         within = added(run_left, later_runs(state, others[:count], step.mean, running=True) or {})
         fold = estimate("experiment", within, ends)
         rungs.append(rung("fold", f"fold {run.key.fold}", fold, within, costs, 1 + count))
     whole = added(run_left, after)
-    experiment = estimate("experiment", whole, fold) if others else ends
+    if state.plan.slots > 1:
+        each = each_later(state, others, step.mean, running=True) or []
+        whole = until_last(state, run_left, each, costs)
+    experiment = estimate("experiment", whole, fold) if others or len(state.under_way) > 1 else ends
     rungs.append(rung("experiment", "experiment", experiment, whole, costs, 1 + len(others)))
     return msgspec.structs.replace(
         said, experiment=experiment, text=_text(costs, whole), parts=_sums(rungs[-1].parts), ladder=tuple(rungs)
     )
+
+
+def _stop_rung(
+    state: ExperimentState,
+    ends: Estimate,
+    run_left: Amounts,
+    costs: Mapping[str, Cost],
+    estimate: Callable[[RungKind, Amounts, Estimate | None], Estimate],
+) -> Rung:
+    """When nothing runs any more if nothing more begins."""
+    if len(state.under_way) < 2:
+        return rung("stop_here", "stop after it", ends, run_left, costs, 1)
+    left = until_last(state, run_left, [], costs)
+    return rung("stop_here", "stop after these", estimate("run", left, ends), left, costs, len(state.under_way))
 
 
 def _nothing_known(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> str:
@@ -146,6 +174,8 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
         text = _nothing_known(state, run, history) if step is None and history else NOT_KNOWN
         return Forecast(epoch=over, run=over, stop_here=over, experiment=unknown, text=text)
     costs = costs_of(state, run, step, history)
+    if state.plan.slots > 1:
+        after = shared(each_later(state, left, step.mean, running=False) or [], costs, state.plan.slots)
     experiment = _ends(state, after, costs, step.basis)
     ends = over
     if run is not None and run in left and (own := later_runs(state, [run], step.mean, running=False)) is not None:
@@ -188,10 +218,8 @@ def before_launch(
     each = [
         whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
     ]
-    total: Amounts = {}
-    for left in each:
-        total = added(total, left)
-    total["gap"] = float(len(runs) - 1)
+    each = [left | {"gap": float(place >= plan.slots)} for place, left in enumerate(each)]
+    total = shared(each, costs, plan.slots)
     fold = runs[0].fold
     first = of_epoch(planned(plan, steps_per_epoch[fold], test_counts.get(fold, 0)), step.mean)
     epoch, run = interval(first, costs, step.basis), interval(each[0], costs, step.basis)

@@ -257,12 +257,20 @@ def of_epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:
 def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
     """Runs that will be started after the present one, in order; after a resume the one that was stopped comes too."""
     resumed = not running and not state.runs_ended_here
-    first = 0 if state.current is None or resumed else state.current + 1
-    left = [run for run in state.runs[first:] if run.phase != "finished"]
+    last = max(state.under_way, default=-1)
+    if state.plan.slots > 1 and running:
+        left = [
+            run for place, run in enumerate(state.runs)
+            if run.phase == "waiting" or (place > last and run.phase != "finished")
+        ]
+    else:
+        first = 0 if state.current is None or resumed else state.current + 1
+        left = [run for run in state.runs[first:] if run.phase != "finished"]
     if state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done":
         return []
     if state.stop_after_runs:
-        left = left[: max(0, state.stop_after_runs - state.runs_ended_here - running)]
+        begun = max(len(state.under_way), 1) if running else 0
+        left = left[: max(0, state.stop_after_runs - state.runs_ended_here - begun)]
     return left
 
 

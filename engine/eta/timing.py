@@ -77,7 +77,8 @@ def benchmark_key(plan: Plan, device_name: str) -> str:
     key = training_key(of_variant(plan.experiment, one), plan.profile, device_name)
     # A mean over several variants tells of the same ones together.
     several = f"{', '.join(variants)}: " if len(variants) > 1 else ""
-    return f"{several}{key}|workers {plan.profile['num_workers']}"
+    beside = f" in each of {plan.slots} runs at once" if plan.slots > 1 else ""
+    return f"{several}{key}|workers {plan.profile['num_workers']}{beside}"
 
 
 def unlike(plan: Plan, device_name: str | None, timings: Sequence[KeyTiming]) -> str:

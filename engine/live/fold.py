@@ -238,13 +238,15 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             if index is None:
                 return state
             # By the monotonic clock: a machine that slept between two runs, or a clock that was set, is no gap.
-            since = max((run.ended_monotonic for run in state.runs), default=0.0)
+            before = [run for run in state.runs if run.slot == record.slot]
+            since = max((run.ended_monotonic for run in before), default=0.0)
             known = state.runs_ended_here and 0 < since <= record.m
             gaps = (*state.gaps, record.m - since)[-50:] if known else state.gaps
             run = new(
                 state.runs[index],
                 phase="running",
                 attempt=record.attempt,
+                slot=record.slot,
                 started=state.runs[index].started or record.t,
                 verdict=None,
                 activity="startup",
@@ -279,9 +281,11 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             text = f"run {index + 1} {record.outcome}: {record.verdict.text}"
             text += f"; {plural(record.swept, 'left-over process')} ended" if record.swept else ""
             ended = state.runs_ended_here + (record.outcome == "finished")
+            beside = [place for place in state.under_way if place != index]
             return new(
                 _with_run(state, index, run),
                 runs_ended_here=ended,
+                current=beside[-1] if beside and state.current == index else state.current,
                 verdict=record.verdict,
                 # Every process of a test is stopped when it has done its part.
                 sentences=_tell(

@@ -111,12 +111,12 @@ def glance(state: ExperimentState, paths: ExperimentPaths, ends: Ends) -> Experi
     state = fold_supervisor(state, ends(paths.events, 1 << 16, 1 << 16))
     state = fold_supervisor(state, ends(paths.finish, 1 << 14, 1 << 14))
     state = fold_samples(state, ends(paths.machine, 0, 1 << 15))
-    run = state.run
-    if run is not None and state.current is not None:
+    for place in dict.fromkeys((*state.under_way, *(() if state.current is None else (state.current,)))):
+        run = state.runs[place]
         files = paths.run(*run.key.at)
         present = [path for path in files.segments() if path <= files.segment(run.attempt)]
         records = [record for path in present[-1:] for record in ends(path, 1 << 14, 1 << 16)]
-        state = with_run(state, state.current, as_supervised(fold_run(_forgotten(run), records), run))
+        state = with_run(state, place, as_supervised(fold_run(_forgotten(run), records), run))
     return msgspec.structs.replace(state, partial=True)
 
 
@@ -131,6 +131,7 @@ def as_supervised(folded: RunState, run: RunState) -> RunState:
         folded,
         phase=run.phase,
         attempt=run.attempt,
+        slot=run.slot,
         verdict=run.verdict,
         started=run.started or folded.started,
         ended=run.ended,
@@ -144,6 +145,7 @@ def _forgotten(run: RunState) -> RunState:
         key=run.key,
         phase=run.phase,
         attempt=run.attempt,
+        slot=run.slot,
         started=run.started,
         ended=run.ended,
         elapsed=run.elapsed,

@@ -93,6 +93,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     key: RunKey
     phase: RunPhase = "waiting"
     attempt: int = 0
+    slot: int = 0
     begin: Begin | None = None
     step: int = 0
     epoch: int = 0
@@ -204,8 +205,13 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def run(self) -> RunState | None:
-        """The run under way, or the last one that was."""
+        """The run that is shown: the one under way, of several the one begun last; or the last one that was."""
         return self.runs[self.current] if self.current is not None else None
+
+    @property
+    def under_way(self) -> tuple[int, ...]:
+        """Places of the runs that go on, side by side where the experiment has slots."""
+        return tuple(place for place, run in enumerate(self.runs) if run.phase == "running")
 
     @property
     def runs_finished(self) -> int:

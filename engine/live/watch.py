@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -88,8 +89,8 @@ class Watch:
         """`state` with what the machine says now: who lives, what was asked for, how long nothing has come."""
         info = read_json(self.paths.supervisor, SupervisorInfo)
         supervised = info is not None and alive(info.who)
-        process = self._process(state)
-        training = process is not None and alive(process.who)
+        processes = self._processes(state)
+        training = any(alive(process.who) for process in processes.values())
         now, mono = time.time(), time.monotonic()
         state = msgspec.structs.replace(
             state,
@@ -110,12 +111,13 @@ class Watch:
             return msgspec.structs.replace(state, phase="running")
         if info is None and now - state.plan.created < STARTING_SECONDS:
             return state
-        return self._lost(state, process)
+        return self._lost(state, processes)
 
-    def _process(self, state: ExperimentState) -> ProcessInfo | None:
-        if state.run is None:
-            return None
-        return read_json(self.paths.run(*state.run.key.at).process, ProcessInfo)
+    def _processes(self, state: ExperimentState) -> dict[int, ProcessInfo]:
+        """Of the runs under way, or else of the last one, by their places."""
+        places = state.under_way or (() if state.current is None else (state.current,))
+        found = {place: read_json(self.paths.run(*state.runs[place].key.at).process, ProcessInfo) for place in places}
+        return {place: info for place, info in found.items() if info is not None}
 
     def _asked(self) -> StopState | None:
         """A stop that lies there and is not acknowledged yet."""
@@ -125,26 +127,28 @@ class Watch:
                 stop = StopState(id=asked.id, mode=STOPS[asked.verb], phase="requested", since=asked.at)  # type: ignore[arg-type]
         return stop
 
-    def _lost(self, state: ExperimentState, process: ProcessInfo | None) -> ExperimentState:
-        """Supervisor and trainer are gone and no last line was written; loader workers may live on for a while."""
-        run, current, saved, finished = state.run, state.current, False, False
+    def _lost(self, state: ExperimentState, processes: Mapping[int, ProcessInfo]) -> ExperimentState:
+        """Supervisor and trainers are gone and no last line was written; loader workers may live on for a while."""
+        shown, saved, finished = state.current, False, False
         survivors = SURVIVORS.of(self.paths.folder)
-        if run is not None and current is not None:
+        for place in dict.fromkeys((*state.under_way, *(() if shown is None else (shown,)))):
+            run = state.runs[place]
             folder = self.paths.run(*run.key.at)
             saved = bool(folder.checkpoints()) or (run.checkpoint is not None and not run.checkpoint.error)
-            seen = msgspec.structs.replace(run, survivors=survivors)
+            seen = msgspec.structs.replace(run, survivors=survivors if place == shown else ())
             if run.phase == "running":
                 result = read_json(folder.result, ResultInfo)
                 outcome = result.outcome if result is not None and result.attempt == run.attempt else "lost"
                 finished = outcome == "finished"
                 seen = msgspec.structs.replace(seen, phase=outcome, activity="")
-            state = with_run(state, current, seen)
+            state = with_run(state, place, seen)
+        process = processes.get(shown) if shown is not None else None
         rebooted = process is not None and process.who.boot_id != boot_id() and process.who.host == os.uname().nodename
         why = "the machine was restarted" if rebooted else "supervisor and trainer are gone and nobody wrote down why"
         first = "ends what is left and " if survivors else ""
         advice = f"resume {first}{onward(saved)} (r, or `steptop resume`)"
         if finished and not rebooted:
-            why = f"run {(current or 0) + 1} finished, but its supervisor was gone: nobody wrote it down or went on"
+            why = f"run {(shown or 0) + 1} finished, but its supervisor was gone: nobody wrote it down or went on"
             advice = "resume writes it down and goes on with what is left (r, or `steptop resume`)"
         verdict = Verdict(kind="lost", text=why, advice=advice, sure=rebooted or finished)
         return msgspec.structs.replace(state, phase="lost", verdict=verdict, stop=None, survivors=survivors)

@@ -67,8 +67,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 def budget(knobs: Mapping[str, Value], known: Footprint) -> Budget:
     """What a training with all of these `knobs` takes."""
-    ram = _resource("RAM", _ram(knobs, known), known.ram_free, "free")
-    shm = _resource(SHM, _shm(knobs, known), known.shm_free, "free")
+    free = "free" if known.shares == 1 else f"free for each of {known.shares} runs"
+    ram = _resource("RAM", _ram(knobs, known), known.ram_free, free)
+    shm = _resource(SHM, _shm(knobs, known), known.shm_free, free)
     limit, share = None, ""
     if known.vram_total is not None:
         limit = VRAM_SHARE * max(0, known.vram_total - known.vram_others)

@@ -69,7 +69,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """What is known; None where nothing is. Bytes.
 
-    `ram_free`, `shm_free`: what would be free without this training. `samples`: volumes of one fold to learn from.
+    `ram_free`, `shm_free`: what would be free without this training, its share where `shares` runs go on side by side.
+    `samples`: volumes of one fold to learn from.
     `growth`: bytes per hour the training's memory grows by, for `hours` more or until `growth_at_most` bytes are there.
     """
 
@@ -81,6 +82,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     growth: float | None = None
     growth_at_most: float | None = None
     hours: float | None = None
+    shares: int = 1
     ram_free: int | None = None
     shm_free: int | None = None
     vram_total: int | None = None

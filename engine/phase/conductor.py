@@ -44,6 +44,7 @@ from engine.phase import courses, phases, tuning
 from engine.phase.visit import Visit
 from engine.process import descendants
 from engine.runs.attempt import Attempt, Ended, begin_run
+from engine.runs.slots import environment
 
 POLL_SECONDS = 0.1
 # The sampler reads memory every ten seconds.
@@ -255,7 +256,7 @@ class Conductor:
             return self._trial
         self.end_trial()
         key = self.plan.runs[0]
-        trial = begin_run(self.paths, self.plan, key)
+        trial = begin_run(self.paths, self.plan, key, environment(self.plan, 0))
         self._trial, self._fixed = trial, fixed
         self._reader = Reader(self.run.segment(trial.number))
         self.journal.write(
@@ -278,7 +279,7 @@ class Conductor:
         self.close(trial)
 
     def close(self, trial: Attempt) -> Ended:
-        ended = trial.close(self._keep())
+        ended = trial.close(self._keep)
         key = self.plan.runs[0]
         self._trial = None
         self.journal.write(

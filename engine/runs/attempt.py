@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,21 +64,16 @@ class Attempt:
         self.asked: Stop | None = None
         self._asked_at = 0.0
         self._escalated = False
-        self._pidfd: int | None = None
+        self.pidfd: int | None = None
         with contextlib.suppress(OSError):
-            self._pidfd = os.pidfd_open(self.who.pid)
+            self.pidfd = os.pidfd_open(self.who.pid)
 
     def ended(self) -> bool:
         return self.child.poll() is not None if self.child else not alive(self.who)
 
     def wait(self, seconds: float) -> None:
         """Until it ends, at most `seconds`."""
-        if self._pidfd is None:
-            time.sleep(seconds)
-            return
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        poll.poll(seconds * 1000)
+        wait((self,), seconds)
 
     def ask_to_stop(self, mode: Stop) -> None:
         """Repeated calls are one request. Only the leader is signalled: SIGTERM to the group would end the loader's
@@ -98,14 +94,14 @@ class Attempt:
         steps = (r for r in journal.read_ends(self.files.run.segment(self.number))[0] if isinstance(r, Steps))
         return max(least, GRACE_STEPS * max((step.high for step in steps), default=0.0))
 
-    def close(self, keep: set[int]) -> Ended:
+    def close(self, kept: Callable[[], set[int]]) -> Ended:
         """After its end: end what it left behind, write exit.json, say what happened."""
         # Before its batches are swept out of there.
         shm = shm_share(self.files.run.folder.parent if self.files.run else self.files.result.parent)
-        swept, survivors = end_all(None, self.info.token, keep)
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        swept, survivors = end_all(None, self.info.token, kept)
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
         code = self.child.returncode if self.child else None
         rc = code if code is not None and code >= 0 else None
         number = -code if code is not None and code < 0 else None
@@ -157,6 +153,18 @@ class Attempt:
         return max(0.0, time.monotonic() - self.info.started_monotonic)
 
 
+def wait(attempts: Sequence[Attempt], seconds: float) -> None:
+    """Until one of them ends, at most `seconds`."""
+    watched = [attempt.pidfd for attempt in attempts if attempt.pidfd is not None]
+    if len(watched) < len(attempts) or not watched:
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    poll.poll(seconds * 1000)
+
+
 def run_files(run: RunPaths) -> Files:
     return Files(run.process, run.exit, run.result, run.console, run)
 
@@ -165,8 +173,11 @@ def prepare_files(paths: ExperimentPaths) -> Files:
     return Files(paths.prepare_process, paths.prepare_exit, paths.prepare_result, paths.prepare_log)
 
 
-def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
-    """Start the trainer of a run; its attempt's number is one more than the journals that are there."""
+def begin_run(
+    paths: ExperimentPaths, plan: Plan, key: RunKey, environ: Mapping[str, str] | None = None, slot: int = 0
+) -> Attempt:
+    """Start the trainer of a run; its attempt's number is one more than the journals that are there. `environ`: what it
+    finds set besides."""
     run = paths.run(*key.at)
     run.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if plan.test is None:
@@ -174,9 +185,8 @@ def begin_run(paths: ExperimentPaths, plan: Plan, key: RunKey) -> Attempt:
     before = read_json(run.process, ProcessInfo)
     number = max(before.attempt if before else 0, len(run.segments())) + 1
     command = plan.experiment.command or (sys.executable, "-P", "-m", "engine.training")
-    environ = {"CUDA_VISIBLE_DEVICES": plan.device} if plan.device.isdigit() else {}
-    environ |= {FOLDER: str(paths.folder)}
-    return _start((*command, str(run.folder)), run_files(run), number, environ, run.folder)
+    given = {**(environ or {}), FOLDER: str(paths.folder)}
+    return _start((*command, str(run.folder)), run_files(run), number, given, run.folder, slot)
 
 
 def begin_prepare(paths: ExperimentPaths) -> Attempt:
@@ -189,7 +199,9 @@ def begin_prepare(paths: ExperimentPaths) -> Attempt:
     return _start(command, prepare_files(paths), number, {FOLDER: str(paths.folder)}, paths.folder)
 
 
-def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path) -> Attempt:
+def _start(
+    argv: tuple[str, ...], files: Files, number: int, environ: dict[str, str], folder: Path, slot: int = 0
+) -> Attempt:
     token = uuid.uuid4().hex
     log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -226,6 +238,7 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
         oom_kills=oom_kill_count(),
         cgroup_kills=cgroup.oom_kills(),
         log_offset=offset,
+        slot=slot,
     )
     try:
         write_json(files.process, info)
@@ -237,23 +250,24 @@ def _start(argv: tuple[str, ...], files: Files, number: int, environ: dict[str, 
     return Attempt(files, info, child)
 
 
-def adopt(paths: ExperimentPaths, plan: Plan) -> tuple[RunKey, Attempt] | None:
-    """A trainer that a former supervisor started and that still runs."""
+def adopt(paths: ExperimentPaths, plan: Plan) -> list[tuple[RunKey, Attempt]]:
+    """The trainers that a former supervisor started and that still run."""
+    found = []
     for key in plan.runs:
         files = run_files(paths.run(*key.at))
         info = read_json(files.process, ProcessInfo)
         if info is not None and alive(info.who):
-            return key, Attempt(files, info, None)
-    return None
+            found.append((key, Attempt(files, info, None)))
+    return found
 
 
-def end_strays(paths: ExperimentPaths, adopted: Attempt | None) -> int:
-    """End what this experiment's folder still has running beside the adopted trainer's tree; how many there were.
+def end_strays(paths: ExperimentPaths, adopted: Sequence[Attempt]) -> int:
+    """End what this experiment's folder still has running beside the adopted trainers' trees; how many there were.
 
     A supervisor killed between starting a trainer and writing its process.json down leaves such a one. It must not go
     on beside its successor in the same folder.
     """
-    spared = set(holding(adopted.info.token)) if adopted is not None else set()
+    spared = {pid for attempt in adopted for pid in holding(attempt.info.token)}
     strays = [pid for pid in holding(str(paths.folder), name=FOLDER) if pid not in spared and pid != os.getpid()]
     for pid in strays:
         who = ident(pid)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,11 +13,8 @@ import msgspec
 from engine.config import catalog, minimums
 from engine.config.experiment import Plan, runs_of, training_hash
 from engine.config.knob import Value
-from engine.config.sources import MADE, WANTED
+from engine.config.sources import FILES, MADE, WANTED
 from engine.errors import DataError, UsageError
-from engine.eta import timings
-from engine.eta.costs import KeyTiming
-from engine.eta.forecast import Forecast, before_launch
 from engine.journals.journal import read
 from engine.journals.limit_events import Limits, OnFinish
 from engine.journals.records import ProcessInfo, SupervisorInfo
@@ -26,6 +22,7 @@ from engine.limit import limits, notify
 from engine.limit.limits import Wanted
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
+from engine.machine import cores
 from engine.machine.room import OTHER_LOGS, writable
 from engine.paths import (
     RUNS,
@@ -37,7 +34,9 @@ from engine.paths import (
 )
 from engine.process import alive
 from engine.runs.choice import choose
+from engine.runs.devices import places, share
 from engine.runs.manifest import manifest
+from engine.runs.queue import Order, ordered
 from engine.runs.spending import reckoned
 
 START_SECONDS = 15.0
@@ -62,6 +61,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[str, ...] | None = None
     epochs: int | None = None
     device: str | None = None
+    slots: int | None = None
+    order: Order = "folds"
+    retries: int = 0
     settings: dict[str, Value] = {}
     stop_after_runs: int = 0
     override_locks: bool = False
@@ -94,9 +96,12 @@ def plan_for(request: Request) -> Plan:
     if less and not request.override_locks:
         said = "; ".join(less.values())
         raise UsageError(f"{said}. To train with less all the same, add --override-locks; it will be recorded")
-    device = checked_device(request.device or "auto")
+    here = cores.machine()
+    device, devices, slots = places(request.device, request.slots, here)
     name = request.profile or experiment.profile
-    profile, overridden = choose(experiment, name, request.settings, request.logs, device, request.override_locks)
+    profile, overridden = choose(
+        experiment, name, request.settings, request.logs, device, request.override_locks, share(here, slots)
+    )
     data = request.data.expanduser().resolve() if request.data else None
     if data is not None and experiment.data.source in MADE and not experiment.command:
         raise UsageError(
@@ -105,11 +110,12 @@ def plan_for(request: Request) -> Plan:
         )
     if experiment.data.source not in MADE and not experiment.command:
         if data is None:
+            what = "FILE" if experiment.data.source in FILES else "DIR"
             raise UsageError(
-                f"{stem} trains on your data: say where they are with --data DIR, {WANTED[experiment.data.source]}"
+                f"{stem} trains on your data: say where they are with --data {what}, {WANTED[experiment.data.source]}"
             )
-        if not data.is_dir():
-            raise DataError(f"--data {data}: there is no such folder")
+        if not data.is_dir() and not (experiment.data.source in FILES and data.is_file()):
+            raise DataError(f"--data {data}: there is no such {'file' if experiment.data.source in FILES else 'folder'}")
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
     plan = Plan(
@@ -117,10 +123,13 @@ def plan_for(request: Request) -> Plan:
         experiment_name=stem,
         experiment=experiment,
         profile=profile,
-        runs=runs_of(experiment, request.folds, request.restarts, request.variants),
+        runs=ordered(runs_of(experiment, request.folds, request.restarts, request.variants), request.order),
         data_dir=str(data or ""),
         cache_dir=str(cache_folder(request.logs.resolve())),
         device=device,
+        devices=devices,
+        slots=slots,
+        retries=request.retries,
         stop_after_runs=request.stop_after_runs,
         training_hash=training_hash(experiment, profile),
         overridden=overridden | {name: experiment.minimums[name].reason for name in less},
@@ -138,17 +147,6 @@ def plan_for(request: Request) -> Plan:
 def device_name(plan: Plan) -> str:
     """What it would train on, in the driver's words; '' for a trainer of one's own, which nobody can ask before."""
     return "" if plan.experiment.command else check(plan, quick=True)[0].device.get("name", "")
-
-
-def checked_device(text: str) -> str:
-    """auto, cpu, mps, cuda, cuda:N or N. Raises UsageError; several devices at once cannot be used yet."""
-    names = [word.strip() for word in text.split(",") if word.strip()]
-    if len(names) > 1:
-        raise UsageError(f"--devices {text}: one run at a time on one device so far; name one of them")
-    word = names[0] if names else ""
-    if word in ("auto", "cpu", "mps", "cuda") or word.isdigit() or (word.startswith("cuda:") and word[5:].isdigit()):
-        return word.removeprefix("cuda:") if word != "cuda" else "0"
-    raise UsageError(f"--devices {text!r}: it is auto, cpu, mps, or a CUDA device's number")
 
 
 def check(plan: Plan, quick: bool = False) -> tuple[Check, bytes]:
@@ -369,30 +367,3 @@ def take_over(folder: Path) -> bool:
     except Running:
         return False
     return True
-
-
-def history(logs: Path) -> list[KeyTiming]:
-    """Step times of earlier experiments in this logs folder, newest first."""
-    return timings.history(logs)
-
-
-def expect(request: Request, plan: Plan | None = None) -> Forecast | None:
-    """When it would end if launched now, from earlier runs of the same kind, or in its text why that is not known; None
-    when nothing has run here."""
-    plan = plan or plan_for(request)
-    prospect = prospects(request, plan)
-    return prospect(plan.stop_after_runs) if prospect is not None else None
-
-
-def prospects(request: Request, plan: Plan) -> Callable[[int], Forecast] | None:
-    """When the first so many runs (0: all) would end if launched now; None without earlier runs to go by."""
-    known = history(request.logs)
-    if not known:
-        return None
-    found, _ = check(plan, quick=True)
-    if not found.ok or not found.folds:
-        return None
-    steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
-    tests = {fold["fold"]: fold["test"] for fold in found.folds}
-    here = [timing for timing in known if timing.device_name == found.device.get("name")] or known
-    return lambda count: before_launch(msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, here)

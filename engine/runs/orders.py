@@ -29,7 +29,7 @@ from engine.runs import control, living
 
 
 class Orders:
-    """`plan` as it is by now. `place`: which of its runs is under way. `reached`: the limit that stops it.
+    """`plan` as it is by now. `places`: which of its runs are under way. `reached`: the limit that stops it.
     `signalled`: a signal to this process that means stop now."""
 
     def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer, guard: Guard) -> None:
@@ -37,9 +37,8 @@ class Orders:
         self.stop: Stop | None = None
         self.stop_id = ""
         self.by = ""
-        self.cancelled = False
         self.reached: LimitReached | None = None
-        self.place = 0
+        self.places: tuple[int, ...] = ()
         self.finished_here = 0
         self.signalled = ""
 
@@ -104,10 +103,10 @@ class Orders:
         if self.stop is not None:
             self.journal.write(StopChanged(id=self.stop_id, mode=self.stop, phase="done"))
 
-    def stop_due(self) -> bool:
-        """Whether no further run is to begin."""
+    def stop_due(self, running: int = 0) -> bool:
+        """Whether no further run is to begin beside those that are `running`."""
         self.obey()
-        return self.stop is not None or 0 < self.plan.stop_after_runs <= self.finished_here
+        return self.stop is not None or 0 < self.plan.stop_after_runs <= self.finished_here + running
 
     def _cancel(self, asked: control.Request) -> None:
         promised = self.plan.stop_after_runs > 0
@@ -128,7 +127,6 @@ class Orders:
     def _take_back(self, by: str) -> None:
         mode = self.stop or "after_run"
         self.journal.write(StopChanged(id=self.stop_id, mode=mode, phase="cancelled", by=by), sync=True)
-        self.cancelled = self.stop == "now"
         self.stop, self.reached = None, None
 
     def _change_limits(self, asked: control.Request) -> None:
@@ -161,7 +159,7 @@ class Orders:
         write_json(self.paths.plan, self.plan)
         profile = self.plan.profile
         self.journal.write(ProfileAsked(id=asked.id, name=profile.name, knobs=profile.knobs, by=asked.by), sync=True)
-        for key in self.plan.runs[self.place : self.place + 1]:
-            run = self.paths.run(*key.at)
+        for place in self.places:
+            run = self.paths.run(*self.plan.runs[place].at)
             write_json(run.profile, ProfileRequest(id=asked.id, name=profile.name, knobs=profile.knobs))
         control.answer(self.paths, asked, True, "acknowledged")

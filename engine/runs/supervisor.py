@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.config.experiment import Plan, Prepared, RunKey
@@ -41,12 +42,14 @@ from engine.machine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.phase import phases
 from engine.phase.conductor import Conductor
-from engine.process import boot_id, ident
-from engine.runs.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished
+from engine.process import boot_id, holding, ident
+from engine.runs.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished, wait
 from engine.runs.completion import completed
 from engine.runs.ending import Result, ending, with_limit
 from engine.runs.manifest import with_data_hash
 from engine.runs.orders import Orders
+from engine.runs.queue import Queue
+from engine.runs.slots import Slots, device_of, environment
 from engine.runs.survivors import left_of
 
 LOCKED = 75
@@ -66,12 +69,14 @@ class Supervisor:
         self.journal = journal
         self.guard = Guard(paths, plan, journal)
         self.orders = Orders(paths, plan, journal, self.guard)
-        self.failed: list[RunKey] = []
+        self.slots = Slots(plan.slots)
+        self.queue = Queue(plan.runs, plan.retries)
         self.last: Verdict | None = None
         self.survivors: tuple[int, ...] = ()
         self.sampler: subprocess.Popen[bytes] | None = None
         self._sampler_due = 0.0
         self.full = False
+        self.closed = False  # nothing more is begun
         self.room = room.Room(paths.folder)
 
     @property
@@ -86,8 +91,8 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         self.journal.reserve(room.LAST_WORDS_BYTES)
         # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
-        adopted = adopt(self.paths, self.plan) if self.plan.test is None else None
-        strays = end_strays(self.paths, adopted[1] if adopted else None)
+        adopted = adopt(self.paths, self.plan) if self.plan.test is None else []
+        strays = end_strays(self.paths, [attempt for _, attempt in adopted])
         self.journal.write(
             SupervisorStarted(
                 pid=os.getpid(),
@@ -96,7 +101,7 @@ class Supervisor:
                 runs=tuple((key.fold, key.restart) for key in self.plan.runs),
                 variants=tuple(key.variant for key in self.plan.runs) if self.plan.experiment.variants else (),
                 stop_after_runs=self.plan.stop_after_runs,
-                adopted=adopted[1].who.pid if adopted else 0,
+                adopted=adopted[0][1].who.pid if adopted else 0,
             ),
             sync=True,
         )
@@ -106,37 +111,79 @@ class Supervisor:
         write_json(self.paths.supervisor, SupervisorInfo(who=who, started=time.time()))
         if strays:
             self._note(f"{plural(strays, 'left-over process')} of an earlier supervisor ended", "warn")
-        if adopted is not None:
+        if adopted:
             self.orders.remember(journals.read(self.paths.events))
         if killing := logout.warning():
             self._note(killing, "warn")
         for key, attempt in unfinished(self.paths, self.plan):
-            self._see_through(key, attempt)
+            self._over(key, attempt)
         self.guard.begin()
-        if adopted is not None:
-            self._see_through(*adopted)
-            if self.orders.stop_due():
-                return self._end()
-        if not self.plan.experiment.command and not self._prepare():
+        # Trainers under way have their volumes.
+        if not adopted and not self.plan.experiment.command and not self._prepare():
             return "stopped" if self.orders.stop else "failed"
         if self.plan.test is not None:
             return self._test()
-        in_a_row = 0
-        for key in self.plan.runs:
-            if self.orders.stop_due():
-                break
-            if self._complete(key):
+        for key, attempt in adopted:
+            self.slots.begin(key, attempt.info.slot, attempt)
+        self._see_to_runs()
+        return self._end()
+
+    def _see_to_runs(self) -> None:
+        """Start what waits as slots are free, and see each through, until nothing runs and nothing more may begin."""
+        while True:
+            self._fill()
+            if not self.slots.running:
+                return
+            self._turn(self.slots.attempts())
+            wait(self.slots.attempts(), POLL_SECONDS)
+            for key, _, attempt in self.slots.ended():
+                self._take(key, attempt)
+
+    def _fill(self) -> None:
+        """Begin the runs that may begin now."""
+        self.queue.follow(self.plan.runs)
+        self.orders.places = tuple(self.plan.runs.index(one.key) for one in self.slots.running)
+        while len(self.queue) and not self.closed and (slot := self.slots.free()) is not None:
+            if self.orders.stop_due(len(self.slots.running)):
+                return
+            key = self.queue.next()
+            if any(one.key == key for one in self.slots.running) or self._complete(key):
                 continue
             if (reached := self.guard.unfit(self.plan.runs.index(key) + 1)) is not None:
-                self.orders.end_by(reached)
-                break
-            outcome = self._train(key)
-            in_a_row = in_a_row + 1 if outcome == "failed" else 0
-            if self.full or (in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
-                why = room.FULL if self.full else f"{in_a_row} runs failed one after the other"
+                self.queue.put_back(key)
+                if not self.slots.running:
+                    self.orders.end_by(reached)
+                return
+            attempt = begin_run(self.paths, self.plan, key, environment(self.plan, slot), slot)
+            self.slots.begin(key, slot, attempt)
+            self.orders.places = (*self.orders.places, self.plan.runs.index(key))
+            self.journal.write(
+                RunStarted(
+                    fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
+                    device=device_of(self.plan, slot), variant=key.variant, slot=slot,
+                ),
+                sync=True,
+            )
+
+    def _take(self, key: RunKey, attempt: Attempt) -> None:
+        """A run has ended. A stop that was cancelled too late for its trainer is undone by going on from its
+        checkpoint."""
+        outcome = self._over(key, attempt)
+        if outcome == "stopped" and self.orders.stop is None:
+            if attempt.asked is None:
+                self.orders.set_stop("now", "", "a signal to the trainer")
+            else:
+                self.queue.put_back(key)
+        elif outcome == "finished":
+            self.queue.succeeded()
+        elif outcome == "failed":
+            if not self.queue.gave_up(key):
+                tries = f"try {self.queue.tried(key) + 1} of {self.plan.retries + 1}"
+                self._note(f"{key.name} failed and waits behind the others for {tries}", "warn")
+            if self.full or (self.queue.in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
+                why = room.FULL if self.full else f"{self.queue.in_a_row} runs failed one after the other"
                 self._note(f"{why}: the rest is not started", "bad")
-                break
-        return self._end()
+                self.closed = True
 
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
@@ -152,17 +199,6 @@ class Supervisor:
             outcome: Outcome = "stopped" if ended.outcome == "stopped" else "failed"
             self._say_end(outcome, ended.verdict.text, None if outcome == "stopped" else ended.verdict)
         return ok
-
-    def _train(self, key: RunKey) -> Outcome:
-        """Train to the end. A stop cancelled too late for the trainer is undone by going on from its checkpoint."""
-        while True:
-            outcome = self._see_through(key, begin_run(self.paths, self.plan, key), started=True)
-            if outcome != "stopped" or self.orders.stop is not None:
-                return outcome
-            if not self.orders.cancelled:
-                self.orders.set_stop("now", "", "a signal to the trainer")
-                return outcome
-            self.orders.cancelled = False
 
     def _test(self) -> Outcome:
         """Visit after visit, instead of runs."""
@@ -191,20 +227,13 @@ class Supervisor:
         return stop is not None and (trial is None or stop != "after_run")
 
     def _kept(self) -> set[int]:
-        return self.guard.pids() | ({self.sampler.pid} if self.sampler else set())
+        """Own children that are none of a trainer's, and all of the trainers under way."""
+        beside = {pid for attempt in self.slots.attempts() for pid in holding(attempt.info.token)}
+        return self.guard.pids() | beside | ({self.sampler.pid} if self.sampler else set())
 
-    def _see_through(self, key: RunKey, attempt: Attempt, started: bool = False) -> Outcome:
-        """Follow a trainer to its end and write down how it ended."""
-        if started:
-            self.journal.write(
-                RunStarted(
-                    fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
-                    device=self.plan.device, variant=key.variant,
-                ),
-                sync=True,
-            )
-        self.orders.place = self.plan.runs.index(key)
-        ended = self._follow(attempt)
+    def _over(self, key: RunKey, attempt: Attempt) -> Outcome:
+        """Write down how an attempt ended that has."""
+        ended = self._closed(attempt)
         self.journal.write(
             RunEnded(
                 fold=key.fold,
@@ -224,25 +253,31 @@ class Supervisor:
         self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":
             self.orders.finished_here += 1
-        elif ended.outcome == "failed":
-            self.failed.append(key)
         return ended.outcome
 
-    # ------------------------------------------------------------ while a child runs
+    # ------------------------------------------------------------ while children run
 
     def _follow(self, attempt: Attempt) -> Ended:
         """Wait for the attempt's end, obeying requests meanwhile."""
         while not attempt.ended():
-            self.orders.obey()
-            if self.orders.stop in ("now", "force"):
-                attempt.ask_to_stop(self.orders.stop)
-            self._keep_sampling()
-            self.guard.look()
-            if self.room.has_filled_up():
-                self._note(room.GOES_ON, "bad")
+            self._turn((attempt,))
             attempt.wait(POLL_SECONDS)
+        return self._closed(attempt)
+
+    def _turn(self, attempts: Sequence[Attempt]) -> None:
+        """What is done all the time while `attempts` go on."""
         self.orders.obey()
-        ended = attempt.close(self._kept())
+        if self.orders.stop in ("now", "force"):
+            for attempt in attempts:
+                attempt.ask_to_stop(self.orders.stop)
+        self._keep_sampling()
+        self.guard.look()
+        if self.room.has_filled_up():
+            self._note(room.GOES_ON, "bad")
+
+    def _closed(self, attempt: Attempt) -> Ended:
+        self.orders.obey()
+        ended = attempt.close(self._kept)
         return ended._replace(verdict=with_limit(ended.verdict, self.orders.reached))
 
     def _keep_sampling(self) -> None:
@@ -279,7 +314,7 @@ class Supervisor:
             Result(
                 total=len(self.plan.runs),
                 done=done,
-                failed=self.failed,
+                failed=self.queue.failed,
                 stopped=orders.stop is not None,
                 reached=orders.reached,
                 promised=self.plan.stop_after_runs,

@@ -29,7 +29,7 @@ class Learner:
         self.model = models.build(experiment.model).to(device)
         for module in self.model.modules():
             if hasattr(module, "checkpointing"):
-                module.checkpointing = bool(knobs["activation_checkpointing"])
+                setattr(module, "checkpointing", bool(knobs["activation_checkpointing"]))  # noqa: B010
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.criterion = losses.build(experiment).to(device)
         table = experiment.optimizer
@@ -61,13 +61,12 @@ class Learner:
 
     def to_device(self, batch: Batch) -> Batch:
         """Asynchronous from page-locked memory (knob pin_memory)."""
-        volume = batch.image.dim() == VOLUME_DIMENSIONS
-        kept = {"memory_format": self.memory_format} if volume else {}
+        layout = self.memory_format if batch.image.dim() == VOLUME_DIMENSIONS else torch.preserve_format
         maps = {name: one.to(self.device, non_blocking=True) for name, one in batch.maps.items()}
         return batch._replace(
-            image=batch.image.to(self.device, non_blocking=True, **kept),
+            image=batch.image.to(self.device, non_blocking=True, memory_format=layout),
             label=batch.label.to(self.device, non_blocking=True),
-            **({"maps": maps} if maps else {}),
+            maps=maps,
         )
 
     def descend(self) -> None:

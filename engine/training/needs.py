@@ -22,12 +22,20 @@ def known(plan: Plan, kind: str, samples: int = 0, estimate: Estimate | None = N
     """What there is to go by on this kind of device: shapes and knobs, nothing measured. `estimate` None: the one that
     can be had without torch, for the models whose layers this knows."""
     total, used = device_memory(plan.device) if kind == "cuda" else (None, 0)
+    if total is not None:
+        total = used + max(0, total - used) // -(-plan.slots // max(1, len(plan.devices)))
     shared = Path("/dev/shm")  # noqa: S108 - only its size is asked for
+    free = cache.free_bytes(shared) if shared.is_dir() else None
     return Footprint(
+        shares=plan.slots,
         sample_bytes=sample_bytes(plan), samples=samples, device="cuda" if kind == "cuda" else "cpu",
-        ram_free=cgroup.available_bytes(), shm_free=cache.free_bytes(shared) if shared.is_dir() else None,
+        ram_free=_share(cgroup.available_bytes(), plan.slots), shm_free=_share(free, plan.slots),
         vram_total=total, vram_others=used, estimate=estimate or counted(plan, kind),
     )
+
+
+def _share(free: int | None, slots: int) -> int | None:
+    return None if free is None else free // slots
 
 
 def memory(plan: Plan, told: Footprint) -> tuple[dict[str, int], Budget]:

@@ -39,8 +39,8 @@ def schedule(config: Schedule, lr: float, optimizer: Optimizer, total_steps: int
 
 
 def _cosine(warmup: int, total_steps: int, least: float, step: int) -> float:
-    """Of the highest learning rate, at a step counted from 0: a straight climb that reaches 1 after `warmup` steps, then
-    half a cosine that reaches `least` at the last step (Loshchilov and Hutter 2017, one cycle)."""
+    """Of the highest learning rate, at a step counted from 0: a straight climb that reaches 1 after `warmup` steps,
+    then half a cosine that reaches `least` at the last step (Loshchilov and Hutter 2017, one cycle)."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = min(1.0, (step - warmup) / max(1, total_steps - 1 - warmup))

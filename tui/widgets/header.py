@@ -38,8 +38,10 @@ def header_line(
         more: list[Line] = [[(f" {phase_words(at, 24)} ", "number")]] if at is not None else []
         more.append([(f" {KINDS[state.plan.test.kind]}", "label")])
     elif state.current is not None and run is not None:
+        places = state.under_way if len(state.under_way) > 1 else (state.current,)
+        numbers = ", ".join(str(place + 1) for place in places)
         more = [
-            [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
+            [(f" {'run' if len(places) == 1 else 'runs'} ", "label"), (numbers, "number"), (f"/{len(state.runs)}", "text")],
             [
                 (f" · {run.key.variant}" if run.key.variant else "", "number"),
                 (" · fold ", "label"),

@@ -24,9 +24,10 @@ def fraction_of_run(run: RunState | None) -> float:
 
 
 def fraction_of_experiment(state: ExperimentState) -> float:
-    """Finished runs, and the part of the one under way."""
-    under_way = fraction_of_run(state.run) if state.run is not None and state.run.phase != "finished" else 0.0
-    return (state.runs_finished + under_way) / len(state.runs) if state.runs else 0.0
+    """Finished runs, and the parts of those under way; of the last one where none is."""
+    shown = [state.run] if state.run is not None and state.run.phase != "finished" else []
+    some = [state.runs[place] for place in state.under_way] or shown
+    return (state.runs_finished + sum(map(fraction_of_run, some))) / len(state.runs) if state.runs else 0.0
 
 
 def speeds(view: View) -> list[tuple[str, str]]:

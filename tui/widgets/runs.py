@@ -119,6 +119,8 @@ def _cell(state: ExperimentState, run: RunState | None, cell: int) -> tuple[str,
     figure = judged(state, run)
     if run.phase == "finished" and figure is not None and cell >= 5:
         return f"{figure:.2f}".removeprefix("0").rjust(cell), "good"
+    if run.phase == "running" and state.plan.slots > 1 and cell >= 5 and run.steps_total:
+        return f"{100 * run.step // run.steps_total}%".rjust(cell), RUN_ROLES[run.phase]
     return RUN_SYMBOLS[run.phase].rjust(cell), RUN_ROLES[run.phase]
 
 
@@ -193,14 +195,16 @@ class RunsPanel(Panel):
     NUMBER = 7
     HELP = (
         "Folds down, restarts across; with variants these down and folds across: · waiting, ▶ running, "
-        "✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost.\n"
+        "✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost. Of runs side by side, how far each is.\n"
         "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run. Of variants: "
         "over folds, and the mean difference to the first one, fold by fold, with its 95 % interval.\n"
         "fit, in the title: how many will be done before the limit (key u) ends it."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:
-        return (*(part for run in view.state.runs for part in (run.phase, run.test)), fitting(view))
+        beside = view.state.plan.slots > 1
+        done = (100 * run.step // run.steps_total if beside and run.steps_total else 0 for run in view.state.runs)
+        return (*(part for run in view.state.runs for part in (run.phase, run.test)), *done, fitting(view))
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         runs = tuple(run.key for run in view.state.runs)

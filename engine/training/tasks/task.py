@@ -42,11 +42,16 @@ class Task(Protocol):
     """Made for one run. `size`: voxels, or tokens, of a sample. `figures`: names of what the held-out cases are judged
     by and results.json keeps, the leading one first. `collate`: what a loader has drawn as a batch."""
 
-    size: int
-    figures: tuple[str, ...]
-    collate: Callable[[Any], Batch]
-
     def __init__(self, job: Job) -> None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def figures(self) -> tuple[str, ...]: ...
+
+    @property
+    def collate(self) -> Callable[[Any], Batch]: ...
 
     def training(self, knobs: Profile) -> Dataset[Item]:
         """Samples by (epoch, draw), as the loader's processes get them. Its length: how many there are to draw from."""

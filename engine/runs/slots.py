@@ -1,0 +1,58 @@
+"""The runs under way, side by side: which slot each has, what a slot gets of the machine, and who has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engine.config.experiment import Plan, RunKey
+from engine.machine import cores
+from engine.runs.attempt import Attempt
+
+
+class Running(NamedTuple):
+    """A run under way in a slot."""
+
+    key: RunKey
+    slot: int
+    attempt: Attempt
+
+
+class Slots:
+    """At most `count` runs at a time, slots counted from 0."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.running: list[Running] = []
+
+    def free(self) -> int | None:
+        """The first slot that nothing runs in."""
+        taken = {one.slot for one in self.running}
+        return next((slot for slot in range(self.count) if slot not in taken), None)
+
+    def begin(self, key: RunKey, slot: int, attempt: Attempt) -> None:
+        self.running.append(Running(key, slot, attempt))
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(one.attempt for one in self.running)
+
+    def ended(self) -> Iterator[Running]:
+        """Those that have ended since the last look; they give their slots back."""
+        for one in [one for one in self.running if one.attempt.ended()]:
+            self.running.remove(one)
+            yield one
+
+
+def device_of(plan: Plan, slot: int) -> str:
+    """What a run in that slot trains on, as `plan.device` is written."""
+    return plan.devices[slot % len(plan.devices)] if plan.devices else plan.device
+
+
+def environment(plan: Plan, slot: int) -> dict[str, str]:
+    """What a trainer in that slot finds set: its own GPU, and its share of the cores where others train beside it."""
+    device = device_of(plan, slot)
+    environ = {"CUDA_VISIBLE_DEVICES": device} if device.isdigit() else {}
+    if plan.slots > 1:
+        threads = str(max(1, cores.machine().cores // plan.slots))
+        environ |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    return environ

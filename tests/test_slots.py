@@ -1,0 +1,189 @@
+"""Several runs at once: two side by side, the third when one has ended, and all of them stopped, resumed, adopted."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import accumulate
+
+import msgspec
+import pytest
+
+from engine.config.experiment import RunKey
+from engine.errors import UsageError
+from engine.eta.forecast import forecast
+from engine.journals.events import Note, RunEnded, RunStarted
+from engine.journals.journal import read
+from engine.live.watch import Watch
+from engine.machine.cores import Machine
+from engine.memory.budget import budget
+from engine.memory.footprint import Footprint
+from engine.paths import ExperimentPaths
+from engine.process import alive
+from engine.runs import control, launch
+from engine.runs.devices import places, share
+from engine.runs.queue import ordered
+from engine.runs.slots import device_of, environment
+from engine.status import status
+from tests.conftest import Laboratory, fake_plan, wait_until
+
+TWO = Machine(cores=8)
+
+
+def both_under_way(paths: ExperimentPaths) -> bool:
+    state = Watch(paths.folder).poll()
+    return len(state.under_way) == 2 and all(state.runs[place].step > 2 for place in state.under_way)
+
+
+def ended(paths: ExperimentPaths) -> bool:
+    state = Watch(paths.folder).poll()
+    return state.ended is not None and not state.supervisor_alive
+
+
+def test_two_go_on_at_once_and_the_next_begins_as_soon_as_one_has_ended(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
+    paths = lab.launch(fake_plan(folds=2, restarts=2, slots=2))
+    wait_until(lambda: both_under_way(paths), 30, "two runs")
+    state = Watch(paths.folder).poll()
+    told = status(state)
+    assert told.run is not None and {told.run.index, *(one.index for one in told.beside)} == {1, 2}
+    wait_until(lambda: ended(paths), 60, "the end")
+    records = [record for record in read(paths.events) if isinstance(record, RunStarted | RunEnded)]
+    at_once = list(accumulate(1 if isinstance(record, RunStarted) else -1 for record in records))
+    assert max(at_once) == 2
+    assert at_once.count(2) >= 2, "one of them ends, and another begins beside the one that goes on"
+    assert {record.slot for record in records if isinstance(record, RunStarted)} == {0, 1}
+    state = Watch(paths.folder).poll()
+    assert state.phase == "finished"
+    assert [run.phase for run in state.runs] == ["finished"] * 4
+    assert all(run.elapsed > 0 for run in state.runs)
+
+
+def test_the_experiment_ends_with_the_last_of_them_not_after_the_sum(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    monkeypatch.setenv("FAKE_STEPS", "100")
+    paths = lab.launch(fake_plan(folds=2, restarts=2, slots=2))
+    wait_until(lambda: len(Watch(paths.folder).poll().under_way) == 2, 30, "two runs")
+    wait_until(lambda: all(run.step > 15 for run in Watch(paths.folder).poll().runs[:2]), 30, "steps of both")
+    state = Watch(paths.folder).poll()
+    beside = forecast(state)
+    after_another = forecast(
+        msgspec.structs.replace(state, plan=msgspec.structs.replace(state.plan, slots=1))
+    )
+    control.request(paths, "stop_force")
+    wait_until(lambda: ended(paths), 30, "the end")
+    assert beside.experiment.seconds is not None and after_another.experiment.seconds is not None
+    assert beside.run.seconds is not None
+    # Two runs of 20 s each and the rest of one, instead of the rest of one and two (the fourth is under way).
+    assert beside.experiment.seconds < 0.8 * after_another.experiment.seconds
+    assert beside.experiment.seconds > 1.5 * beside.run.seconds
+    assert [rung.label for rung in beside.ladder if rung.name == "stop_here"] == ["stop after these"]
+
+
+def test_a_stop_after_these_lets_both_end_and_begins_no_other(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    paths = lab.launch(fake_plan(folds=2, restarts=2, slots=2))
+    wait_until(lambda: both_under_way(paths), 30, "two runs")
+    control.request(paths, "stop_after_run")
+    wait_until(lambda: ended(paths), 60, "the end")
+    state = Watch(paths.folder).poll()
+    assert [run.phase for run in state.runs] == ["finished", "finished", "waiting", "waiting"]
+    assert state.phase == "stopped"
+
+
+def test_both_are_stopped_at_a_checkpoint_and_both_go_on_after_a_resume(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    paths = lab.launch(fake_plan(folds=1, restarts=2, slots=2))
+    wait_until(lambda: both_under_way(paths), 30, "two runs")
+    control.request(paths, "stop_now")
+    wait_until(lambda: ended(paths), 30, "the end")
+    stopped = Watch(paths.folder).poll()
+    assert [run.phase for run in stopped.runs] == ["stopped", "stopped"]
+    launch.resume(paths.folder)
+    wait_until(lambda: ended(paths) and Watch(paths.folder).poll().phase == "finished", 60, "both runs")
+    again = Watch(paths.folder).poll()
+    assert [run.attempt for run in again.runs] == [2, 2]
+    assert all(run.begin is not None and run.begin.resumed_from_step > 0 for run in again.runs)
+
+
+def test_both_are_taken_over_when_their_supervisor_is_killed(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.15")
+    paths = lab.launch(fake_plan(folds=1, restarts=3, slots=2))
+    wait_until(lambda: both_under_way(paths), 30, "two runs")
+    supervisor = lab.supervisor(paths).who
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(lambda: not alive(supervisor), what="the supervisor's end")
+    assert launch.take_over(paths.folder)
+    wait_until(lambda: ended(paths), 60, "the end")
+    state = Watch(paths.folder).poll()
+    assert [run.phase for run in state.runs] == ["finished"] * 3
+    assert [run.attempt for run in state.runs] == [1, 1, 1]
+
+
+def test_a_run_that_fails_stops_no_other_and_is_tried_again_last(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
+    monkeypatch.setenv("FAKE_FAIL", "exception")
+    monkeypatch.setenv("FAKE_FAIL_ONLY", "0.1.1")  # fold, restart, attempt
+    paths = lab.launch(fake_plan(folds=1, restarts=3, slots=2, retries=1))
+    wait_until(lambda: ended(paths), 60, "the end")
+    state = Watch(paths.folder).poll()
+    assert state.phase == "finished", state.verdict
+    assert [run.attempt for run in state.runs] == [1, 2, 1]
+    notes = [record.text for record in read(paths.events) if isinstance(record, Note)]
+    assert "fold 0 restart 1 failed and waits behind the others for try 2 of 2" in notes
+    began = [(r.restart, r.attempt) for r in read(paths.events) if isinstance(r, RunStarted)]
+    assert began[-1] == (1, 2)
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def test_every_device_named_is_a_slot_and_gets_its_own_runs() -> None:
+    found = places("0,1", None, TWO)
+    assert (found.devices, found.slots) == (("0", "1"), 2)
+    plan = msgspec.structs.replace(fake_plan(), device=found.device, devices=found.devices, slots=found.slots)
+    assert [device_of(plan, slot) for slot in (0, 1)] == ["0", "1"]
+    assert [environment(plan, slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0", "1"]
+    assert "OMP_NUM_THREADS" in environment(plan, 0)
+    assert environment(fake_plan(), 0) == {}
+
+
+@pytest.mark.parametrize(
+    ("devices", "slots", "said"),
+    [
+        ("0,0", None, "each once; `--slots 2`"),
+        ("cpu,0", None, "several at once are CUDA devices by their numbers"),
+        ("gpu", None, "it is auto, cpu, mps, or a CUDA device's number"),
+        (None, 9, "8 cores here, and every run needs one of its own"),
+        ("0,1,2", 2, "3 devices are named"),
+        (None, 0, "it is 1 or more"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused(devices: str | None, slots: int | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        places(devices, slots, TWO)
+
+
+def test_each_has_its_share_of_cores_and_memory() -> None:
+    assert share(TWO, 3).cores == 2
+    assert share(Machine(cores=1), 1).cores == 1
+    knobs = fake_plan().profile.knobs
+    alone = budget(knobs, Footprint(sample_bytes=1 << 20, ram_free=4 << 30, shm_free=1 << 30))
+    beside = budget(knobs, Footprint(sample_bytes=1 << 20, shares=2, ram_free=2 << 30, shm_free=1 << 29))
+    assert alone.ram.limit == 4 << 30 and beside.ram.limit == 2 << 30
+    assert "free for each of 2 runs" in beside.ram.sentence
+
+
+def test_one_restart_of_each_fold_may_come_first() -> None:
+    runs = tuple(
+        RunKey(fold=fold, restart=restart, seed=42, variant=variant)
+        for variant in ("a", "b") for fold in (0, 1) for restart in (0, 1)
+    )
+    assert [key.at for key in ordered(runs, "restarts")][:4] == [(0, 0, "a"), (0, 0, "b"), (1, 0, "a"), (1, 0, "b")]
+    assert ordered(runs, "folds") == runs

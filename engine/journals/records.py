@@ -18,7 +18,7 @@ class SupervisorInfo(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """process.json: the trainer of a run's present attempt. `token` is in the environment of all it starts;
     `oom_kills` (the machine's), `cgroup_kills` (its control group's) and `log_offset` are where those counters and the
-    log stood at its start."""
+    log stood at its start; `slot`: its place among the runs side by side."""
 
     who: Ident
     supervisor: Ident
@@ -30,6 +30,7 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     oom_kills: int = 0
     cgroup_kills: int = 0
     log_offset: int = 0
+    slot: int = 0
 
 
 class ExitInfo(msgspec.Struct, frozen=True, kw_only=True):

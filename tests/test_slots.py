@@ -23,9 +23,11 @@ from engine.process import alive
 from engine.runs import control, launch
 from engine.runs.devices import places, share
 from engine.runs.queue import ordered
+from engine.runs.requeue import Wish, requeued
 from engine.runs.slots import device_of, environment
 from engine.status import status
 from tests.conftest import Laboratory, fake_plan, wait_until
+from tui.cli import main
 
 TWO = Machine(cores=8)
 
@@ -183,7 +185,46 @@ def test_each_has_its_share_of_cores_and_memory() -> None:
 def test_one_restart_of_each_fold_may_come_first() -> None:
     runs = tuple(
         RunKey(fold=fold, restart=restart, seed=42, variant=variant)
-        for variant in ("a", "b") for fold in (0, 1) for restart in (0, 1)
+        for fold in (0, 1) for restart in (0, 1) for variant in ("a", "b")
     )
-    assert [key.at for key in ordered(runs, "restarts")][:4] == [(0, 0, "a"), (0, 0, "b"), (1, 0, "a"), (1, 0, "b")]
+    assert [key.at for key in ordered(runs, "restarts")] == [
+        (0, 0, "a"), (0, 0, "b"), (1, 0, "a"), (1, 0, "b"), (0, 1, "a"), (0, 1, "b"), (1, 1, "a"), (1, 1, "b")
+    ]  # fmt: skip
     assert ordered(runs, "folds") == runs
+
+
+# ---------------------------------------------------------------- another order
+
+
+def test_what_waits_is_put_first_left_out_and_added_while_it_goes(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    paths = lab.launch(fake_plan(folds=2, restarts=2))
+    wait_until(lambda: Watch(paths.folder).poll().run is not None, 30, "the first run")
+    words = ["--logs", str(lab.logs), "queue", "--first", "1,1", "--skip", "0,1", "--add", "0,5"]
+    assert main(words) == 0
+    assert "left out: fold 0 restart 1; added: fold 0 restart 5; next: fold 1 restart 1" in capsys.readouterr().out
+    assert main(["--logs", str(lab.logs), "queue", "--skip", "0,0"]) == 2
+    assert "fold 0 restart 0 has begun" in capsys.readouterr().err
+    wait_until(lambda: ended(paths), 90, "the end")
+    began = [(record.fold, record.restart) for record in read(paths.events) if isinstance(record, RunStarted)]
+    assert began == [(0, 0), (1, 1), (1, 0), (0, 5)]
+    assert main(["--logs", str(lab.logs), "queue"]) == 0
+    assert capsys.readouterr().out.count("finished") == 4
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish(first=((0, 7, ""),)), "none of its runs; --add makes it one"),
+        (Wish(add=((0, 1, ""),)), "one of its runs already"),
+        (Wish(add=((7, 0, ""),)), "no fold 7"),
+        (Wish(add=((0, 9, "mkdc"),)), "the experiment has no variants"),
+        (Wish(first=((1, 0, ""),), skip=((1, 0, ""),)), "named twice"),
+        (Wish(skip=((0, 0, ""), (0, 1, ""), (1, 0, ""), (1, 1, ""))), "nothing would be left"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(wish: Wish, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        requeued(fake_plan(), (), wish)

@@ -122,6 +122,16 @@ def parser() -> argparse.ArgumentParser:
     limit = verb("limit", "what shall end a living experiment in time: show it, change it, take it away", True)
     limit_options.limits(limit)
     limit.add_argument("--none", action="store_true", help="no limit of yours any more")
+    queue = verb("queue", "the runs in their order: show them, put what waits elsewhere, leave out, add", True)
+    for option, text in (
+        ("--first", "begin this run next"),
+        ("--last", "begin it after all others"),
+        ("--skip", "do not train it"),
+        ("--add", "train this one, too"),
+    ):
+        queue.add_argument(
+            option, action="append", default=[], metavar="[VARIANT,]FOLD,RESTART", help=f"{text}; repeatable"
+        )
     change = verb("change", "another profile for a training under way: loader knobs, between two steps", True)
     change.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
     change.add_argument(

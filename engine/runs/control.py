@@ -20,8 +20,9 @@ from engine.journals.limit_events import Limits
 from engine.journals.records import SupervisorInfo
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import alive
+from engine.runs.requeue import Wish
 
-Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile", "limit"]
+Verb: TypeAlias = Literal["stop_after_run", "stop_now", "stop_force", "stop_cancel", "profile", "limit", "queue"]
 
 
 # The stops, and how far each goes: one that is asked for later must go farther.
@@ -30,7 +31,8 @@ RANK: dict[Stop, int] = {"after_run": 1, "now": 2, "force": 3}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """`name`, `knobs` and `override` (of locks) are for the verb `profile`, `limits` (all of them) for `limit`."""
+    """`name`, `knobs` and `override` (of locks) are for the verb `profile`, `limits` (all of them) for `limit`, `queue`
+    for `queue`."""
 
     id: str
     verb: Verb
@@ -40,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, bool | int | float | str] = {}
     override: bool = False
     limits: Limits | None = None
+    queue: Wish | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +60,13 @@ def request(
     knobs: dict[str, bool | int | float | str] | None = None,
     override: bool = False,
     limits: Limits | None = None,
+    queue: Wish | None = None,
 ) -> str:
     """Leave a request; returns its id. Raises UsageError if the folder cannot be written."""
     name = f"{time.time_ns():020d}-{secrets.token_hex(3)}"
     asked = Request(
-        id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override, limits=limits
+        id=name, verb=verb, by=by, at=time.time(), name=profile, knobs=knobs or {}, override=override, limits=limits,
+        queue=queue,
     )
     try:
         paths.acknowledged.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 import msgspec
 
 from engine.config.experiment import Plan
+from engine.errors import UsageError
 from engine.journals.events import (
     AnyRecord,
     ExperimentEnded,
+    Note,
     ProfileAsked,
     RunEnded,
     Stop,
@@ -26,6 +28,7 @@ from engine.limit import limits
 from engine.limit.guard import Guard
 from engine.paths import ExperimentPaths, write_json
 from engine.runs import control, living
+from engine.runs.requeue import Wish, requeued, words
 
 
 class Orders:
@@ -72,6 +75,8 @@ class Orders:
                 self._cancel(asked)
             elif asked.verb == "profile":
                 self._change_profile(asked)
+            elif asked.verb == "queue":
+                self._change_queue(asked)
             elif asked.verb == "limit":
                 self._change_limits(asked)
             elif (mode := control.STOPS.get(asked.verb)) is None:
@@ -145,6 +150,33 @@ class Orders:
         first = self.guard.first()
         ends = f"ends by {limits.clock(first.at)} at the latest ({first.inner})" if first is not None else ""
         control.answer(self.paths, asked, True, ends or "no limit now")
+
+    def _change_queue(self, asked: control.Request) -> None:
+        """Another order for what waits. Finished runs and those under way stay."""
+        running = {self.plan.runs[place].at for place in self.places}
+        done = {key.at for key in self.plan.runs if self.paths.run(*key.at).results.exists()}
+        before = self.plan.runs
+        try:
+            runs = requeued(self.plan, running | done, asked.queue or Wish())
+        except UsageError as error:
+            control.answer(self.paths, asked, False, str(error))
+            return
+        for key in runs:
+            run = self.paths.run(*key.at)
+            run.folder.mkdir(mode=0o700, exist_ok=True)
+            run.console.touch(mode=0o600)
+        self.plan = self.guard.plan = msgspec.structs.replace(self.plan, runs=runs)
+        self.places = tuple(place for place, key in enumerate(runs) if key.at in running)
+        write_json(self.paths.plan, self.plan)
+        fewer = [words(key.at) for key in before if key not in runs]
+        more = [words(key.at) for key in runs if key not in before]
+        said = [f"left out: {', '.join(fewer)}"] if fewer else []
+        said += [f"added: {', '.join(more)}"] if more else []
+        rest = [words(key.at) for key in runs if key.at not in running | done]
+        said.append(f"next: {', '.join(rest[:3])}" if rest else "nothing waits")
+        text = "; ".join(said)
+        self.journal.write(Note(text=f"another order of runs, by {asked.by or 'somebody'}: {text}"), sync=True)
+        control.answer(self.paths, asked, True, text)
 
     def _change_profile(self, asked: control.Request) -> None:
         """Into the plan for the runs to come, and into the folder of the one under way, whose trainer looks there."""

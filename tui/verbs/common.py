@@ -64,13 +64,13 @@ def is_running(folder: Path) -> bool:
     return info is not None and alive(info.who)
 
 
-def run_at(text: str) -> tuple[int, int, str]:
+def run_at(text: str, option: str = "--run") -> tuple[int, int, str]:
     """`0,1` or `mkdc,0,1`: fold, restart and variant. Raises UsageError for anything else."""
     words = [word.strip() for word in text.split(",")]
     variant, fold, restart = words if len(words) == 3 else ["", *words] if len(words) == 2 else ["", "", ""]
     if not (fold.isdecimal() and restart.isdecimal()) or (variant and not NAME.match(variant)):
         said = "write fold and restart with a comma, as 0,3, and a variant before them where there are any, as mkdc,0,3"
-        raise UsageError(f"--run {text!r}: {said}")
+        raise UsageError(f"{option} {text!r}: {said}")
     return int(fold), int(restart), variant
 
 

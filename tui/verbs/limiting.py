@@ -36,8 +36,11 @@ def limit(options: argparse.Namespace) -> int:
         raise UsageError("--none beside a limit: leave one of them out")
     if not options.none and not wanted.any:
         seen = contract.status(state).limit
-        lines = ended_lines(state) if state.phase in ENDED else []
+        over = state.phase in ENDED
+        lines = ended_lines(state) if over else []
         lines += limit_lines(seen, state) if seen is not None else []
+        if over and state.phase != "finished" and not afterwards.refused(state):
+            lines.append(f"  `steptop resume {state.plan.name}` goes on")
         for line in lines or ["  no limit"]:
             say(f"{folder.name}:{line[1:]}")
         return 0
@@ -53,18 +56,18 @@ def limit(options: argparse.Namespace) -> int:
 
 
 def ended_lines(state: ExperimentState) -> list[str]:
-    """Of what has ended: what became of each limit, and how it goes on although one is used up."""
+    """Of what has ended: what became of each limit."""
     allowed = allowance.allowance(state)
     if allowed is None:
         return [f"  no limit; it is {state.phase}"]
     said = [f"its {due.text} {afterwards.became(due, state.reached)}" for due in allowed.dues]
-    lines = [f"  it is {state.phase}; {'; '.join(said)}"]
-    if why := afterwards.refused(state):
-        onward = f"steptop resume {state.plan.name}{afterwards.resume_options(state, why)}"
-        lines.append(f"  {why}: `{onward}` goes on, or another --until, --deadline or --budget")
-    elif state.phase != "finished":
-        lines.append(f"  `steptop resume {state.plan.name}` goes on")
-    return lines
+    return [f"  it is {state.phase}; {'; '.join(said)}"]
+
+
+def refused_line(state: ExperimentState, why: str) -> str:
+    """The command that goes on although a limit is used up."""
+    onward = f"steptop resume {state.plan.name}{afterwards.resume_options(state, why)}"
+    return f"  {why}: `{onward}` goes on, or another --until, --deadline or --budget"
 
 
 def ask(folder: Path, wanted: limits.Wanted | None) -> None:
@@ -142,8 +145,10 @@ def ends_words(due: limits.Due) -> str:
 
 
 def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]:
-    """For a status: when it ends at the latest, what fits, what was spent."""
-    lines = []
+    """For a status: when it ends at the latest, what fits, what was spent; once it has ended how it goes on although a
+    limit is used up."""
+    why = afterwards.refused(state)
+    lines = [refused_line(state, why)] if why else []
     if state.phase not in ENDED:
         fits, at = f": {seen.sentence}" if seen.sentence else "", fmt.clock(seen.at, state.now)
         if seen.kind in SESSIONS:

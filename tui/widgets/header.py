@@ -41,7 +41,11 @@ def header_line(
         places = state.under_way if len(state.under_way) > 1 else (state.current,)
         numbers = ", ".join(str(place + 1) for place in places)
         more = [
-            [(f" {'run' if len(places) == 1 else 'runs'} ", "label"), (numbers, "number"), (f"/{len(state.runs)}", "text")],
+            [
+                (f" {'run' if len(places) == 1 else 'runs'} ", "label"),
+                (numbers, "number"),
+                (f"/{len(state.runs)}", "text"),
+            ],
             [
                 (f" · {run.key.variant}" if run.key.variant else "", "number"),
                 (" · fold ", "label"),

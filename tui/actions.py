@@ -240,6 +240,8 @@ def bar_text(command: Command, situation: Situation) -> str:
             return "cancel the stop"
         if state.plan.test is not None:
             return "stop after this visit"
+        if len(state.under_way) > 1:
+            return "stop after these runs"
         return f"stop after run {state.current + 1}" if state.current is not None else "stop before a run"
     if command.action == "quit" and state is not None and state.plan.test is not None and situation.going:
         return "quit (the test goes on)"

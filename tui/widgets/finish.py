@@ -33,9 +33,11 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     number = (state.current or 0) + 1
     epoch = state.run.epoch if state.run else 0
     pending = runs_stopped_here(state)
-    last = number >= len(state.runs)
+    beside = len(state.under_way) > 1
+    last = number >= len(state.runs) and not beside
     key: Line = [] if readonly else [("s ", "key")]
-    here: Line = [("stops after it", "notice")] if pending else [*key, ("stop after it", "label")]
+    those = "these" if beside else "it"
+    here: Line = [(f"stops after {those}", "notice")] if pending else [*key, (f"stop after {those}", "label")]
     rows: list[tuple[Line, Estimate, str]] = [
         ([(f"epoch {epoch}" if epoch else "epoch", "label")], expected.epoch, "number"),
         ([(f"run {number}", "label")], expected.run, "number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +24,7 @@ from engine.config.experiment import (
     steps_per_epoch,
     training_hash,
 )
+from engine.diagnosis.consequences import consequences
 from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals import journal
@@ -32,6 +34,8 @@ from engine.live.held_out import carried_words, epochs_since
 from engine.live.state import ExperimentState, RunState, new_experiment, new_run
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, run_named
+from engine.report.build import report_of
+from engine.report.render_markdown import render
 from engine.runs import launch
 from engine.runs.ablation import Result, compare
 from engine.status import status
@@ -206,6 +210,13 @@ def test_results_and_logs_tell_variants_apart(trained: ExperimentPaths, capsys: 
     assert "write fold and restart with a comma" in capsys.readouterr().err
 
 
+def test_the_report_has_a_row_for_every_variant(trained: ExperimentPaths) -> None:
+    text = render(report_of(Watch(trained.folder).poll()))
+    assert "variant | Dice over folds | deviation | folds | difference | range of it" in text
+    assert re.search(r"`mkdc` \| 0\.800.* \| 2.* \| 0\.000.* \| \+0\.000 to \+0\.000 \(95 %\).* \| not distinguishable", text)
+    assert re.search(r"\| runs \| 4.* \(2.* variants, ", text)
+
+
 def test_a_journal_from_before_there_were_variants_is_read(tmp_path: Path) -> None:
     with tarfile.open(HERE / "uneven.tar.xz") as archive:
         archive.extractall(tmp_path / "uneven", filter="data")
@@ -307,6 +318,20 @@ def test_less_than_a_minimum_is_refused_with_its_reason_and_recorded_if_overridd
     assert "the full schedule" in plan.overridden["epochs"]
     with pytest.raises(UsageError, match="batch_size is locked at 8 by the experiment: deep supervision"):
         launch.plan_for(msgspec.structs.replace(request, epochs=None, settings={"batch_size": 16}))
+
+
+def test_the_editor_says_what_another_batch_does_to_a_coupled_learning_rate() -> None:
+    plan = fake_plan()
+    table = msgspec.structs.replace(plan.experiment.optimizer, lr=1e-4, lr_batch=8)
+    made = msgspec.structs.replace(plan.experiment, optimizer=table)
+    knobs = plan.profile.knobs | {"batch_size": 8}
+    held = msgspec.structs.replace(plan, experiment=made, profile=msgspec.structs.replace(plan.profile, knobs=knobs))
+    state = new_experiment("/x", held)
+    said = consequences(state, knobs | {"batch_size": 16}).sentences
+    assert any(text.startswith("lr 0.0001 → 0.0002 with it") for text in said)
+    assert not any(text.startswith("lr") for text in consequences(state, knobs | {"num_workers": 5}).sentences)
+    plain = new_experiment("/x", msgspec.structs.replace(held, experiment=plan.experiment))
+    assert not any(text.startswith("lr") for text in consequences(plain, knobs | {"batch_size": 16}).sentences)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_without_a_lesion_in_any_patch_it_falls_as_less_is_called_one() -> None:
         value.backward()
         assert logits.grad is not None
         assert logits.grad.isfinite().all()
-        found.append(float(value))
+        found.append(float(value.detach()))
     assert found == sorted(found, reverse=True)
     assert found[-1] == pytest.approx(0.0, abs=1e-6)
 
@@ -139,7 +139,7 @@ def test_windows_overlap_by_half_and_end_with_the_volume() -> None:
     assert windows.count((200, 240, 192), (96, 96, 96)) == 4 * 4 * 3
     weight = windows.gaussian((9, 9, 9))
     assert float(weight[4, 4, 4]) == 1.0
-    assert float(weight.min()) == pytest.approx(windows.LEAST)
+    assert 0 < float(weight.min()) < 1e-8
 
 
 def test_the_middle_of_a_window_counts_more_than_its_edge() -> None:

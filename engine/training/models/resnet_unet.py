@@ -26,19 +26,29 @@ KERNELS = (1, 3, 5)
 SHUFFLED = 4
 
 
+class Norm(nn.BatchNorm3d):
+    """Batch normalisation that bears a batch of one voxel: it has no variance of its own, so it is normalised by the
+    running mean and variance. A patch of 32³ has one voxel at the coarsest level, and an epoch may end with one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 class Basic(nn.Module):
     """relu(conv3-BN-relu-conv3-BN(x) + x); a 1³ convolution fits x where the size or the channels change."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False), nn.BatchNorm3d(outputs),
+            nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False), Norm(outputs),
             nn.ReLU(inplace=True),
-            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm3d(outputs),
+            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False), Norm(outputs),
         )
         same = stride == 1 and inputs == outputs
         self.fit = nn.Identity() if same else nn.Sequential(
-            nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm3d(outputs)
+            nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False), Norm(outputs)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,7 +67,7 @@ class MultiKernel(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nn.Conv3d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False),
-                nn.BatchNorm3d(channels), nn.ReLU6(inplace=True),
+                Norm(channels), nn.ReLU6(inplace=True),
             )
             for kernel in KERNELS
         )
@@ -74,8 +84,8 @@ class Up(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose3d(inputs, outputs, 2, stride=2)
         self.body = nn.Sequential(
-            nn.Conv3d(outputs + skip, outputs, 3, padding=1), nn.BatchNorm3d(outputs), nn.ReLU(inplace=True),
-            nn.Conv3d(outputs, outputs, 3, padding=1), nn.BatchNorm3d(outputs), nn.ReLU(inplace=True),
+            nn.Conv3d(outputs + skip, outputs, 3, padding=1), Norm(outputs), nn.ReLU(inplace=True),
+            nn.Conv3d(outputs, outputs, 3, padding=1), Norm(outputs), nn.ReLU(inplace=True),
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
@@ -96,7 +106,7 @@ class ResNetUNet(nn.Module):
     def __init__(self, channels: int, classes: int, aux: bool = False, mkdc: bool = False, inputs: int = 1) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv3d(inputs, channels, 7, stride=2, padding=3, bias=False), nn.BatchNorm3d(channels),
+            nn.Conv3d(inputs, channels, 7, stride=2, padding=3, bias=False), Norm(channels),
             nn.ReLU(inplace=True),
         )
         self.pool = nn.MaxPool3d(3, stride=2, padding=1)

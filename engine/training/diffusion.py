@@ -71,12 +71,20 @@ class Diffusion(nn.Module):
 
 
 def before(clean: Tensor, noisy: Tensor, drawn: Tensor, kept: Tensor) -> Tensor:
-    """log q(x_{t-1} | x_t, x_0) (B, L, K), normalised. `clean` (B, L, K) are probabilities of x_0, one-hot for a known
-    one; with a network's it is log p(x_{t-1} | x_t), equation 4. `drawn` β_t and `kept` ᾱ_{t-1} (B,)."""
+    """log Σ q(x_{t-1} | x_t, x_0) p(x_0 | x_t) over x_0 (B, L, K), normalised. `clean` (B, L, K) is p(x_0 | x_t):
+    one-hot for a known x_0, a network's guess otherwise. `drawn` β_t and `kept` ᾱ_{t-1} (B,).
+
+    The paper's equation 4 weighs with q(x_{t-1}, x_t | x_0). Then even the right p(x_0 | x_t), which cross-entropy
+    leads to, would not draw what it has learnt: shares of 0.5, 0.3, 0.1 came out as 0.41, 0.29, 0.14 (T = 7).
+    """
     tokens = clean.shape[-1]
     drawn, kept = drawn[:, None, None], kept[:, None, None]
-    arrives = (1 - drawn) * functional.one_hot(noisy, tokens) + drawn / tokens
-    reached = kept * clean + (1 - kept) / tokens
+    here = functional.one_hot(noisy, tokens)
+    still = kept * (1 - drawn)
+    weighed = clean / (still * here + (1 - still) / tokens)
+    weighed = weighed / weighed.sum(-1, keepdim=True)
+    arrives = (1 - drawn) * here + drawn / tokens
+    reached = kept * weighed + (1 - kept) / tokens
     return functional.log_softmax((arrives * reached).clamp(min=TINY).log(), dim=-1)
 
 

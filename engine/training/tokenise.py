@@ -112,9 +112,7 @@ def remarks(experiment: Experiment, record: Record) -> tuple[str, ...]:
             f"{plural(record.count, 'peptide')} drawn from a Markov chain of known statistics: examples, no one's data"
         )
     if record.repeated:
-        said.append(
-            f"{plural(record.repeated, 'sequence')} stood in the file before; all copies of one are in the same fold"
-        )
+        said.append(f"repeats of other sequences: {record.repeated:,}; all copies of one are in the same fold")
     if len(record.names) > 1 and targets <= 1:
         said.append(f"{plural(len(record.names) - 1, 'target')} in the file are left out: model.targets = {targets}")
     return tuple(said)

@@ -88,8 +88,7 @@ def test_samples_of_a_perfect_network_are_as_the_data() -> None:
 )
 def test_the_presets_have_the_parameters_they_say(channels: int, layers: int, heads: int, parameters: int) -> None:
     config = Model(name="denoiser", channels=channels, layers=layers, heads=heads, diffusion_steps=10, targets=812)
-    with torch.device("meta"):
-        assert models.parameters(models.build(config)) == parameters
+    assert models.parameters(models.build(config)) == parameters
 
 
 def test_numbers_no_denoiser_can_have_are_refused() -> None:
@@ -107,7 +106,7 @@ def test_the_step_and_the_target_are_told_to_every_position() -> None:
     assert first.shape == (1, 20, TOKENS)
     for t, target in ((5, 0), (1, 2)):
         other = model.network(noisy, torch.tensor([t]), torch.tensor([target]))
-        assert float((other - first).abs().amax(-1).min()) > 0
+        assert float((other - first).detach().abs().amax(-1).min()) > 0
     drawn = denoising.samples(model, 3, 20, seed=1)
     assert drawn.shape == (3, 20)
     assert np.array_equal(drawn, denoising.samples(model, 3, 20, seed=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,16 @@ import torch
 from engine import status as contract
 from engine.config import catalog
 from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of, training_hash
+from engine.errors import DataError
 from engine.journals.events import Begin, Metrics, Note, Steps
-from engine.journals.journal import read
-from engine.live.watch import Watch
+from engine.journals.journal import Writer, read
+from engine.live.fold import fold_run
+from engine.live.state import new_experiment, new_run
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
+from engine.training.check import check as looked_at
 from engine.training.data import tokens
-from tests.training.world import records, start_for_real, train
+from engine.training.prepare import prepare as prepared_from
+from tests.training.world import plan_of, records, train
 
 # One worker of pytest-xdist for all of these: they share a training.
 pytestmark = pytest.mark.xdist_group("mimir")
@@ -73,29 +78,25 @@ def prepare(paths: ExperimentPaths) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def prepare_here(paths: ExperimentPaths) -> None:
+    """The same in this process: importing all it needs takes longer than doing it."""
+    with Writer(paths.prepare) as journal:
+        write_json(paths.data, prepared_from(plan_of(paths), paths.folder.parent, journal, lambda: False))
+
+
 def ready(folder: Path, **more: Any) -> RunPaths:
     """Prepared, and a folder for its only run."""
     paths = lay_out(folder, write_csv(folder / "p.csv"), **more)
-    assert prepare(paths) == (0, "")
+    prepare_here(paths)
     run = paths.run(1, 0)
     run.folder.mkdir()
     return run
 
 
-def check(paths: ExperimentPaths, *more: str) -> dict[str, Any]:
-    command = [sys.executable, "-P", "-m", "engine.training.check", *more, str(paths.plan)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    assert done.stderr == b""
-    found: dict[str, Any] = msgspec.json.decode(done.stdout)
-    assert done.returncode == (0 if found["ok"] else 2)
-    return found
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     run = ready(tmp_path_factory.mktemp("mimir"))
-    process = start_for_real(run)
-    assert process.wait(120) == 0, run.console.read_text()
+    assert train(run, line_seconds=0.01) == 0, run.console.read_text()
     return run
 
 
@@ -107,9 +108,9 @@ def test_preparing_leaves_one_array_that_every_fold_is_a_part_of(run: RunPaths) 
     assert tokens.opened(Path(folder)).tokens.shape == (COUNT, 20)
     assert [split.draws + sum(_rows(folder, index) for index in split.test) for split in prepared.splits] == [COUNT] * 3
     said = [record.text for record in read(paths.prepare) if isinstance(record, Note)]
-    assert any("stood in the file before" in text for text in said)
+    assert any("repeats of other sequences" in text for text in said)
     assert said[-1] == f"{COUNT} sequences are ready"
-    assert prepare(paths) == (0, "")
+    prepare_here(paths)
     assert any("prepared earlier" in record.text for record in read(paths.prepare) if isinstance(record, Note))
 
 
@@ -165,7 +166,12 @@ def test_results_and_status_name_what_it_is_judged_by(run: RunPaths) -> None:
     assert every["leading"] == {"figure": "ce", "title": "CE", "better": "lower"}
     assert every["folds"][0]["best_ce"] == every["folds"][0]["runs"][0]["test_ce"] == found["figures"]["ce"]
     assert every["summary"]["test_mean_ce_per_run"] == found["figures"]["ce"]
-    seen = contract.status(Watch(paths.folder).poll())
+    plan = plan_of(paths)
+    state = msgspec.structs.replace(
+        new_experiment(str(paths.folder), plan), runs=(fold_run(new_run(plan.runs[0]), records(run)),), current=0,
+        phase="finished",
+    )
+    seen = contract.status(state)
     assert seen.tokens_per_second is not None
     assert seen.samples_per_second is not None
     assert seen.tokens_per_second == pytest.approx(20 * seen.samples_per_second)
@@ -177,7 +183,7 @@ def test_results_and_status_name_what_it_is_judged_by(run: RunPaths) -> None:
     assert seen.run.leading.value == found["figures"]["ce"]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_interrupted_training_goes_on_with_the_same_noise(tmp_path: Path, workers: int) -> None:
     curves, weights = [], []
     for name, interrupt in (("whole", 0), ("broken", 13)):
@@ -209,24 +215,30 @@ def test_bad_sequences_are_told_before_and_while_preparing_and_leave_nothing(tmp
     file = tmp_path / "p.csv"
     file.write_text(text)
     paths = lay_out(tmp_path, file)
-    found = check(paths, "--quick")
-    assert not found["ok"]
-    assert said in found["errors"][0]
-    code, error = prepare(paths)
-    assert code == 2
-    assert said in error
+    found = looked_at(plan_of(paths), quick=True)
+    assert not found.ok
+    assert said in found.errors[0]
+    if "line 3" in said:
+        code, error = prepare(paths)
+        assert code == 2
+        assert said in error
+    else:
+        with Writer(paths.prepare) as journal, pytest.raises(DataError, match=re.escape(said)):
+            prepared_from(plan_of(paths), tmp_path / "logs", journal, lambda: False)
     assert not paths.data.exists()
     left = [path.name for path in (tmp_path / "logs" / "_cache").iterdir() if path.name != "index"]
     assert left == []
 
 
+@pytest.mark.slow  # seconds to import what adds up a step's memory
 def test_the_preflight_counts_what_would_be_trained(tmp_path: Path) -> None:
     paths = lay_out(tmp_path, write_csv(tmp_path / "p.csv"))
-    found = check(paths)
-    assert (found["ok"], found["subjects"]) == (True, COUNT)
-    assert all(fold["train"] + fold["held_out"] == COUNT for fold in found["folds"])
-    assert found["model"]["parameters"] > 10_000
-    assert found["estimate"]["activations"] > 0
+    found = looked_at(plan_of(paths), quick=False)
+    assert (found.ok, found.subjects) == (True, COUNT)
+    assert all(fold["train"] + fold["held_out"] == COUNT for fold in found.folds)
+    assert int(found.model["parameters"]) > 10_000
+    assert found.estimate is not None
+    assert found.estimate.activations > 0
     assert not (tmp_path / "logs" / "_cache").exists()
 
 

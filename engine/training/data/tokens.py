@@ -68,8 +68,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """sequences.json. `sha256`: of the tokens and targets as they stand. `repeated`: rows that stood in the source
-    before."""
+    """sequences.json. `sha256`: of the tokens and targets as they stand. `repeated`: rows that are the same as
+    another one above them."""
 
     format: int = FORMAT
     key: str

@@ -89,7 +89,7 @@ def samples(model: Noised, count: int, length: int, seed: int) -> Bytes:
     """(count, length) tokens drawn by the network, for no target."""
 
     def network(noisy: Tensor, t: Tensor) -> Tensor:
-        return model.network(noisy, t, torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device))
+        return cast(Tensor, model.network(noisy, t, torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device)))
 
     drawn = model.diffusion.samples(network, count, length, torch.Generator().manual_seed(seed))
     found: Bytes = drawn.to(torch.uint8).cpu().numpy()

@@ -13,7 +13,7 @@ import msgspec
 
 from engine import status as contract
 from engine.config import catalog, coupled
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, dimensions
 from engine.config.knob import shown
 from engine.config.leading import measure
 from engine.counts import plural
@@ -251,7 +251,8 @@ def _expected(expected: Forecast) -> str:
 def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     """What would be trained, from the preflight's JSON."""
     runs, epochs = plural(len(plan.runs), "run"), plural(plan.experiment.epochs, "epoch")
-    lines = [f"{plan.name}: {runs} of {epochs}, profile {plan.profile.name}"]
+    several = f" ({dimensions(plan.runs)})" if plan.experiment.variants else ""
+    lines = [f"{plan.name}: {runs}{several} of {epochs}, profile {plan.profile.name}"]
     if plan.profile.basis:
         lines.append(f"profile {plan.profile.name}: {plan.profile.basis}")
     lines += [f"{knob} locked at {shown(lock.value)}: {lock.reason}" for knob, lock in plan.experiment.locks.items()]
@@ -273,10 +274,10 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
         lines.append(f"held out per fold{by}")
         lines += [f"    {name}: {' '.join(_said(n) for n in counts)}" for name, counts in details["strata"].items()]
     for fold in details.get("folds") or []:
-        parts = f" (in {fold.get('test')} parts)" if "held_out" in fold else ""
+        apart = f" (in {fold.get('test')} parts)" if "held_out" in fold else ""
         lines.append(
             f"fold {fold.get('fold')}: {_said(fold.get('train'))} train, "
-            f"{_said(fold.get('held_out', fold.get('test')))} test{parts}, "
+            f"{_said(fold.get('held_out', fold.get('test')))} test{apart}, "
             f"{plural(fold.get('steps_per_epoch') or 0, 'step')} per epoch"
         )
     for name in ("model", "device"):
@@ -291,6 +292,11 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
         batch = details["estimate"].get("batch")
         lines.append(f"one step of batch {batch}, estimated without workspaces: {', '.join(parts)}")
     return lines + list(details.get("budget") or [])
+
+
+def _patches(fold: dict[str, Any]) -> str:
+    """How many samples an epoch takes of them, where that is more than one of each."""
+    return f" ({plural(fold['draws'], 'patch')} an epoch)" if fold.get("draws") else ""
 
 
 def _counted(counts: dict[str, int], noun: str) -> str:

@@ -12,10 +12,9 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +33,9 @@ from engine.training.data.tokens import (
     numbered,
     rows,
 )
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 COLUMNS = ("sequence", "seq", "peptide")
 TARGET = "target"
@@ -75,7 +77,7 @@ def read(file: Path) -> Sequences:
     found = _Found()
     try:
         with _open(file) as stream:
-            head = stream.peek(1 << 12)[: 1 << 12]  # type: ignore[attr-defined]
+            head = stream.peek(1 << 12)[: 1 << 12]
             if b"\0" in head:
                 raise DataError(f"{shown(file)}: is no text; {EXPECTED} is needed")
             text = head.removeprefix(MARK).lstrip()
@@ -94,9 +96,9 @@ def read(file: Path) -> Sequences:
     return _checked(file, found)
 
 
-def _open(file: Path) -> BinaryIO:
+def _open(file: Path) -> io.BufferedReader:
     if file.name.endswith(".gz"):
-        return cast(BinaryIO, io.BufferedReader(gzip.open(file, "rb")))  # type: ignore[arg-type]
+        return io.BufferedReader(cast(io.RawIOBase, gzip.open(file, "rb")))
     return file.open("rb")
 
 
@@ -104,7 +106,7 @@ def _named(file: Path, *endings: str) -> bool:
     return file.name.lower().removesuffix(".gz").endswith(endings)
 
 
-def _fasta(file: Path, stream: BinaryIO, found: _Found) -> None:
+def _fasta(file: Path, stream: io.BufferedReader, found: _Found) -> None:
     letters, lengths, lines = found.letters, found.lengths, found.lines
     length = -1  # of the sequence under way; before the first name there is none
     for number, raw in enumerate(stream, start=1):
@@ -129,7 +131,7 @@ def _fasta(file: Path, stream: BinaryIO, found: _Found) -> None:
         lengths.append(length)
 
 
-def _csv(file: Path, stream: BinaryIO, found: _Found) -> None:
+def _csv(file: Path, stream: io.BufferedReader, found: _Found) -> None:
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     first = text.readline()
     between = max(",;\t", key=first.count)
@@ -142,12 +144,12 @@ def _csv(file: Path, stream: BinaryIO, found: _Found) -> None:
         text.detach()
 
 
-def _rows(file: Path, reader: Iterator[list[str]], found: _Found) -> None:
+def _rows(file: Path, reader: Reader, found: _Found) -> None:
     names = next(reader, [])
     lower = [name.strip().lower() for name in names]
     at = next((lower.index(name) for name in COLUMNS if name in lower), None)
     target = lower.index(TARGET) if TARGET in lower else None
-    wide, count = len(names), lambda: int(reader.line_num)  # type: ignore[attr-defined]
+    wide = len(names)
     if at is None:
         alone = wide == 1 and bool(lower[0]) and not set(lower[0].upper()) - set(RESIDUES)
         if not alone:
@@ -161,11 +163,11 @@ def _rows(file: Path, reader: Iterator[list[str]], found: _Found) -> None:
             if not row or row == [""]:
                 continue
             what = f"{plural(len(row), 'column')} where the first line has {wide}"
-            raise _broken(file, count(), what, "is it whole? Fetch it again, or mend that line")
+            raise _broken(file, reader.line_num, what, "is it whole? Fetch it again, or mend that line")
         text = row[at].strip()
         letters.append(text.encode())
         lengths.append(len(letters[-1]))
-        lines.append(count())
+        lines.append(reader.line_num)
         if target is not None:
             targets.append(row[target].strip())
 

@@ -78,7 +78,7 @@ class Denoiser(nn.Module):
             nn.init.normal_(embedding.weight, std=SPREAD)
 
     def forward(self, noisy: Tensor, step: Tensor, target: Tensor) -> Tensor:
-        known = self.time(sinusoid(step, self.width).to(self.time[0].weight.dtype)) + self.target(target)
+        known = self.time(sinusoid(step, self.width)) + self.target(target)
         x = self.token(noisy) + self.place.weight[: noisy.shape[1]] + known[:, None]
         for block in self.blocks:
             x = block(x)

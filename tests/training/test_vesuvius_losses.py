@@ -38,7 +38,7 @@ def term(name: str, ignore: int = -1, **options: float) -> torch.nn.Module:
     return LOSS_TERMS[name](Loss(ignore=ignore), Term(options=options))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "top_loss"])  # which asks how many, not where
 def test_a_right_answer_costs_next_to_nothing_a_wrong_one_more(name: str) -> None:
     label = sheet()
     right, wrong = (float(term(name)(logits_of(said), label)) for said in (label, sheet(0)))
@@ -58,7 +58,7 @@ def test_ignored_voxels_count_nowhere(name: str) -> None:
     value.backward()
     assert first.grad is not None
     assert float(first.grad[..., 8:].abs().max()) == 0.0 and float(first.grad[..., :8].abs().max()) > 0.0
-    assert float(loss(changed, label)) == pytest.approx(float(value), abs=1e-6)
+    assert float(loss(changed, label)) == pytest.approx(float(value.detach()), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,13 +137,13 @@ def test_topology_two_pieces_for_one_cost_and_the_gradient_mends_them() -> None:
     label = torch.zeros(1, SIDE, SIDE, SIDE, dtype=torch.int64)
     label[:, 5:7, 2:10, 2:10] = 1
     broken = logits_of(label, 3.0)
-    broken[:, :, :, :, 5:7] = -3.0  # a gap through the middle
+    broken[:, :, 5:7, 2:10, 5:7] = -1.0  # a gap through the middle
     broken.requires_grad_()
     loss = term("top_loss", size=12)
     value = loss(broken, label)
     value.backward()
     assert broken.grad is not None
-    assert float(value) > 10 * float(loss(logits_of(label, 3.0), label))
+    assert float(value.detach()) > 10 * float(loss(logits_of(label, 3.0), label))
     gap = broken.grad[0, 0, 5:7, 2:10, 5:7]
     assert float(gap.min()) < 0  # descending fills the gap
 

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from engine.config.experiment import Plan, RunKey, from_table, load, resolve_profile, runs_of, training_hash
-from engine.journals.events import Metrics, Note, Progress, Steps
-from engine.journals.journal import read
+from engine.errors import UsageError
+from engine.journals.events import Metrics, Progress, Steps
+from engine.journals.journal import Writer, read
 from engine.paths import ExperimentPaths, write_json
+from engine.training import job
+from engine.training.prepare import prepare
 from engine.training.surfaces import surface_dice, voi_score
 from tests.training import world
-from tests.training.test_prepare import prepared, run as prepare
+from tests.training.test_prepare import prepared
 
 SMALL = Path(__file__).parents[2] / "engine" / "experiments" / "vesuvius-small.toml"
 TINY: dict[str, Any] = {
@@ -51,7 +54,10 @@ def launched(tmp_path: Path, table: dict[str, Any], knobs: dict[str, Any] | None
         name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs, device="cpu",
         cache_dir=str(tmp_path / "logs" / "_cache"), training_hash=training_hash(experiment, profile),
     ))
-    assert prepare(paths) == (0, "")
+    with Writer(paths.prepare) as writer:
+        found = prepare(world.plan_of(paths), paths.folder.parent, writer, lambda: False, processes=1)
+    assert found is not None
+    write_json(paths.data, found)
     for key in runs:
         folder(paths, key).folder.mkdir()
     return paths
@@ -84,24 +90,14 @@ def test_sheets_are_written_prepared_trained_on_and_held_out(tmp_path: Path) -> 
     assert len(results["per_subject"]["surface_dice_2"]) == 2 and 0 <= results["figures"]["voi_score"] <= 1
 
 
-def test_prepared_anew_for_every_sample_the_losses_are_the_same(tmp_path: Path) -> None:
-    losses = []
-    for cache in ("disk", "none"):
-        run = train(launched(tmp_path / cache, TINY | {"epochs": 1}, {"cache": cache}))
-        losses.append([one.loss for one in world.records(run, Steps)])
-    assert losses[0] == losses[1]
-
-
 def test_without_a_held_out_case_nothing_is_trained(tmp_path: Path) -> None:
     paths = launched(tmp_path, TINY)
     told = prepared(paths)
     everyone = tuple(range(len(told.subjects)))
     splits = tuple(msgspec.structs.replace(split, train=everyone, test=()) for split in told.splits)
     write_json(paths.data, msgspec.structs.replace(told, splits=splits))
-    run = folder(paths, world.plan_of(paths).runs[0])
-    assert world.train(run) == 2
-    assert "4 subjects to train on and 0 held out" in run.console.read_text()
-    assert not [one for one in world.records(run) if isinstance(one, Note | Steps)]
+    with pytest.raises(UsageError, match=r"data.json: fold 0 has 4 subjects to train on and 0 held out"):
+        job.read(folder(paths, world.plan_of(paths).runs[0]).folder)
 
 
 def test_surface_dice_forgives_two_voxels_and_voi_counts_what_is_cut_in_two() -> None:

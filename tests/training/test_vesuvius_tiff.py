@@ -13,15 +13,19 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from engine.config.experiment import Prepare
+from engine.config.experiment import Prepare, Prepared
 from engine.config.tables import Data
 from engine.errors import DataError, UsageError
+from engine.journals.journal import Writer
+from engine.paths import ExperimentPaths
 from engine.training.data import sheets, tiff
 from engine.training.data.cases import Done, prepare_case
 from engine.training.data.discover import Case, find
 from engine.training.data.maps import Wanted
 from engine.training.data.opened import open_volume
-from tests.training.test_prepare import lay_out, prepared, result, run
+from engine.training.prepare import prepare
+from tests.training.test_prepare import lay_out, result, run
+from tests.training.world import plan_of
 
 SHAPE = (20, 18, 16)
 PREPARE = Prepare(shape=(0, 0, 0))
@@ -191,18 +195,23 @@ def test_pairs_are_found_by_name_and_a_lonely_image_is_told(pairs: Path) -> None
         find(Data(source="tiff", image="images", label="masks"), pairs)
 
 
+def told(paths: ExperimentPaths) -> Prepared:
+    with Writer(paths.prepare) as writer:
+        found = prepare(plan_of(paths), paths.folder.parent, writer, lambda: False, processes=1)
+    assert found is not None
+    return found
+
+
 def test_fewer_pairs_than_folds_are_refused(pairs: Path, tmp_path: Path) -> None:
     paths = lay_out(tmp_path, pairs, **TABLES | {"runs": {"folds": 5, "restarts": 1, "stratify": []}})
-    code, words = run(paths)
-    assert code == 2 and "5 folds need at least 5" in words and not paths.data.exists()
+    with pytest.raises(DataError, match="5 folds need at least 5 subjects, not 3; add data, or set fewer folds"):
+        told(paths)
 
 
 def test_a_plan_with_tiff_is_prepared_with_its_maps_and_draws(pairs: Path, tmp_path: Path) -> None:
-    paths = lay_out(tmp_path, pairs, **TABLES | {"runs": {"folds": 3, "restarts": 1, "stratify": []}})
-    assert run(paths) == (0, "")
-    told = prepared(paths)
-    assert [split.draws for split in told.splits] == [4, 4, 4]  # two volumes, two patches of each
-    for subject in told.subjects:
+    found = told(lay_out(tmp_path, pairs, **TABLES | {"runs": {"folds": 3, "restarts": 1, "stratify": []}}))
+    assert [split.draws for split in found.splits] == [4, 4, 4]  # two volumes, two patches of each
+    for subject in found.subjects:
         names = {file.name for file in Path(subject.folder).iterdir()}
         assert {"distance-2.npy", "foreground-2.npy"} <= names and subject.lesion_voxels > 0
 

@@ -164,8 +164,9 @@ def store(cache: Path, record: CaseRecord, conformed: Conformed | Arrays) -> Cas
     temporary = cache / temporary_name(record.key)
     temporary.mkdir(mode=FOLDER_MODE)
     try:
-        write_array(temporary / IMAGE, conformed.image)
-        write_array(temporary / LABEL, conformed.label)
+        for name, array in ((IMAGE, conformed.image), (LABEL, conformed.label)):
+            if array is not None:
+                write_array(temporary / name, array)
         write_json(temporary / RECORD, record)
         publish(temporary, final)
     finally:

@@ -16,12 +16,12 @@ import msgspec
 from engine.config.experiment import Prepare
 from engine.errors import DataError
 from engine.machine.cgroup import available_bytes
-from engine.training.data import cache, maps, stacks, tiff, volumes
+from engine.training.data import cache, maps, stacks, tiff
 from engine.training.data.conform import conform
 from engine.training.data.discover import Case
 from engine.training.data.maps import Wanted
 from engine.training.data.nifti import Header, shown
-from engine.training.data.volumes import read_pair
+from engine.training.data.volumes import read_header, read_pair
 
 MAX_PROCESSES = 8
 POLL_SECONDS = 0.5
@@ -134,7 +134,9 @@ def process_count(cases: Sequence[Case]) -> int:
 
 def header_of(case: Case) -> Header:
     """Of the image. Raises DataError."""
-    return (tiff if tiff.is_tiff(case.image.name) else volumes).read_header(case.image)
+    if tiff.is_tiff(case.image.name):
+        return tiff.read_header(case.image)
+    return read_header(case.image)
 
 
 def bytes_of(case: Case, prepare: Prepare, want: Wanted, header: Header | None = None) -> int:

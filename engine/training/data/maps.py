@@ -44,7 +44,8 @@ def squared_distances(truth: NDArray[np.bool_]) -> Map:
         return np.full(truth.shape, MOST_SQUARED, dtype=np.uint8)
     distance = ndimage.distance_transform_edt(~truth)
     distance += ndimage.distance_transform_edt(truth)  # 0 wherever the other is not
-    return np.minimum(np.rint(distance**2), MOST_SQUARED).astype(np.uint8)
+    found: Map = np.minimum(np.rint(distance**2), MOST_SQUARED).astype(np.uint8)
+    return found
 
 
 def skeleton(truth: NDArray[np.bool_], iterations: int = ITERATIONS) -> NDArray[np.bool_]:

@@ -145,7 +145,9 @@ def _opened(path: Path) -> Iterator[Any]:
             except Exception as error:
                 raise _damaged(path, error) from None
             if complaints.heard:
-                raise DataError(f"{shown(path)}: damaged ({complaints.heard[0]}); {DAMAGED}")
+                beyond = "offset" in complaints.heard[0]
+                why = "cut short, its list of pages lies beyond its end" if beyond else "damaged"
+                raise DataError(f"{shown(path)}: {why} ({complaints.heard[0]}); {DAMAGED}")
             if len(every) != 1:
                 shapes = ", ".join(sides(one.shape) for one in every[:3]) or "none"
                 raise DataError(

@@ -64,7 +64,8 @@ def features(probability: Any, truth: Any) -> tuple[Any, Any, Any]:
     has it, 0.0 otherwise."""
     from gudhi.cubical_complex import CubicalComplex
 
-    made = CubicalComplex(top_dimensional_cells=1.0 - probability.astype(np.float64))
+    # GUDHI numbers voxels in Fortran order of the array it is given: transposed, they are in C order.
+    made = CubicalComplex(top_dimensional_cells=(1.0 - probability.astype(np.float64)).T)
     made.compute_persistence()
     regular, essential = made.cofaces_of_persistence_pairs()
     betti = betti_numbers(truth)
@@ -74,7 +75,6 @@ def features(probability: Any, truth: Any) -> tuple[Any, Any, Any]:
         endless = essential[k] if k < len(essential) else np.zeros(0, int)
         born = np.concatenate([pairs[:, 0], endless]).astype(np.int64)
         died = np.concatenate([pairs[:, 1], np.full(len(endless), -1)]).astype(np.int64)
-        # GUDHI numbers voxels in C order of the array it was given.
         flat = probability.reshape(-1)
         lifetime = flat[born] - np.where(died >= 0, flat[np.maximum(died, 0)], 0.0)
         rank = np.argsort(np.argsort(-lifetime, kind="stable"), kind="stable")

@@ -276,7 +276,7 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
     for fold in details.get("folds") or []:
         apart = f" (in {fold.get('test')} parts)" if "held_out" in fold else ""
         lines.append(
-            f"fold {fold.get('fold')}: {_said(fold.get('train'))} train, "
+            f"fold {fold.get('fold')}: {_said(fold.get('train'))} train{_patches(fold)}, "
             f"{_said(fold.get('held_out', fold.get('test')))} test{apart}, "
             f"{plural(fold.get('steps_per_epoch') or 0, 'step')} per epoch"
         )
@@ -296,7 +296,7 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
 
 def _patches(fold: dict[str, Any]) -> str:
     """How many samples an epoch takes of them, where that is more than one of each."""
-    return f" ({plural(fold['draws'], 'patch')} an epoch)" if fold.get("draws") else ""
+    return f" ({fold['draws']:,} patches an epoch)" if fold.get("draws") else ""
 
 
 def _counted(counts: dict[str, int], noun: str) -> str:

@@ -119,6 +119,7 @@ def test_a_limit_is_said_before_the_launch_shown_while_it_trains_and_changed(
     steptop("stop", "--force")
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
     assert "`steptop resume fake --until 12h` goes on" in steptop("limit", "--until", "1h", code=2)
+    assert "fake: no limit; it is stopped" in steptop("limit")
     assert "leave one of them out" in steptop("resume", "--no-limit", "--until", "1h", code=2)
     assert "name the command too" in steptop("resume", "--on-finish-always", code=2)
     said = steptop("resume", "--until", "25s", "--budget", "1EUR", "--price", "1EUR", "--partial-runs", "yes")
@@ -126,6 +127,7 @@ def test_a_limit_is_said_before_the_launch_shown_while_it_trains_and_changed(
     wait_until(lambda: steptop.status()["state"] == "running", what="the resume")
     steptop("stop", "--force")
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
+    assert "fake: it is stopped; its time limit (25 s) had" in steptop("limit")
 
 
 def test_addresses_of_webhooks_are_shown_nowhere(steptop: Typed, hook: Hook) -> None:

@@ -258,7 +258,7 @@ def test_a_checklist_ticks_itself_from_what_was_measured(estimate: Run, place: P
     assert "1. quick: passed" in out and "took" in out
     assert out.count("✔") == 7
     assert "✔ the loss falls (" in out and "→" in out
-    assert "✔ a GPU is used (NVIDIA A100-SXM4-80GB)" in out
+    assert "✔ a GPU is used (NVIDIA A100-SXM4-80GB, busy " in out
     assert "✔ a checkpoint is saved and verified (" in out
     assert "2. final: waiting" in out and "· every run ends" in out
     assert out.rstrip().splitlines()[-1] == "steptop run arc-meshnet26 --name arc-all --data volumes"

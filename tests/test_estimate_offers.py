@@ -203,9 +203,8 @@ def test_a_stage_says_what_it_takes_and_costs_and_once_it_is_over_what_it_took(
     took = next(one.seconds for one in read(paths.events) if isinstance(one, RunEnded))
     (tmp_path / "plan.toml").write_text(LADDER)
     (tmp_path / "own.toml").write_text(OWN)
-    (tmp_path / "volumes").mkdir()
     words = ["--logs", str(tmp_path / "logs"), "estimate", "--stages", str(tmp_path / "plan.toml")]
-    words += ["--hardware", str(tmp_path / "own.toml"), "--data", str(tmp_path / "volumes")]
+    words += ["--hardware", str(tmp_path / "own.toml")]
     assert main(words) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
@@ -216,7 +215,7 @@ def test_a_stage_says_what_it_takes_and_costs_and_once_it_is_over_what_it_took(
     assert any(line.startswith("   cost: ") and "USD (" in line for line in lines)
     assert "   arc-meshnet26 on Kaggle, T4: time not known: a step does not fit into its memory" in lines
     assert "on our queue; its folder, brought into" in lines[-2]
-    assert lines[-1].startswith("steptop run arc-meshnet26 --name one --data")
+    assert lines[-1].startswith("steptop run arc-meshnet26 --name one --folds 0")
     assert main([*words, "--json"]) == 0
     quick = json.loads(capsys.readouterr().out)["stages"][0]
     assert quick["measured"] and quick["time"]["value"] == pytest.approx(took) == quick["spent"]

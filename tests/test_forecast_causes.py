@@ -9,13 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
+from engine.config.experiment import RunKey
 from engine.eta.forecast import forecast
 from engine.journals.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
 from engine.journals.journal import write_all
 from engine.live.causes import likely, machine
 from engine.live.changes import NOT_SEEN
 from engine.live.replay import Replay
-from engine.live.state import ExperimentState, all_sentences
+from engine.live.state import ExperimentState, all_sentences, new_run
 from engine.machine.gpu import Gpus
 from engine.paths import ExperimentPaths, write_json
 from engine.status import status
@@ -159,13 +160,16 @@ def test_a_recent_change_stands_in_the_panel_for_an_hour(tmp_path: Path) -> None
 
 
 def test_a_cause_is_not_cut_where_the_panel_is_narrow(tmp_path: Path) -> None:
-    """At 120 columns the panel is 56 wide: the cause goes over two lines, and the epoch's end gives way."""
+    """At 120 columns the panel is 56 wide: the cause goes over two lines, and where there is no room for both the epoch's
+    end gives way."""
     state = played(record(tmp_path / "hot", throttled=True))
-    lines = [text_of(line) for line in finish_lines(view(state), 56, 5)]
-    assert len(lines) <= 5 and all(len(line) <= 56 for line in lines)
-    said = " ".join(line.strip() for line in lines)
-    assert "slower since" in said and said.endswith("GPU clock down 1,410→1,005 MHz (too hot)")
-    assert not any(line.startswith("epoch") for line in lines) or len(lines) < 5
+    one_more = msgspec.structs.replace(state, runs=(*state.runs, new_run(RunKey(fold=1, restart=0, seed=43))))
+    for shown, rows in ((state, ["epoch", "run 1", "experiment"]), (one_more, ["run 1", "s stop after it", "experiment"])):
+        lines = [text_of(line) for line in finish_lines(view(shown), 56, 5)]
+        assert len(lines) == 5 and all(len(line) <= 56 for line in lines)
+        assert all(line.startswith(word) for line, word in zip(lines, rows, strict=False)), lines
+        said = " ".join(line.strip() for line in lines)
+        assert "slower since" in said and said.endswith("GPU clock down 1,410→1,005 MHz (too hot)")
 
 
 def test_without_a_sign_it_says_that_none_was_seen(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_it_stops_before_its_time_is_over_with_a_checkpoint_and_resume_goes_on(
     (reached,) = records(paths, LimitReached)
     assert reached.kind == "time" and 0 < reached.left <= reached.needed
     text = "\n".join(status_lines(state))
-    assert run.verdict.text in text and "--until" in text
+    assert run.verdict.text in text and "`steptop resume fake --until 3s` goes on" in text
     with pytest.raises(UsageError, match=r"time limit \(3 s\) is used up.*--no-limit"):
         launch.resume(paths.folder)
     assert not look(paths).supervisor_alive

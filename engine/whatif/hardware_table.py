@@ -84,10 +84,10 @@ def table(
 
 
 def _order(row: HardwareRow) -> tuple[bool, bool, int, float]:
-    """What is known and fits first; the fastest, and of those that are about as fast the cheapest."""
+    """What is known first, the fastest, and of those that are about as fast the cheapest; then what is too small."""
     seconds = row.times.experiment.value or 0.0
     about = round(log(seconds) / ALIKE) if seconds > 0 else 0
-    return not row.known, row.memory == "over", about, row.money.low if row.money.low is not None else inf
+    return not row.known, not row.too_small, about, row.money.low if row.money.low is not None else inf
 
 
 def row(

@@ -10,21 +10,25 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from engine.config import catalog
+from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
 from engine.config.profile import check_source
 from engine.config.sheet import Row, rows
+from engine.config.sources import MADE
 from engine.diagnosis.consequences import Range
 from engine.errors import UsageError, unknown
 from engine.limit.allowance import allowance
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
-from engine.paths import checked_name, read_toml
+from engine.paths import ExperimentPaths, checked_name, experiments_in, read_json, read_toml
 from engine.runs.launch import Request
 from engine.whatif import estimate, hardware, hardware_table
 from engine.whatif.checks import CHECKS
+from engine.whatif.estimate import Subject
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import Money
 from engine.whatif.session_limits import Fitting, Session, fitting
+from engine.whatif.what_if import Question
 
 FOLDER = "staged"
 HERE = "here"
@@ -185,14 +189,12 @@ def _progressed(
         cost = _cost(state, session, sheet, took)
         time = Range(took, took, took, "measured")
         return msgspec.structs.replace(found, time=time, measured=True, why="measured", money=cost)
-    request = Request(
-        experiment=stage.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
-        folds=stage.folds, restarts=stage.restarts, settings=stage.knobs, override_locks=True,
-    )  # fmt: skip
+    free = session is not None and session.free
     try:
-        subject = estimate.of_request(request, sheet)
+        subject = _subject(stage, logs, sheet, data)
     except UsageError as error:
-        return msgspec.structs.replace(found, why=str(error))
+        unknown_fit = fitting(session, stage.gpu, Range(), Range()) if session is not None else None
+        return msgspec.structs.replace(found, why=str(error), money=FREE if free else Money(), fits=unknown_fit)
     on = gpu if gpu is not None else subject.known.gpu
     row = hardware_table.row(subject.known, subject.question, on, (), (), subject.others)
     name = on.name if on is not None else ""
@@ -200,8 +202,46 @@ def _progressed(
         found,
         time=row.times.experiment,
         why=row.why,
-        money=FREE if session is not None and session.free and not row.too_small else row.money,
+        money=FREE if free and not row.too_small else row.money,
         fits=fitting(session, name, row.times.run, row.times.experiment) if session is not None else None,
+    )
+
+
+def _subject(stage: Stage, logs: Path, sheet: tuple[Gpu, ...], data: Path | None) -> Subject:
+    """What is known of a training like the stage's. Without --data from one of the same experiment, wherever its
+    volumes lie: it may have been measured on another machine. Raises UsageError where nothing was."""
+    name = Path(stage.experiment).stem
+    folders = experiments_in(logs) if data is None and stage.profile is None and logs.is_dir() else []
+    for folder in folders:
+        plan = read_json(ExperimentPaths(folder).plan, Plan)
+        if plan is None or plan.experiment_name != name:
+            continue
+        try:
+            found = estimate.of_folder(folder, sheet)
+        except UsageError:
+            continue
+        return msgspec.structs.replace(found, question=_question(stage), live=False)
+    planned = catalog.experiment_named(stage.experiment)
+    if data is None and planned.data.source not in MADE and not planned.command:
+        measures = f"`steptop bench {stage.experiment} --data DIR` measures it in about a minute"
+        raise UsageError(f"nothing of {name} was measured in {logs} yet; {measures}")
+    request = Request(
+        experiment=stage.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
+        folds=stage.folds, restarts=stage.restarts, settings=stage.knobs, override_locks=True,
+    )  # fmt: skip
+    return estimate.of_request(request, sheet)
+
+
+def _question(stage: Stage) -> Question:
+    """The whole of what the stage trains, however little of it was measured."""
+    planned = catalog.experiment_named(stage.experiment)
+    steps = stage.knobs.get("steps_per_epoch")
+    return Question(
+        epochs=stage.epochs or planned.epochs,
+        steps_per_epoch=int(steps) if steps else None,
+        folds=stage.folds or tuple(range(planned.runs.folds)),
+        restarts=stage.restarts or planned.runs.restarts,
+        knobs={knob: value for knob, value in stage.knobs.items() if knob != "steps_per_epoch"},
     )
 
 

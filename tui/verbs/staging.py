@@ -54,12 +54,14 @@ def staged(options: argparse.Namespace) -> int:
 def stage_lines(number: int, one: Progressed) -> list[str]:
     """Purpose, platform, time, cost, what fits, then its checklist."""
     stage = one.stage
-    where = f"{stage.platform}{f', {stage.gpu}' if stage.gpu else ''}"
-    lines = [f"{number}. {stage.name}: {one.standing}", f"   {stage.experiment} on {where}: {_time(one)}"]
+    where = "here" if stage.platform == stages.HERE else f"on {stage.platform}"
+    where += f", {stage.gpu}" if stage.gpu else ""
+    lines = [f"{number}. {stage.name}: {one.standing}", f"   {stage.experiment} {where}: {_time(one)}"]
     lines += [f"   cost: {_cost(one)}"] if _cost(one) else []
     lines += [f"   {stage.purpose}"] if stage.purpose else []
     if one.fits is not None and not one.measured:
-        lines.append(f"   {one.fits.session}: {one.fits.text}; {one.fits.quoted}")
+        known = f"{one.fits.text}; " if one.time.value is not None else ""
+        lines.append(f"   {one.fits.session}: {known}{one.fits.quoted}")
     for tick in one.ticks:
         lines.append(f"   {TICKS[tick.done]} {tick.text}" + (f" ({tick.evidence})" if tick.evidence else ""))
     return lines
@@ -77,6 +79,6 @@ def _time(one: Progressed) -> str:
 def _cost(one: Progressed) -> str:
     """With who says so and when."""
     if one.money.low is None or one.money.text == "free":
-        return one.money.text
+        return one.money.text if one.time.value is not None or one.money.text == "free" else ""
     said = ", ".join(text for text in (one.money.source, one.money.as_of) if text)
     return f"{money(one.money)}{f' ({said})' if said else ''}"

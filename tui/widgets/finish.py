@@ -48,7 +48,8 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
         rows.pop(2)
     if ends_now(state):
         rows = [([("ends", "notice")], expected.experiment, "notice")]
-    basis = _basis(view, width)
+    beside = whole_width >= WIDEST + GAP + PARTS
+    basis = _basis(view, width if beside else whole_width)
     # Why it became slower is worth more than the epoch's end, which Progress shows coming.
     if height < len(rows) or (len(basis) > 1 and len(rows) > FEWEST_ROWS and height < len(rows) + len(basis)):
         rows.pop(0)
@@ -62,10 +63,10 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
         return ladder_lines(view, whole_width, height)
     if len(lines) + 2 < height:
         return [*lines, [], *_parts(view, height - len(lines) - 1)]
-    if whole_width >= WIDEST + GAP + PARTS:
+    if beside:
         parts = _parts(view, len(lines), PART)
-        beside = [*parts, *([] for _ in lines[len(parts) :])]
-        return [_beside(line, part, width) for line, part in zip(lines, beside, strict=True)]
+        right = [*parts, *([] for _ in lines[len(parts) :])]
+        return [_beside(line, part, width) for line, part in zip(lines, right, strict=True)]
     return lines
 
 

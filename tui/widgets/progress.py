@@ -123,7 +123,7 @@ def _learned(view: View, width: int) -> Line:
     first = kind.figure
     for metrics, split in ((run.validation, "val"), (run.whole, kind.whole), (run.test, "test")):
         if metrics is not None and first in metrics.values:
-            since = f" of epoch {metrics.epoch}" if split != "test" and epochs_since(run, metrics) else ""
+            since = f" @{metrics.epoch}" if split != "test" and epochs_since(run, metrics) else ""
             parts.append((f"{split} {first}", significant(metrics.values[first]) + since))
     if run.lr is not None:
         parts.append(("lr", f"{run.lr:.2g}"))
@@ -147,7 +147,9 @@ class ProgressPanel(Panel):
         "part of the one under way.\n"
         "On the right how fast it goes: the mean of the last steps, warm-up left out.\n"
         "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called "
-        "stalled."
+        "stalled.\n"
+        "val, volume: held-out figures of patches or a few volumes, and of whole volumes. @5: carried from epoch 5, no "
+        "newer ones were due."
     )
 
     def __init__(self, *, calm: bool = False, id: str | None = None) -> None:

@@ -133,7 +133,7 @@ def summary_lines(state: ExperimentState) -> list[Line]:
         spread = f" ± {target.std:.3f}" if target.std else ""
         title = f"target {measure(state.plan.experiment).title} ".ljust(12)
         lines.append([(title, "label"), (f"{target.dice:.3f}{spread}", "text")])
-    if any(variants := variants_of(run.key for run in state.runs)):
+    if found and any(variants := variants_of(run.key for run in state.runs)):
         return [*lines, *_compared(state, variants), _legend(state)]
     so_far: Line = [("so far      ", "label")]
     if found:

@@ -15,6 +15,7 @@ from tui.widgets.panel import Panel
 from tui.words import ENDED
 
 LABEL, SPARK, RATE, RSS = 9, 40, 11, 12
+AFTER = ", after its end"
 HOT, NEARLY_FULL, FULL = 83.0, 0.85, 0.95
 # Five readings of the sampler's: without them the last one says how it was, not how it is.
 OLD_SECONDS = 10.0
@@ -41,7 +42,7 @@ def _readings(view: View, width: int, height: int, old: bool) -> list[Line]:
     sample = without_processes(samples[-1]) if old else samples[-1]
     short = height < 5
     lines = gpu_lines((*samples[:-1], sample), width, 1 if short or len(sample.gpus) > 2 else 2)
-    workers = _workers(view, sample, old)
+    workers = _workers(view, sample, width, old)
     if height == 1:
         return [_one_line(sample, width)]
     if short:
@@ -216,7 +217,7 @@ def _one_line(sample: Sample, width: int) -> Line:
     return line
 
 
-def _workers(view: View, sample: Sample, old: bool = False) -> Line:
+def _workers(view: View, sample: Sample, width: int, old: bool = False) -> Line:
     """How much memory the loader's processes take, where that is going, and when it runs out."""
     if old:
         return [(f"{'workers':<{LABEL}}", "label"), (DASH, "text")]
@@ -237,7 +238,8 @@ def _workers(view: View, sample: Sample, old: bool = False) -> Line:
         soon = trend.full_in_seconds is not None and trend.full_in_seconds < 3 * 86_400 and not ends_before(view)
         line += [(f"   {arrow} {sign}{number} {unit}/h", "notice" if soon else "warn" if slope > 0 else "label")]
     if trend.full_in_seconds is not None and ends_before(view):
-        line += [("  full in ", "label"), (duration(trend.full_in_seconds), "text"), (", after its end", "label")]
+        line += [("  full in ", "label"), (duration(trend.full_in_seconds), "text")]
+        line += [(AFTER, "label")] if width_of(line) + len(AFTER) <= width else []
     elif trend.full_in_seconds is not None:
         line += [
             ("  full in ", "label"),
@@ -300,9 +302,8 @@ class MachinePanel(Panel):
         "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not "
         "how hard.\n"
         "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners, without "
-        "files); the arrow is the slope, 'full in' when free memory ends at that slope (red within a day, unless the "
-        "training has ended by then), 'at most' what a cache that "
-        "fills up still takes. shm: /dev/shm, through which workers pass batches.\n"
+        "files); the arrow is the slope, 'full in' when free memory ends at that slope (red within a day, unless it has "
+        "ended by then), 'at most' what a cache that fills up still takes. shm: /dev/shm, through which workers pass batches.\n"
         "After the end, or when no reading came for ten seconds: what the last one said, its time in the title; a dash "
         "for processes."
     )

@@ -31,6 +31,7 @@ from engine.eta.makespan import makespan, schedule
 from engine.journals.events import Sample
 from engine.whatif.wished import Wish, judged, steps_for
 from tests.benchmarks.forecast import KINDS, replay
+from tests.binomial import held
 from tests.test_forecast import CALM, calm_records
 from tests.traces import Recipe, experiment_state, until_step
 
@@ -106,11 +107,26 @@ def test_stages_follow_the_run() -> None:
     assert stage_of(0.3, True) == "warming"
 
 
+@pytest.fixture(scope="module")
+def seen() -> dict[str, list[bool]]:
+    """Whether the range held, once in each of two dozen trainings of every kind that the ranges were not made from,
+    early in some and late in others."""
+    return {
+        kind: [replay(kind, seed, [8 + 7 * seed % 60]).seen[0].inside for seed in range(5000, 5024)] for kind in KINDS
+    }
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_ranges_hold_nine_times_in_ten_of_trainings_they_were_not_made_from(kind: str) -> None:
+def test_ranges_hold_nine_times_in_ten_of_every_kind(seen: dict[str, list[bool]], kind: str) -> None:
     """A small look; `python -m tests.benchmarks.forecast` is the whole one."""
-    seen = [one for seed in range(5000, 5008) for one in replay(kind, seed, range(8, 101, 4)).seen]
-    assert 0.75 <= sum(one.inside for one in seen) / len(seen) <= 1.0
+    fewest, most = held(len(seen[kind]))
+    assert fewest <= sum(seen[kind]) <= most
+
+
+def test_ranges_hold_nine_times_in_ten_of_all(seen: dict[str, list[bool]]) -> None:
+    every = [inside for kind in KINDS for inside in seen[kind]]
+    fewest, most = held(len(every))
+    assert fewest <= sum(every) <= most
 
 
 # ---------------------------------------------------------------- a crowded machine
@@ -127,9 +143,10 @@ def replace_device(device: str) -> Recipe:
 
 
 def test_neighbours_on_a_full_machine_make_the_end_less_sure() -> None:
-    assert crowded(0.0) == 0.0
-    assert crowded(1.0, cores=12) == 0.0  # ten cores are idle
-    assert 0 < crowded(0.8) < crowded(1.5, own=0.5)
+    alone = crowded(0.0)
+    assert 0 < alone < 0.05  # a processor's own pace wanders
+    assert crowded(1.0, cores=12) == alone  # ten cores are idle
+    assert alone < crowded(0.8) < crowded(1.5, own=0.5)
     assert crowded(1.0, device="cuda:0") == pytest.approx(0.2 * crowded(1.0), rel=0.05)  # a fifth of the step waits for data
 
 

@@ -20,6 +20,8 @@ from tui.words import ENDED, RUN_ROLES
 LABEL = 8
 # Of a variant's name in the matrix.
 WIDEST = 14
+# The column of their means.
+MEAN = 7
 
 
 def judged(state: ExperimentState, run: RunState) -> float | None:
@@ -70,6 +72,9 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
         [(row.ljust(label), "label"), *(_cell(state, found.cells.get((row, column)), cell) for column in shown)]
         for row in found.rows
     ]
+    if found.corner and label + cell * len(shown) + MEAN <= width:
+        head = [*head, (f"{'mean':>{MEAN}}", "faint")]
+        rows = [[*line, _mean(state, found, row)] for line, row in zip(rows, found.rows, strict=True)]
     room = max(1, height - 1 - (len(summary) + 1 if height > len(summary) + 3 else 0))
     if len(rows) > room:
         more = "variants" if found.corner else "folds"
@@ -81,6 +86,13 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
         return lines
     lines += [[], *summary]
     return [*lines, *_results(state, width, height - len(lines))]
+
+
+def _mean(state: ExperimentState, found: Matrix, row: str) -> tuple[str, str]:
+    """Of a variant's finished runs."""
+    runs = [run for (there, _), run in found.cells.items() if there == row and run.phase == "finished"]
+    values = [value for run in runs if (value := judged(state, run)) is not None]
+    return (f"{fmean(values):>{MEAN}.3f}", "number") if values else (f"{'–':>{MEAN}}", "label")
 
 
 def _results(state: ExperimentState, width: int, room: int) -> list[Line]:

@@ -112,11 +112,11 @@ def variant_lines(variants: list[dict[str, Any]], figure: str) -> list[str]:
 def figure_names(found: dict[str, Any]) -> tuple[str, ...]:
     """What the runs are judged by, the leading figure first; at most MOST_FIGURES."""
     runs = [run for fold in found.get("folds", []) for run in fold.get("runs", [])]
-    numbers = {name for run in runs for name, value in run.items() if isinstance(value, int | float)}
-    there = {name.removeprefix("test_") for name in numbers if name.startswith("test_")}
+    numbers = [name for run in runs for name, value in run.items() if isinstance(value, int | float)]
+    there = [name.removeprefix("test_") for name in numbers if name.startswith("test_")]
     leading = found.get("leading", {}).get("figure", "dice")
     first = ("dice", "avd", "mcc") if leading == "dice" else (leading,)
-    return (*first, *sorted(there - set(first)))[:MOST_FIGURES]
+    return tuple(dict.fromkeys((*first, *there)))[:MOST_FIGURES]
 
 
 def _iqr(value: Any) -> str:

@@ -45,6 +45,8 @@ def training_key(experiment: Experiment, profile: Profile, device_name: str) -> 
     what = " ".join(experiment.command) or " with ".join(_computed(experiment))
     whole = experiment.patch.whole
     shape = "×".join(str(side) for side in (experiment.prepare.shape if whole else experiment.patch.shape))
+    if experiment.task == "peptides":
+        shape = "20 tokens"
     return "|".join(
         (
             what,

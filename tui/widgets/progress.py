@@ -122,9 +122,13 @@ def _learned(view: View, width: int) -> Line:
     kind = measure(view.state.plan.experiment)
     first = kind.figure
     for metrics, split in ((run.validation, "val"), (run.whole, kind.whole), (run.test, "test")):
-        if metrics is not None and first in metrics.values:
+        if metrics is None:
+            continue
+        # What is drawn between epochs has figures of its own.
+        name = first if first in metrics.values or metrics is not run.whole else next(iter(metrics.values), first)
+        if name in metrics.values:
             since = f" @{metrics.epoch}" if split != "test" and epochs_since(run, metrics) else ""
-            parts.append((f"{split} {first}", significant(metrics.values[first]) + since))
+            parts.append((f"{split} {name}", significant(metrics.values[name]) + since))
     if run.lr is not None:
         parts.append(("lr", f"{run.lr:.2g}"))
     if run.precision is not None:

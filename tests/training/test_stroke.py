@@ -168,17 +168,17 @@ def test_the_learning_rate_follows_the_batch() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> ExperimentPaths:
     """Two variants of one fold on balls in noise, patch by patch."""
     paths = build(
-        tmp_path_factory.mktemp("stroke"), subjects=6, shape=(40, 40, 40),
+        tmp_path_factory.mktemp("stroke"), subjects=6, shape=(36, 32, 32),
         table={
-            "epochs": 4, "model": SMALL, "patch": {"shape": [32, 32, 32], "per_volume": 2, "foreground": 0.5},
+            "epochs": 2, "model": SMALL, "patch": {"shape": [32, 32, 32], "per_volume": 2, "foreground": 0.5},
             "loss": {"name": "generalised_dice", "deep_supervision": [1, 0.5, 0.25, 0.125]},
             "optimizer": {"lr": 0.02, "lr_batch": 2, "clip": 1.0},
             "schedule": {"name": "cosine", "warmup_epochs": 0.5},
             "variants": {"baseline": {}, "mkdc-ds": {"set": {"model.mkdc": True, "model.aux": True}}},
         },
         knobs={
-            "batch_size": 2, "val_every_epochs": 2, "val_patches_per_volume": 3, "val_batch_size": 4,
-            "reconstruct_every_epochs": 4,
+            "batch_size": 2, "val_every_epochs": 1, "val_patches_per_volume": 3, "val_batch_size": 4,
+            "reconstruct_every_epochs": 2,
         },
     )
     for key in plan_of(paths).runs[:2]:
@@ -205,7 +205,7 @@ def test_two_variants_learn_and_are_told_apart(trained: ExperimentPaths) -> None
 def test_patches_and_volumes_are_scored_apart(trained: ExperimentPaths) -> None:
     written = records(trained.run(0, 0, "baseline"))
     figures = [record for record in written if isinstance(record, Metrics)]
-    assert [(one.split, one.epoch) for one in figures] == [("val", 2), ("val", 4), ("volume", 4), ("test", 4)]
+    assert [(one.split, one.epoch) for one in figures] == [("val", 1), ("val", 2), ("volume", 2), ("test", 2)]
     spans = {record.name: record.items for record in written if isinstance(record, SpanEnded)}
     assert spans["validate"] == 3 * 3
     assert spans["reconstruct"] == 3

@@ -17,6 +17,7 @@ from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs import launch
 from engine.whatif.hardware_table import TOO_SMALL, HardwareRow, Money
 from engine.whatif.known import Known
+from engine.whatif.remarks import below_minimum
 from engine.whatif.what_if import Question, shape_of
 
 REDUCED = 3
@@ -163,7 +164,8 @@ def _launch_words(known: Known, question: Question, option: Option) -> list[str]
     settings = {name: value for name, value in knobs.items() if value != held.get(name, value)}
     for name, value in settings.items():
         words += ["--set", f"{name}={shown(value)}"]
-    if any(name in plan.experiment.locks for name in settings):
+    locked = any(name in plan.experiment.locks for name in settings)
+    if locked or below_minimum(plan.experiment, question.epochs or plan.experiment.epochs):
         words.append("--override-locks")
     epochs = question.epochs or plan.experiment.epochs
     if question.epochs is not None or "--epochs" in plan.command:

@@ -6,7 +6,8 @@ from math import ceil
 
 import msgspec
 
-from engine.config.experiment import dimensions, runs_of
+from engine.config import minimums
+from engine.config.experiment import Experiment, dimensions, runs_of
 from engine.config.knob import Kind, shown
 from engine.config.profile import KNOBS, defaults
 from engine.counts import plural
@@ -37,11 +38,19 @@ def remarks(known: Known, question: Question, own: Times) -> tuple[str, ...]:
 
 def _locks(known: Known, question: Question) -> list[str]:
     locks = known.plan.experiment.locks
-    return [
+    said = [
         f"{name} is locked at {shown(locks[name].value)}: {locks[name].reason}"
         for name, value in question.knobs.items()
         if name in locks and value != locks[name].value
     ]
+    return [*said, *below_minimum(known.plan.experiment, question.epochs).values()]
+
+
+def below_minimum(experiment: Experiment, epochs: int | None) -> dict[str, str]:
+    """What the experiment must have more of, with its reason, if it had so many epochs; nothing for its own number."""
+    if epochs is None:
+        return {}
+    return minimums.below(experiment.minimums, msgspec.structs.replace(experiment, epochs=epochs))
 
 
 def _kinds(known: Known, question: Question) -> list[str]:

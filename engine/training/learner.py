@@ -27,9 +27,7 @@ class Learner:
         self.device = device
         self.memory_format = torch.channels_last_3d if knobs["channels_last"] else torch.contiguous_format
         self.model = models.build(experiment.model).to(device)
-        for module in self.model.modules():
-            if hasattr(module, "checkpointing"):
-                setattr(module, "checkpointing", bool(knobs["activation_checkpointing"]))  # noqa: B010
+        models.recompute(self.model, bool(knobs["activation_checkpointing"]))
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.criterion = losses.build(experiment).to(device)
         table = experiment.optimizer

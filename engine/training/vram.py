@@ -52,6 +52,7 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
     with warnings.catch_warnings(), FakeTensorMode():
         warnings.simplefilter("ignore")
         network, criterion = models.build(experiment.model), losses.build(experiment)
+        models.recompute(network, bool(knobs.get("activation_checkpointing", False)))
         made = Network(network, criterion)
         optimizer = optim.optimizer(experiment.optimizer, network, device)
         tracker = MemTracker()

@@ -18,11 +18,13 @@ from engine.config.tables import Data
 from engine.errors import DataError, UsageError
 from engine.journals.journal import Writer
 from engine.paths import ExperimentPaths
+from engine.training.check import check
 from engine.training.data import sheets, tiff
 from engine.training.data.cases import Done, prepare_case
 from engine.training.data.discover import Case, find
 from engine.training.data.maps import Wanted
 from engine.training.data.opened import open_volume
+from engine.training.looking import look_at_all
 from engine.training.prepare import prepare
 from tests.training.test_prepare import lay_out, result, run
 from tests.training.world import plan_of
@@ -231,3 +233,18 @@ def test_sheets_are_the_same_for_the_same_seed_and_of_two_thicknesses_apart(tmp_
 def test_a_header_is_read_without_the_voxels(pairs: Path) -> None:
     header = tiff.read_header(case(pairs).image)
     assert header.shape == SHAPE and header.dtype == "|u1" and header.offset > 0
+
+
+def test_the_preflight_reads_every_pair_and_counts_what_the_cache_will_take(pairs: Path, tmp_path: Path) -> None:
+    plan = plan_of(lay_out(tmp_path, pairs, **TABLES))
+    report = check(plan, quick=True)
+    assert report.ok and report.shapes == {"20 × 18 × 16": 3}
+    voxels = 20 * 18 * 16
+    assert 3 * voxels * 3 <= report.disk["needed"] <= 3 * (voxels * 3 + 10_000)  # image, label, distances: a byte each
+    _with_seven(case(pairs, 2))
+    looked = look_at_all(find(plan.experiment.data, pairs).cases, plan, quick=False)
+    assert [bool(one.error) for one in looked] == [False, True, False] and "holds 7" in looked[1].error
+    sheets_only = plan_of(lay_out(tmp_path / "made-up", None, **TABLES | {
+        "data": {"source": "sheets", "subjects": 4, "shape": [16, 16, 16], "ignore": 2},
+    }))
+    assert check(sheets_only, quick=True).subjects == 4 and not (tmp_path / "made-up" / "logs" / "_data").exists()

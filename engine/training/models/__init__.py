@@ -16,6 +16,13 @@ def build(config: Model) -> nn.Module:
     return MODELS[config.name](config)
 
 
+def recompute(network: nn.Module, on: bool) -> None:
+    """The knob activation_checkpointing, for the parts of a network that know it."""
+    for module in network.modules():
+        if hasattr(module, "checkpointing"):
+            setattr(module, "checkpointing", on)  # noqa: B010 - nn.Module's attributes are not typed
+
+
 def parameters(model: nn.Module) -> int:
     """How many numbers are learned."""
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

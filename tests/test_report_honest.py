@@ -4,6 +4,7 @@ commands that are refused."""
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from engine.report.files import as_json
 from engine.report.model import Basis, Missing, Report, Value
 from engine.report.render_markdown import render
 from tests.conftest import fake_plan
+from tests.fixtures.example_report import TARGET, report
 from tests.recordings import STARTED, state_of, write_recording
 from tests.reported import number, row, said, tables
 from tests.test_report_states import section
@@ -184,9 +186,8 @@ def test_after_a_limit_the_command_to_go_on_is_one_that_works(tmp_path: Path) ->
     assert "`steptop resume mine`" not in text
     rows = read_report(report_of(state))["limits"]
     assert [said(cell) for cell in rows[0]] == ["time limit (12 h)", "ended it"]
-    lines = ended_lines(state)
-    assert lines[0] == "  it is stopped; its time limit (12 h) ended it"
-    assert "`steptop resume mine --until 12h` goes on" in lines[1]
+    assert ended_lines(state) == ["  it is stopped; its time limit (12 h) ended it"]
+    assert any("`steptop resume mine --until 12h` goes on" in line for line in status_lines(state))
 
 
 def test_a_deadline_that_has_passed_is_not_made_up_anew(tmp_path: Path) -> None:
@@ -242,3 +243,18 @@ def test_a_finished_test_of_profiles_has_nothing_to_resume(tmp_path: Path) -> No
     assert "resume" not in "\n".join(status_lines(state))
     glance = section(render(report_of(state)), "At a glance")
     assert "resume" not in glance and "Why it ended" not in glance
+
+
+# ---------------------------------------------------------------- the example
+
+
+def outline(text: str) -> list[str]:
+    """Headings, and the heads of tables."""
+    lines = text.splitlines()
+    heads = [line for line, below in pairwise(lines) if below.startswith("| ---")]
+    return [line for line in lines if line.startswith("## ") or line in heads]
+
+
+def test_the_example_is_as_new_as_its_code() -> None:
+    """`python -m tests.fixtures.example_report` writes it again."""
+    assert outline(TARGET.read_text("utf-8")) == outline(render(report()))

@@ -10,6 +10,7 @@ import pytest
 from engine.diagnosis.queueing import Workload
 from engine.eta.costs import Cost
 from engine.journals.events import Spans
+from engine.memory.footprint import Footprint
 from engine.whatif import hardware, hardware_table, options, remarks, session_limits, wish
 from engine.whatif.known import Known, known_of
 from engine.whatif.options import Option
@@ -165,7 +166,7 @@ def test_004_the_stated_speed_up_on_a_whole_table(arc: Known) -> None:
     workload = Workload(compute_per_sample=1.94 / 128, batches=(128,), load_seconds=1e-6, cores=8)
     cpu = msgspec.structs.replace(
         arc, device="cpu", device_name="CPU", gpu=None, precision="fp32", cores=8, workload=workload, busy=1.0,
-        knobs=arc.knobs | {"batch_size": 128, "num_workers": 4}, step=Cost(1.94, 1e-4),
+        footprint=Footprint(), knobs=arc.knobs | {"batch_size": 128, "num_workers": 4}, step=Cost(1.94, 1e-4),
     )
     question = Question(steps_per_epoch=7840, epochs=150, folds=(0,), restarts=1)
     here = times(cpu, question)

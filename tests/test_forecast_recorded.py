@@ -10,7 +10,8 @@ import pytest
 from engine.live.changes import changes_of
 from engine.live.replay import Replay
 from tests.benchmarks._others import TOOLS
-from tests.benchmarks.forecast import Replayed, recorded
+from tests.benchmarks.forecast import COMPANY, SLOWER, Replayed, after, company, recorded
+from tests.binomial import held
 from tests.fixtures.recorded import HERE, RECIPES, unpack
 
 
@@ -30,21 +31,42 @@ def test_there_are_ten_kinds_of_them_and_they_are_small(experiments: list[Path])
     assert sum(file.stat().st_size for file in HERE.glob("*.tar.xz")) < 300_000
 
 
+def kept(runs: list[Replayed]) -> tuple[int, int]:
+    """Early, in the middle and late in each run: how many ranges held, and of how many."""
+    inside = [run.at(percent).inside for run in runs for percent in (5, 25, 60)]
+    return sum(inside), len(inside)
+
+
 def test_their_ranges_hold_nine_times_in_ten(runs: list[Replayed]) -> None:
-    assert 0.8 <= sum(run.coverage for run in runs) / len(runs) <= 0.97
+    count, cases = kept(runs)
+    fewest, most = held(cases)
+    assert cases == 3 * len(runs) >= 40 and fewest <= count <= most
+    assert 0.85 <= sum(run.coverage for run in runs) / len(runs) <= 0.95
 
 
-def test_with_what_the_others_taught_they_hold_more_often(experiments: list[Path], runs: list[Replayed]) -> None:
-    learnt = recorded(experiments, learnt=True)
-    assert sum(run.coverage for run in learnt) > sum(run.coverage for run in runs)
+def test_with_what_the_others_taught_they_do_too(experiments: list[Path]) -> None:
+    count, cases = kept(recorded(experiments, learnt=True))
+    fewest, most = held(cases)
+    assert fewest <= count <= most
+
+
+def test_with_earlier_experiments_to_go_by_they_do_too(experiments: list[Path]) -> None:
+    """Of real ones of the same key, and as if the same training had been a third or twice as slow before."""
+    found = dict(after(experiments))
+    assert {"after one alike", "after itself", *SLOWER.values()} <= set(found)
+    for kind, runs in found.items():
+        count, cases = kept(runs)
+        fewest, most = held(cases)
+        assert fewest <= count <= most, kind
 
 
 def test_where_others_left_the_cores_alone_the_end_is_known_at_a_tenth_better_than_any_tool_knows_it(
     runs: list[Replayed],
 ) -> None:
+    """A tenth of them is 5 to 9 s, on two virtual cores whose pace wanders by more than that tells."""
     calm = [run for run in runs if run.kind == "recorded"]
     own = median(run.error for run in calm)
-    assert len(calm) >= 4 and own <= 0.04
+    assert len(calm) >= 10 and own <= 0.08
     assert all(own < median(run.tool(name) for run in calm) for name in TOOLS)
 
 
@@ -55,13 +77,16 @@ def test_after_a_stop_and_a_resume_the_end_is_still_known(runs: list[Replayed]) 
     assert resumed.coverage >= 0.85
 
 
-def test_why_these_trainings_became_slower_or_faster_is_mostly_seen(experiments: list[Path]) -> None:
-    """Test suites and benchmarks came and went on the same two cores."""
+def test_where_others_came_and_went_it_is_mostly_seen_why_trainings_became_slower_or_faster(
+    experiments: list[Path],
+) -> None:
+    """Test suites and benchmarks on the same two cores."""
     causes = []
     for experiment in experiments:
-        replay = Replay(experiment)
-        for run in replay.state_at(replay.ends).runs:
-            causes += [change.cause for change in changes_of(run)]
+        if company(experiment) > COMPANY:
+            replay = Replay(experiment)
+            for run in replay.state_at(replay.ends).runs:
+                causes += [change.cause for change in changes_of(run)]
     named = [cause for cause in causes if cause.startswith("other processes use ")]
-    assert len(causes) >= 10
+    assert len(causes) >= 4
     assert len(named) >= 0.6 * len(causes)

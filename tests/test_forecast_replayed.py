@@ -118,7 +118,7 @@ def test_as_json_with_its_mean_error_and_coverage(logs: Path) -> None:
     ("words", "said"),
     [
         (("--run", "7,7"), "run 7,7 has not finished"),
-        (("--run", "first"), "--run first: write fold and restart, as 0,1"),
+        (("--run", "first"), "--run 'first': write fold and restart with a comma, as 0,3"),
         (("--every", "0"), "it is a whole number, 1 or more"),
     ],
 )

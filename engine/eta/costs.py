@@ -6,7 +6,7 @@ of the same kind, else modelled; `basis` says which.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import hypot, sqrt
 from typing import Literal, TypeAlias
 
@@ -16,9 +16,9 @@ from engine.config.profile import Profile
 from engine.counts import plural
 from engine.eta.periodic import periodic
 from engine.eta.timing import (
-    BETWEEN_RUNS as BETWEEN_RUNS,
     KeyTiming as KeyTiming,
     benchmark_key as benchmark_key,
+    between_runs as between_runs,
     training_key as training_key,
 )
 from engine.journals.events import PhaseEnded
@@ -46,6 +46,8 @@ CREEP_GOES_ON = 0.8
 COLD_EPOCH = 0.75
 # Whole volumes through the network may cost several times the forward pass of a step, or a fraction of it.
 MODELLED = 2.0
+# Of what the steps of a warm-up take, those after it take so much or more, where earlier experiments say they do.
+ONE_QUICKER = 0.8
 GAP_SECONDS = 3.0
 # What somebody says about a step without having measured it here.
 QUOTED = 0.1
@@ -92,15 +94,20 @@ def timing_of(state: ExperimentState) -> KeyTiming | None:
         experiment=state.plan.name,
         steps=sum(run.pace.steps for run in seen),
         step_seconds=mean,
-        between_runs=between(means),
+        between_runs=between(means, newest.device),
+        device=newest.device,
         startup=_mean(pooled(state, "startup")),
         validate_item=_per_item(validate),
         evaluate_item=_per_item(evaluate),
         volume_item=_per_item(pooled(state, "reconstruct")),
         checkpoint=_mean(pooled(state, "checkpoint")),
         gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
-        closing=sum(closings) / len(closings) if (closings := _closings(state)) else None,
+        closing=sum(beside) / len(beside) if (beside := closings(state)) else None,
     )
+
+
+def device_of(run: RunState | None) -> str:
+    return run.begin.device if run is not None and run.begin is not None else ""
 
 
 def steady_mean(pace: Pace) -> float:
@@ -112,13 +119,14 @@ def steady_mean(pace: Pace) -> float:
     return sum(segment.seconds for segment in segments) / steps if steps else 0.0
 
 
-def between(means: Sequence[float]) -> float:
-    """Relative standard deviation between runs; with few runs mostly the prior one."""
+def between(means: Sequence[float], device: str) -> float:
+    """Relative standard deviation between runs; with few runs mostly what is usual on such a device."""
+    usual = between_runs(device)
     if len(means) < 2:
-        return BETWEEN_RUNS
+        return usual
     mean = sum(means) / len(means)
     own = sum((value - mean) ** 2 for value in means)
-    return sqrt((own / mean**2 + 2 * BETWEEN_RUNS**2) / (len(means) - 1 + 2))
+    return sqrt((own / mean**2 + 2 * usual**2) / (len(means) - 1 + 2))
 
 
 def pooled(state: ExperimentState, name: str) -> Part:
@@ -130,6 +138,14 @@ def pooled(state: ExperimentState, name: str) -> Part:
         parts[-1].last if parts else 0.0,
         sum(p.items for p in parts),
     )
+
+
+def closings(state: ExperimentState) -> list[float]:
+    """Of finished runs, what they took beside steps and spans."""
+    return [
+        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
+        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
+    ]
 
 
 def _mean(part: Part) -> float | None:
@@ -162,7 +178,7 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
         error = hypot(_error(last), AFTER_RESUME * last.mean)
         before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
     if not here:
-        return before or _warming(pace, changed)
+        return _or_quicker(before, pace) if before is not None else _warming(pace, changed)
     now = _in_rhythm(here[-1], pace)
     basis = f"measured here, {now.steps:,} steps"
     own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
@@ -197,7 +213,7 @@ def anew_cost(run: RunState | None, step: Cost) -> Cost:
     if run is not None and creep is not None and creep.active and run.steps_total:
         more = CREEP_GOES_ON * min(creep.per_step * run.steps_total / 2, CREEP_AT_MOST * creep.level)
         away = creep.start + more - step.mean
-    return Cost(away, BETWEEN_RUNS * step.mean, basis=step.basis, kind=step.kind)
+    return Cost(away, between_runs(device_of(run)) * step.mean, basis=step.basis, kind=step.kind)
 
 
 def _error(segment: Segment) -> float:
@@ -242,6 +258,12 @@ def _warming(pace: Pace, changed: int = 0) -> Cost:
     return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {said} so far", "measured")
 
 
+def _or_quicker(before: Cost, pace: Pace) -> Cost:
+    """While it warms up: as before; but steps that are quicker already will hardly get slower."""
+    quick = ONE_QUICKER * _warming(pace).mean
+    return msgspec.structs.replace(before, below=max(before.below, before.mean - quick))
+
+
 def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
     """What other runs of the experiment, or earlier experiments of the same key, say about a step."""
     others = [other for other in state.runs if other is not run and other.pace.segments and not other.pace.warming]
@@ -249,7 +271,7 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
     others, away = (alike, 0.0) if alike or run is None else (others, UNTRIED)
     means = [steady_mean(other.pace) for other in others]
     if means:
-        mean, apart = sum(means) / len(means), between(means)
+        mean, apart = sum(means) / len(means), between(means, device_of(others[-1]))
         error = hypot(apart * sqrt(1 + 1 / len(means)), away) * mean
         basis = f"from {plural(len(means), 'earlier run')}" + (" of other variants" if away else "")
         return Cost(mean, error, _noise(others[-1].pace.segments[-1]), 0.0, basis, "earlier")
@@ -273,6 +295,7 @@ def _timing_of_test(state: ExperimentState) -> KeyTiming | None:
         steps=measured.steps,
         step_seconds=measured.step_seconds,
         between_runs=max(0.05, half / 2),
+        device=begin.device,
     )
 
 
@@ -302,13 +325,13 @@ def newest_of(timings: Sequence[KeyTiming]) -> KeyTiming | None:
         experiment=f"{timings[0].experiment} and {len(same) - 1} more",
         steps=sum(t.steps for t in same),
         step_seconds=sum(means) / len(means),
-        between_runs=max(between(means), *(t.between_runs for t in same)),
+        between_runs=max(between(means, timings[0].device), *(t.between_runs for t in same)),
     )
 
 
 def from_timing(timing: KeyTiming) -> Cost:
     mean = timing.step_seconds
-    error, noise = hypot(timing.between_runs, BETWEEN_RUNS) * mean, 0.5 * mean
+    error, noise = hypot(timing.between_runs, between_runs(timing.device)) * mean, 0.5 * mean
     if timing.quoted:
         return Cost(mean, hypot(error, QUOTED * mean), noise, 0.0, f"quoted: {timing.quoted}", "quoted")
     return Cost(mean, error, noise, 0.0, f"from {timing.experiment}, {timing.steps:,} steps", "earlier")
@@ -328,73 +351,3 @@ def _weighed(own: Cost, before: Cost) -> Cost:
     kind = own.kind if share >= 0.1 else before.kind
     mean, spread = share * own.mean + (1 - share) * before.mean, 1 / sqrt(a + b)
     return Cost(mean, spread, own.noise or before.noise, basis=basis, kind=kind, above=own.above)
-
-
-# ---------------------------------------------------------------- everything else
-
-
-def part_cost(state: ExperimentState, name: str, history: Mapping[str, float], fallback: Cost) -> Cost:
-    """One span called `name`: measured in any run, else from `history`, else `fallback`."""
-    part = pooled(state, name)
-    if part.count:
-        error = hypot(0.1 / sqrt(part.count), 0.02) * part.mean
-        return Cost(part.mean, error, 0.15 * part.mean, basis="measured here", kind="measured")
-    if name in history:
-        return Cost(history[name], 0.15 * history[name], 0.15 * history[name], basis=EARLIER, kind="earlier")
-    return fallback
-
-
-def closing_cost(state: ExperimentState, history: Mapping[str, float]) -> Cost:
-    """What a run takes beside steps and spans: its process's start and end."""
-    left = _closings(state)
-    if not left and "closing" in history:
-        mean = history["closing"]
-        return Cost(mean, 0.3 * mean, 0.3 * mean, basis=EARLIER, kind="earlier")
-    if not left:
-        return Cost(CLOSING_SECONDS, CLOSING_SECONDS)
-    mean = sum(left) / len(left)
-    return Cost(mean, 0.3 * mean, 0.3 * mean, basis="measured here", kind="measured")
-
-
-def _closings(state: ExperimentState) -> list[float]:
-    return [
-        max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
-        for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
-    ]
-
-
-def item_cost(state: ExperimentState, run: RunState | None, name: str, history: Mapping[str, float]) -> Cost | None:
-    """One subject validated or evaluated: measured, from the other of the two, from `history`, or modelled as
-    loading a sample and one forward pass. None when there is nothing to go by."""
-    other = "validate" if name == "evaluate" else "evaluate"
-    sources: tuple[tuple[str, float, str, Kind], ...] = (
-        (name, 0.04, "measured here", "measured"), (other, 0.12, f"modelled from {other}", "modelled"),
-    )
-    for source, error, basis, kind in sources:
-        part = pooled(state, source)
-        if run is not None and run.activity == source and run.activity_done:
-            part = Part(
-                part.count + 1,
-                part.seconds + run.busy_seconds(state.now_monotonic),
-                0.0,
-                part.items + run.activity_done,
-            )
-        if part.items:
-            each = part.seconds / part.items
-            return Cost(each, hypot(error, 0.06 / sqrt(part.count)) * each, 0.2 * each, 0.0, basis, kind)
-        if source in history:
-            each = history[source]
-            basis, kind = (EARLIER, "earlier") if source == name else (f"{basis}, {EARLIER}", kind)
-            return Cost(each, hypot(error, 0.1) * each, 0.2 * each, 0.0, basis, kind)
-    known = [r for r in (run, *state.runs) if r is not None and r.recent]
-    if not known:
-        return None
-    recent = known[0].recent
-    samples = sum(record.samples for record in recent)
-    if not samples:
-        return None
-    loads = sum(record.loads for record in recent)
-    load = sum(r.load_seconds for r in recent) / loads if loads else sum(r.spans.data for r in recent) / samples
-    each = load + sum(r.spans.h2d + r.spans.forward for r in recent) / samples
-    each = each or sum(r.seconds for r in recent) / samples
-    return Cost(each, MODELLED * each, 0.2 * each, basis="modelled from the forward pass")

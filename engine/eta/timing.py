@@ -11,6 +11,8 @@ from engine.config.profile import Profile
 
 # Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
 BETWEEN_RUNS = 0.046
+# Six runs of one kind of step, by themselves on two virtual cores: their means are 11 % apart.
+BETWEEN_RUNS_ON_CPU = 0.11
 # Of a network's table, what its steps' time depends on beside channels, levels and classes.
 DETAILS = ("blocks", "aux", "mkdc", "layers", "heads")
 # The parts of a key in their order, as they are called when they differ.
@@ -36,7 +38,13 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: float | None = None
     gap: float | None = None
     closing: float | None = None
+    device: str = ""
     quoted: str = ""
+
+
+def between_runs(device: str) -> float:
+    """Relative standard deviation between runs of one configuration on such a device (cpu, cuda:0, mps)."""
+    return BETWEEN_RUNS_ON_CPU if device == "cpu" else BETWEEN_RUNS
 
 
 def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:

@@ -9,7 +9,6 @@ from math import hypot
 import msgspec
 
 from engine.eta.costs import (
-    BETWEEN_RUNS,
     CLOSING_SECONDS,
     EARLIER,
     GAP_SECONDS,
@@ -18,14 +17,14 @@ from engine.eta.costs import (
     Cost,
     KeyTiming,
     anew_cost,
-    closing_cost,
+    between_runs,
+    device_of,
     from_timing,
-    item_cost,
     like,
-    part_cost,
     pooled,
 )
 from engine.eta.crowding import crowding
+from engine.eta.part_costs import closing_cost, item_cost, part_cost
 from engine.live.state import ENDED, ExperimentState, RunState
 
 FIRST_CHECKPOINT = 0.5
@@ -79,13 +78,14 @@ def with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:
     """A step; what steps of other runs may differ in, all of them alike (`drift`), each run by itself (`anew`), those
     of other variants (`apart`, in seconds, and `untried`); what steps after the present epoch may be quicker
     (`cold`). Without a `run` the step is that of other runs already."""
-    alone = BETWEEN_RUNS * step.mean if run is not None else 0.0
+    apart = between_runs(device_of(run))
+    alone = apart * step.mean if run is not None else 0.0
     return {
         "step": msgspec.structs.replace(step, below=step.above),
         "drift": anew_cost(run, step) if run is not None else Cost(0.0, basis=step.basis, kind=step.kind),
         "anew": Cost(0.0, noise=alone, basis=step.basis, kind=step.kind),
         "cold": Cost(0.0, below=step.below),
-        "apart": Cost(1.0, BETWEEN_RUNS, basis="as other variants' runs have shown", kind="measured"),
+        "apart": Cost(1.0, apart, basis="as other variants' runs have shown", kind="measured"),
         "untried": Cost(0.0, UNTRIED * step.mean, basis="a variant that has not run yet"),
     }
 

@@ -116,7 +116,7 @@ def row(
     name = gpu.name if gpu is not None else known.device_name or known.device.upper()
     memory, text = memory_fits(known, gpu, known.knobs | question.knobs, estimate)
     small = memory == "over" and not (measured and _as_it_ran(known, question))
-    if small:
+    if small and there.experiment.value is not None:
         there, ground = Times(why=TOO_SMALL), TOO_SMALL
     side = at_once(known, question)
     fits = tuple(fitting(one, gpu.name if gpu else "", there.longest, there.experiment, side) for one in sessions)

@@ -43,8 +43,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     `rhythms`, `learners` and `held_out` are by fold: what a run of it does, and how many subjects it learns from and is
     tested on (none known: left out). `costs` are of one of everything, as the forecast has them. `finished`: runs that
     are done; `done`: steps of those that are begun, by fold, restart and variant. `left`: what the forecast counts as
-    left of each run, the one under way first; None where nothing was begun. `epoch_left`: of its epoch. `factors`: how
-    wide the forecast's ranges are.
+    left of each run, the one under way first; None where nothing was begun. `epoch_left`: of its epoch; `whole_left`:
+    until the last one ends, where runs go on side by side. `factors`: how wide the forecast's ranges are.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     done: dict[tuple[int, int, str], int] = {}
     left: tuple[tuple[RunKey, Amounts], ...] | None = None
     epoch_left: Amounts = {}
+    whole_left: Amounts | None = None
     factors: dict[Rung, Factor] = {}
     warming: bool = False
     footprint: Footprint = Footprint()
@@ -127,6 +128,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         done={one.key.at: one.step for one in state.runs if one.step and plan.test is None},
         left=standing.left,
         epoch_left=standing.epoch_left,
+        whole_left=standing.whole,
         factors={rung: standing.factor(rung) for rung in RUNGS},
         warming=standing.warming,
         footprint=footprint(state, done),
@@ -167,6 +169,7 @@ def known_before(
         done={},
         left=None,
         epoch_left={},
+        whole_left=None,
         factors={},
         warming=False,
     )

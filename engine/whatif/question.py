@@ -50,12 +50,14 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What each run takes, in their order; the gaps between them are left out, but for `gap`: the one before the first.
-    `epoch`: a whole one of the longest fold. `as_it_is`: the first run is what the forecast has as under way."""
+    `epoch`: a whole one of the longest fold. `as_it_is`: the first run is what the forecast has as under way;
+    `all_as_it_is`: and so are all of them, and no other is."""
 
     each: tuple[Amounts, ...]
     epoch: Amounts
     gap: float = 0.0
     as_it_is: bool = False
+    all_as_it_is: bool = False
 
 
 def bounded(question: Question) -> Question:
@@ -134,12 +136,13 @@ def counted(known: Known, question: Question, shape: Shape, step_seconds: float)
     whole = {fold: another_run(rhythm, step_seconds) for fold, rhythm in rhythms.items()}
     left = {key.at: amounts for key, amounts in known.left or ()} if question.rest else {}
     each: list[Amounts] = []
-    first, gap = False, 0.0
+    first, every, gap = False, True, 0.0
     for key in shape.runs:
         rhythm = rhythms[key.fold]
         amounts = left.get(key.at) if rhythm == known.rhythms.get(key.fold) else None
         if not each:
             first, gap = amounts is not None, (amounts or {}).get("gap", 0.0)
+        every = every and amounts is not None
         if amounts is not None:
             each.append({name: count for name, count in amounts.items() if name != "gap"})
         elif done := _done(known, question, shape, key):
@@ -147,7 +150,13 @@ def counted(known: Known, question: Question, shape: Shape, step_seconds: float)
         else:
             each.append(whole[key.fold])
     longest = max(rhythms.values(), key=lambda one: one.steps)
-    return Counted(each=tuple(each), epoch=_epoch(longest, step_seconds), gap=gap, as_it_is=first)
+    return Counted(
+        each=tuple(each),
+        epoch=_epoch(longest, step_seconds),
+        gap=gap,
+        as_it_is=first,
+        all_as_it_is=every and len(each) == len(left),
+    )
 
 
 def _epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:

@@ -22,6 +22,7 @@ from engine.eta.interval import interval
 from engine.eta.ladder import parts_of
 from engine.eta.makespan import makespan as makespan, schedule
 from engine.eta.remaining import Amounts
+from engine.eta.side_by_side import shared
 from engine.whatif.known import Known
 from engine.whatif.question import (
     Counted,
@@ -180,7 +181,7 @@ def _scaled(known: Known, question: Question, scene: _Scene, longer: float) -> d
     """Unit costs there: a step is so many times as long; what goes through the network scales in its GPU part, loading
     and all else does not."""
     costs, seen = dict(known.costs), known.costs.get("step", known.step)
-    for name in ("drift", "anew"):
+    for name in ("drift", "anew", "apart", "untried"):
         costs[name] = _times(costs.get(name, Cost(0.0)), longer * (known.step.mean / seen.mean if seen.mean else 1.0))
     costs["step"] = _times(msgspec.structs.replace(known.step, below=known.step.above), longer)
     costs["cold"] = Cost(0.0, below=known.step.below * longer)
@@ -236,7 +237,7 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
     seconds = [_seconds(amounts, costs.middle) for amounts in todo.each]
     experiment = run
     if len(shape.runs) > 1:
-        whole = _last(todo, seconds, at_once(known, question), costs.middle["gap"].mean)
+        whole = _until_end(known, question, todo, seconds, costs.middle)
         experiment = _nested(ranged(whole, factors.get("experiment")), run)
     longest = max(range(len(seconds)), key=seconds.__getitem__)
     every = _sum(todo.each, todo.gap + len(todo.each) - 1)
@@ -250,6 +251,19 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
         why=ratio.why,
         parts={part.name: part.seconds for part in parts_of(_known_to(every, costs.middle), costs.middle)},
     )
+
+
+def _until_end(
+    known: Known, question: Question, todo: Counted, seconds: list[float], costs: Mapping[str, Cost]
+) -> Amounts:
+    """What there is to do until the last run has ended: on GPUs that are asked for, else in the plan's own slots."""
+    slots = known.plan.slots
+    if question.gpus > 1 or slots == 1:
+        return _last(todo, seconds, at_once(known, question), costs["gap"].mean)
+    if todo.all_as_it_is and known.whole_left is not None:
+        return known.whole_left
+    each = [_known_to(one, costs) | {"gap": float(place >= slots)} for place, one in enumerate(todo.each)]
+    return shared(each, costs, slots)
 
 
 def _last(todo: Counted, seconds: list[float], slots: int, gap: float) -> Amounts:

@@ -54,6 +54,15 @@ def test_a_gpu_that_waits_is_told_so_and_how_many_workers_would_do() -> None:
     assert limit.load_seconds == pytest.approx(17.3, rel=0.05)
 
 
+def test_a_loader_that_prepares_each_sample_anew_is_called_so_and_the_cache_is_what_to_try() -> None:
+    state = seen(GPU, samples=machine(12, worker=7 * GIB))
+    profile = replace(state.plan.profile, knobs={**state.plan.profile.knobs, "cache": "none"})
+    limit = bottleneck(replace(state, plan=replace(state.plan, profile=profile)))
+    assert limit.headline == "The loader is the limit, preparing each sample anew: the GPU waits 15.1 of 18.1 s."
+    assert limit.advice.startswith("cache none→disk: ") and "–18.1 s/step expected" in limit.advice
+    assert limit.change is not None and limit.change.gain_low == 1.0 < limit.change.gain_high
+
+
 def test_a_busy_gpu_is_the_limit_and_workers_will_not_help() -> None:
     limit = bottleneck(seen(with_spans(data=0.01, forward=0.2, backward=0.31)))
     assert limit.kind == "compute"

@@ -10,6 +10,7 @@ import pytest
 from engine.live.changes import changes_of
 from engine.live.replay import Replay
 from tests.benchmarks._others import TOOLS
+from tests.benchmarks.estimate import across, at_moments
 from tests.benchmarks.forecast import COMPANY, SLOWER, Replayed, after, company, recorded
 from tests.binomial import held
 from tests.fixtures.recorded import HERE, RECIPES, unpack
@@ -58,6 +59,20 @@ def test_with_earlier_experiments_to_go_by_they_do_too(experiments: list[Path]) 
         count, cases = kept(runs)
         fewest, most = held(cases)
         assert fewest <= count <= most, kind
+
+
+def test_what_estimate_says_of_a_whole_run_and_of_all_holds_too(experiments: list[Path]) -> None:
+    """Asked early, in the middle and late."""
+    asked = [one for folder in experiments for one in at_moments(folder, (5, 35, 65)) if "beside" not in one.kind]
+    fewest, _ = held(len(asked))
+    assert len(asked) >= 40 and sum(one.inside for one in asked) >= fewest
+
+
+def test_what_one_training_says_of_another_with_other_workers_batches_or_epochs_holds(experiments: list[Path]) -> None:
+    asked = [one for one in across(experiments) if "beside" not in one.kind]
+    fewest, _ = held(len(asked))
+    assert len(asked) >= 20 and sum(one.inside for one in asked) >= fewest
+    assert median(one.spread for one in asked if "batch-2" not in one.of) < 0.4, "a range that says nothing"
 
 
 def test_where_others_left_the_cores_alone_the_end_is_known_at_a_tenth_better_than_any_tool_knows_it(

@@ -102,6 +102,7 @@ def test_other_knobs_are_counted_from_the_same_costs(experiments: dict[str, Path
     saved = seconds_more(moment.state, {"val_every_epochs": 0}, Range(1.0, 1.0, 1.0), said)
     asked = times(known_of(moment.state, ()), Question(rest=True, knobs={"val_every_epochs": 0}))
     assert said.parts["validate"] > 0 and said.experiment.seconds is not None and asked.experiment.value is not None
+    assert saved.value is not None
     assert saved.value == pytest.approx(-said.parts["validate"], rel=0.06)
     # A run that is taken up again starts anew.
     assert asked.experiment.value == pytest.approx(said.experiment.seconds + saved.value, rel=0.1)

@@ -68,7 +68,7 @@ def standing_of(
     found = of_run(state, run, costs)
     after = _each(state, runs_left(state, running=True), cost, running=True)
     warming, stage = stage_now(run, cost)
-    beside = [(one.key, left[1]) for one in others(state) if (left := of_run(state, one, costs)) is not None]
+    beside = [(one.key, own[1]) for one in others(state) if (own := of_run(state, one, costs)) is not None]
     side = state.plan.slots > 1
     return Standing(
         costs=costs,

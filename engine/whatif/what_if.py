@@ -286,11 +286,13 @@ def _sum(each: tuple[Amounts, ...] | list[Amounts], gaps: float) -> Amounts:
 
 def _without_noise(costs: _Costs) -> _Costs:
     """Of steps without end the mean."""
-    still = [
-        {name: msgspec.structs.replace(cost, noise=0.0) for name, cost in one.items() if name in ("step", "cold")}
-        for one in costs[:-1]
-    ]
-    return _Costs(*still, costs.limit)
+
+    def still(one: dict[str, Cost]) -> dict[str, Cost]:
+        return {name: msgspec.structs.replace(one[name], noise=0.0) for name in ("step", "cold")}
+
+    return _Costs(
+        still(costs.middle), still(costs.quick), still(costs.slow), still(costs.under), still(costs.over), costs.limit
+    )
 
 
 def _ranged(amounts: Amounts, costs: _Costs, basis: str, factor: Factor | None = None) -> Range:

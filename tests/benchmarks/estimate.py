@@ -22,9 +22,11 @@ from engine.errors import UsageError
 from engine.eta.replayed import ends_of, moments
 from engine.whatif.known import Known, known_of
 from engine.whatif.what_if import BESIDE, Question, times
-from tests.benchmarks.forecast import ended
+from tests.benchmarks.forecast import COMPANY, company, ended
 from tests.fixtures.recorded import unpack
 
+# What others did on the same cores is in the steps, and nobody knows it of another time.
+BESIDE_OTHERS = ", beside others"
 PERCENTS = (5, 10, 20, 35, 50, 65, 80, 90)
 
 
@@ -55,20 +57,21 @@ class Asked:
         return log(self.high / self.low) / 2
 
 
-def at_moments(folder: Path) -> Iterator[Asked]:
+def at_moments(folder: Path, percents: Sequence[int] = PERCENTS) -> Iterator[Asked]:
     """While it trains: what a run takes from its start, held against the present one and the next; and all of them."""
     ends = ends_of(folder)
+    beside = BESIDE_OTHERS if company(folder) > COMPANY else ""
     order = sorted(ends.finished, key=lambda run: ends.attempts[run][0][1])
     for moment in moments(folder, every=5):
-        if moment.percent not in PERCENTS:
+        if moment.percent not in percents:
             continue
         known = known_of(moment.state, ())
         found, at = times(known, Question()), moment.event.at
         later = [run for run in order if ends.attempts[run][0][1] > ends.attempts[at][0][1]][:1]
         for kind, run in (("this run", at), *(("the next run", run) for run in later)):
-            yield from _held(kind, folder.name, "run", found.run, ends.seconds(run))
+            yield from _held(kind + beside, folder.name, "run", found.run, ends.seconds(run))
         if ends.whole is not None and len(order) > 1 and len(order) == len(known.runs):
-            yield from _held("all runs", folder.name, "experiment", found.experiment, ends.whole)
+            yield from _held("all runs" + beside, folder.name, "experiment", found.experiment, ends.whole)
 
 
 def across(experiments: Sequence[Path]) -> Iterator[Asked]:
@@ -86,6 +89,7 @@ def across(experiments: Sequence[Path]) -> Iterator[Asked]:
                 continue
             stepwise = any(name not in BESIDE for name in question.knobs)
             kind = "another configuration" if stepwise else "the same, other counts"
+            kind += BESIDE_OTHERS if max(company(here), company(there)) > COMPANY else ""
             of = f"{here.name} → {there.name}"
             for run in sorted(ends.finished)[:1]:
                 yield from _held(kind, of, "run", found.run, ends.seconds(run))

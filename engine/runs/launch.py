@@ -115,7 +115,8 @@ def plan_for(request: Request) -> Plan:
                 f"{stem} trains on your data: say where they are with --data {what}, {WANTED[experiment.data.source]}"
             )
         if not data.is_dir() and not (experiment.data.source in FILES and data.is_file()):
-            raise DataError(f"--data {data}: there is no such {'file' if experiment.data.source in FILES else 'folder'}")
+            noun = "file" if experiment.data.source in FILES else "folder"
+            raise DataError(f"--data {data}: there is no such {noun}")
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
     plan = Plan(
@@ -183,7 +184,7 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
             state = settled(folder)
             if state.supervisor_alive or state.trainer_alive:
                 raise Running(folder)
-            if state.phase == "finished" and set(plan.runs) <= set(held.runs):
+            if state.phase == "finished" and set(plan.runs) <= set(held.runs) and not _changed(held, plan):
                 raise Finished(folder)
             return folder, "goes on where it was: finished runs are kept"
         if request.name is not None:
@@ -192,6 +193,12 @@ def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
                 "choose another --name, or move it away"
             )
     raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
+
+
+def _changed(held: Plan, wanted: Plan) -> bool:
+    """Whether a variant that is to be trained sets something else by now: its runs are done anew then."""
+    known, now = held.experiment.variants, wanted.experiment.variants
+    return any(known[key.variant].set != now[key.variant].set for key in wanted.runs if key.variant in known)
 
 
 def _occupied(folder: Path) -> bool:

@@ -210,6 +210,14 @@ def test_results_and_logs_tell_variants_apart(trained: ExperimentPaths, capsys: 
     assert "write fold and restart with a comma" in capsys.readouterr().err
 
 
+def test_a_finished_experiment_is_gone_on_with_where_a_variant_has_changed(trained: ExperimentPaths) -> None:
+    request = launch.Request(experiment="x", logs=trained.folder.parent)
+    with pytest.raises(launch.Finished):
+        launch.folder_for(request, plan_with())
+    for variants in (TWO | {"mkdc": {"set": {"model.mkdc": True}}}, TWO | {"ds": {"set": {"model.aux": True}}}):
+        assert launch.folder_for(request, plan_with(variants))[0] == trained.folder
+
+
 def test_the_report_has_a_row_for_every_variant(trained: ExperimentPaths) -> None:
     text = render(report_of(Watch(trained.folder).poll()))
     assert "variant | Dice over folds | deviation | folds | difference | range of it" in text

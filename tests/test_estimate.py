@@ -279,7 +279,7 @@ def test_a_stage_that_has_not_shown_it_holds_the_next_one_back(place: Path, caps
 
 
 def test_the_plans_that_ship_can_be_read() -> None:
-    for name in ("quickstart", "arc", "arc-ladder"):
+    for name in ("quickstart", "arc", "arc-ladder", "mimir"):
         plan = stages.named(name)
         assert len(plan.stages) == 3
         assert all(stage.checks and stage.purpose for stage in plan.stages)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, runs_of
 from engine.config.knob import Value, shown
 from engine.config.profile import check_source
 from engine.config.sheet import Row, rows
@@ -194,7 +194,7 @@ def _progressed(
         subject = _subject(stage, logs, sheet, data)
     except UsageError as error:
         unknown_fit = fitting(session, stage.gpu, Range(), Range()) if session is not None else None
-        return msgspec.structs.replace(found, why=str(error), money=FREE if free else Money(), fits=unknown_fit)
+        return msgspec.structs.replace(found, why=str(error), money=FREE if free else _hourly(gpu), fits=unknown_fit)
     on = gpu if gpu is not None else subject.known.gpu
     row = hardware_table.row(subject.known, subject.question, on, (), (), subject.others)
     name = on.name if on is not None else ""
@@ -235,14 +235,26 @@ def _subject(stage: Stage, logs: Path, sheet: tuple[Gpu, ...], data: Path | None
 def _question(stage: Stage) -> Question:
     """The whole of what the stage trains, however little of it was measured."""
     planned = catalog.experiment_named(stage.experiment)
+    runs = runs_of(planned)
     steps = stage.knobs.get("steps_per_epoch")
     return Question(
         epochs=stage.epochs or planned.epochs,
         steps_per_epoch=int(steps) if steps else None,
-        folds=stage.folds or tuple(range(planned.runs.folds)),
-        restarts=stage.restarts or planned.runs.restarts,
+        folds=stage.folds or tuple(dict.fromkeys(key.fold for key in runs)),
+        restarts=stage.restarts or len({key.restart for key in runs}),
         knobs={knob: value for knob, value in stage.knobs.items() if knob != "steps_per_epoch"},
     )
+
+
+def _hourly(gpu: Gpu | None) -> Money:
+    """What an hour costs, where nobody knows how many it takes."""
+    if gpu is None or gpu.price is None:
+        return Money()
+    price = gpu.price
+    return Money(
+        currency=price.currency, as_of=price.as_of, source=price.source,
+        text=f"{price.low:g} to {price.high:g} {price.currency} a GPU-hour, {price.source}, {price.as_of}",
+    )  # fmt: skip
 
 
 def _cost(state: ExperimentState, session: Session | None, sheet: tuple[Gpu, ...], took: float) -> Money:

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.diagnosis.consequences import Range
 from engine.whatif import hardware, session_limits, stages
+from engine.whatif.hardware_table import TOO_SMALL
 from engine.whatif.stages import Progressed
 from tui.estimating import between, middle, money
 from tui.verbs.common import say
@@ -79,6 +80,6 @@ def _time(one: Progressed) -> str:
 def _cost(one: Progressed) -> str:
     """With who says so and when."""
     if one.money.low is None or one.money.text == "free":
-        return one.money.text if one.time.value is not None or one.money.text == "free" else ""
+        return "" if one.money.text == TOO_SMALL else one.money.text
     said = ", ".join(text for text in (one.money.source, one.money.as_of) if text)
     return f"{money(one.money)}{f' ({said})' if said else ''}"

@@ -43,7 +43,7 @@ from engine.journals.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.live import pace
+from engine.live import loss_terms, pace
 from engine.live.epochs import own_seconds
 from engine.live.fold_limit import finished_words, limit_words, reached_words
 from engine.live.fold_profile import changed_profile, say, visited, with_lines
@@ -91,7 +91,8 @@ def _fold_steps(run: RunState, steps: list[Steps]) -> RunState:
         tested=with_lines(run.tested, steps),
         loss=known,
         lr=last.lr if last.lr is not None else run.lr,
-        losses=last.losses or run.losses,
+        losses={**run.losses, **(last.losses or {})},
+        term_sums=loss_terms.added(run.term_sums, steps),
         last_monotonic=last.m,
         sentences=sentences[-SENTENCES:],
     )
@@ -146,6 +147,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             seconds = own_seconds(record, run.epoch_ended)
             text = f"epoch {record.epoch} done: {seconds / max(record.steps, 1):.3g} s/step"
             text += f", loss {record.loss:.4g}" if record.loss is not None else ""
+            run = loss_terms.with_epoch(run, record)
             sentences = say(run, record.t, text)
             return new(run, epoch_seconds=seconds, epoch_ended=record.m, sentences=sentences)
         case Metrics():

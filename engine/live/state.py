@@ -113,6 +113,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     loss: float | None = None
     lr: float | None = None
     losses: dict[str, float] = {}
+    term_sums: dict[str, tuple[float, int]] = {}
     validation: Metrics | None = None
     whole: Metrics | None = None
     test: Metrics | None = None

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from engine.config.leading import Measure, measure
+from engine.live.loss_terms import largest_first
 from engine.live.state import RunState
+from engine.text import clean
 from tui.format import count, duration, loss, significant
 from tui.messages import View
 from tui.plain import wrapped
 from tui.widgets.chart import Point, bounds, columns, curve
-from tui.widgets.line import Line, ends
+from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
 from tui.widgets.runs import judged
 
 LABEL = 8
+# Lines of the terms of a loss, and the height from which a plot leaves room for them.
+TERM_LINES = 2
+PLOT_AND_TERMS = 7
 
 
 def step_times(run: RunState) -> list[Point]:
@@ -82,7 +87,7 @@ class Plot(Panel):
 
     def depends(self, view: View) -> tuple[object, ...]:
         run = view.state.run
-        return (run.pace, run.curves) if run is not None else (None, None)
+        return (run.pace, run.curves, run.losses) if run is not None else (None, None, None)
 
     def action_log_scale(self) -> None:
         self.logarithmic = not self.logarithmic
@@ -116,8 +121,8 @@ class LossPlot(Plot):
     TITLE = "Loss"
     NUMBER = 6
     HELP = (
-        "The training loss over the steps of this run.\n"
-        "g: logarithmic scale. m: the next curve (validation figures, when there are some)."
+        "The training loss over the steps of this run; below it what each of its terms contributes now.\n"
+        "g: logarithmic scale. m: the next curve (terms of the loss, epoch by epoch; validation figures)."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "next_curve", "next curve", show=False)]
     chosen: reactive[int] = reactive(0, repaint=False, init=False)
@@ -138,7 +143,23 @@ class LossPlot(Plot):
         else:
             self.entitle(loss(run.loss) if run is not None and run.loss is not None else "")
             points = losses(run) if run is not None else []
-        return plot_lines(points, width, height, log=self.logarithmic, empty="no loss yet", number=significant)
+        terms = term_lines(run.losses, width) if run is not None and height >= PLOT_AND_TERMS else []
+        plot = plot_lines(
+            points, width, height - len(terms), log=self.logarithmic, empty="no loss yet", number=significant
+        )
+        return [*plot, *terms] if points else plot
+
+
+def term_lines(losses: Mapping[str, float], width: int) -> list[Line]:
+    """What each term of the loss contributes, the largest first, in two lines at most."""
+    lines: list[Line] = []
+    for name, value in largest_first(losses):
+        part: Line = [(f" {clean(name)} ", "label"), (significant(value), "text")]
+        if lines and width_of(lines[-1]) + width_of(part) <= width:
+            lines[-1] += part
+        elif len(lines) < TERM_LINES and width_of(part) <= width:
+            lines.append(part)
+    return lines
 
 
 def curve_names(run: RunState | None) -> list[str]:

@@ -203,7 +203,7 @@ def _progressed(
         time=row.times.experiment,
         why=row.why,
         money=FREE if free and not row.too_small else row.money,
-        fits=fitting(session, name, row.times.run, row.times.experiment) if session is not None else None,
+        fits=fitting(session, name, row.times.longest, row.times.experiment) if session is not None else None,
     )
 
 

@@ -252,15 +252,15 @@ def test_meshnet_26_at_256_is_known_to_need_32_gb_on_a_cpu(tmp_path: Path, data:
 
 
 def test_a_steps_memory_is_told_from_the_network_before_it_exists(tmp_path: Path, data: Path) -> None:
-    """35.1 GB at 256³ in fp32: 31.8 kept for the backward pass, the rest while that runs. Almost nothing is weights."""
+    """35.0 GB at 256³ in fp32: 31.8 kept for the backward pass, the rest while that runs. Almost nothing is weights."""
     wanted = plan(tmp_path, data, {"num_workers": 0}, prepare={"spacing_mm": 1.0, "shape": [256, 256, 256]}, model={"channels": 26})
     _, report = check(wanted)
     made = report["estimate"]
-    assert 35.0e9 < made["activations"] < 35.3e9 and made["weights"] == pytest.approx(147_474 * 4, rel=0.01)
+    assert 34.8e9 < made["activations"] < 35.2e9 and made["weights"] == pytest.approx(147_474 * 4, rel=0.01)
     assert made["optimizer"] == pytest.approx(2 * made["weights"], rel=0.05)
     assert report["memory"]["step"] == sum(made.get(name, 0) for name in ("activations", "weights", "gradients", "optimizer"))
     # On a CPU a step is host memory.
-    assert report["memory"]["ram"] > 35e9 and report["budget"][0].startswith(("RAM over: trainer 33", "RAM tight: trainer 33", "RAM fits: trainer 33"))
+    assert report["memory"]["ram"] > 34.8e9 and report["budget"][0].startswith(("RAM over: trainer 33", "RAM tight: trainer 33", "RAM fits: trainer 33"))
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff\xfe", b"[1]"])

@@ -190,6 +190,17 @@ def test_after_a_limit_the_command_to_go_on_is_one_that_works(tmp_path: Path) ->
     assert any("`steptop resume mine --until 12h` goes on" in line for line in status_lines(state))
 
 
+def test_as_little_time_again_is_not_proposed_where_nothing_could_be_begun_in_it(tmp_path: Path) -> None:
+    paths = attempts(tmp_path / "mine", 600.0, limits=Limits(asked=STARTED, seconds=43_200.0))
+    events = [
+        msgspec.structs.replace(one, begun=False) if isinstance(one, LimitReached) else one for one in read(paths.events)
+    ]
+    paths.events.unlink()
+    write_all(paths.events, events)
+    state = state_of(paths.folder)
+    assert resume_options(state, refused(state)) == " --no-limit"
+
+
 def test_a_deadline_that_has_passed_is_not_made_up_anew(tmp_path: Path) -> None:
     paths = attempts(tmp_path / "mine", 600.0, limits=Limits(asked=STARTED, deadline=1_000_000.0))
     state = state_of(paths.folder)

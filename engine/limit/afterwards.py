@@ -38,10 +38,11 @@ def refused(state: ExperimentState) -> str:
 
 def resume_options(state: ExperimentState, why: str) -> str:
     """What `steptop resume` needs to go on although `why`; '' where it needs nothing. As much time again where it was
-    time that ran out; of a deadline or a budget it is not for steptop to say how much more."""
+    time that ran out, unless nothing could be begun in that; of a deadline or a budget it is not for steptop to say how
+    much more."""
     if not why:
         return ""
-    seconds = state.plan.limits.seconds
-    if seconds is not None and "time limit" in why:
+    seconds, too_short = state.plan.limits.seconds, state.reached is not None and not state.reached.begun
+    if seconds is not None and "time limit" in why and not too_short:
         return f" --until {limits.span(seconds).replace(' ', '')}"
     return " --no-limit"

@@ -19,6 +19,7 @@ from engine.config.leading import measure
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast, forecast
+from engine.limit import afterwards
 from engine.live.pace import creep_words
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
@@ -128,7 +129,9 @@ def status_lines(state: ExperimentState) -> list[str]:
         said = state.ended is not None and state.ended.text.startswith(seen.verdict.text)
         lines += [f"  {state.ended.text if said and state.ended else seen.verdict.text}"]
         lines += [f"      {line}" for line in seen.verdict.evidence]
-        lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice else []
+        # With a limit used up the command that works is among the limit's lines.
+        told = seen.limit is not None and afterwards.refused(state)
+        lines += [f"  {seen.verdict.advice}"] if seen.verdict.advice and not told else []
     if state.ended is not None and not (seen.verdict is not None and state.ended.text.startswith(seen.verdict.text)):
         lines.append(f"  {state.ended.text}")
     if state.phase in ENDED and (left := left_over(state)):
@@ -290,13 +293,22 @@ def check_lines(plan: Plan, details: dict[str, Any]) -> list[str]:
         names = ("activations", "weights", "gradients", "optimizer")
         parts = (f"{name} {fmt.size(details['estimate'][name])}" for name in names if details["estimate"].get(name))
         batch = details["estimate"].get("batch")
-        lines.append(f"one step of batch {batch}, estimated without workspaces: {', '.join(parts)}")
+        where = _computes(plan, details)
+        lines.append(f"one step of batch {batch}{where}, estimated without workspaces: {', '.join(parts)}")
     return lines + list(details.get("budget") or [])
 
 
 def _patches(fold: dict[str, Any]) -> str:
     """How many samples an epoch takes of them, where that is more than one of each."""
     return f" ({fold['draws']:,} patches an epoch)" if fold.get("draws") else ""
+
+
+def _computes(plan: Plan, details: dict[str, Any]) -> str:
+    """` in fp32 on cpu`: half the bytes of a number are half its memory; `auto` is fp16 on a GPU of CUDA alone."""
+    kind = (details.get("device") or {}).get("kind", "")
+    asked = plan.profile["precision"]
+    precision = asked if asked != "auto" else "fp16" if kind == "cuda" else "fp32"
+    return f" in {precision} on {kind}" if kind else ""
 
 
 def _counted(counts: dict[str, int], noun: str) -> str:

@@ -11,6 +11,7 @@ from engine.config.profile import KNOBS
 from engine.diagnosis import remedies
 from engine.diagnosis.advice import Advice, Proposal, advice
 from engine.diagnosis.evidence import CPU_SHARE, Evidence, evidence
+from engine.journals.phase_events import PhaseBegun
 from engine.live.mean_step import COMPUTE, FEWEST_STEPS, MeanStep, lately, mean_step
 from engine.live.state import ExperimentState, RunState
 from engine.memory.footprint import knobs_now
@@ -135,8 +136,10 @@ def _waiting(state: ExperimentState, run: RunState | None) -> str:
 
 def _anew(state: ExperimentState) -> str:
     """What a loader does that keeps nothing of what it prepared."""
+    tested = next((visit.knobs for visit in reversed(state.visits) if isinstance(visit, PhaseBegun)), None)
+    knobs = tested if state.plan.test is not None and tested is not None else knobs_now(state)
     own = not state.plan.experiment.command
-    return ", preparing each sample anew" if own and knobs_now(state).get("cache") == "none" else ""
+    return ", preparing each sample anew" if own and knobs.get("cache") == "none" else ""
 
 
 def _headline(kind: Kind, step: MeanStep, run: RunState, seen: Evidence, anew: str = "") -> str:

@@ -15,7 +15,7 @@ from statistics import median
 
 import msgspec
 
-from engine.config.experiment import Plan, of_variant, steps_per_epoch, variants_of
+from engine.config.experiment import Plan, draws_per_epoch, of_variant, steps_per_epoch, variants_of
 from engine.config.sources import MADE
 from engine.counts import plural
 from engine.errors import UsageError
@@ -195,7 +195,7 @@ def _with_folds(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
                 "train": len(split.train),
                 "test": len(split.test),
                 "steps_per_epoch": steps_per_epoch(split, plan.profile),
-                **({"draws": split.draws} if split.draws else {}),
+                **({"draws": draws_per_epoch(split, plan.profile)} if split.draws else {}),
             }
             for split in folds.splits
         ),

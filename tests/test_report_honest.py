@@ -239,6 +239,13 @@ def test_every_slow_run_is_a_risk_and_the_slowest_comes_first(tmp_path: Path) ->
     assert "`fold 1 restart 1`" not in line
 
 
+def test_what_slowed_a_run_that_is_over_is_not_forgotten(tmp_path: Path) -> None:
+    """A neighbour for 100 steps of run 1: told while run 2 trains, and after the end too."""
+    write_recording(tmp_path / "arc", "arc", 1.02)
+    risks = section(render(report_of(state_of(tmp_path / "arc"))), "Risks")
+    assert "- **note:** in `fold 0 restart 0`, which is over, steps became 1" in risks and "% slower since" in risks
+
+
 def test_a_finished_test_of_profiles_has_nothing_to_resume(tmp_path: Path) -> None:
     """Each of its trainers was stopped when it had done its part, and its last one may have failed."""
     write_test(tmp_path / "arc-meshnet26-bench")

@@ -8,6 +8,7 @@ from math import prod
 import msgspec
 
 from engine.eta.validation import mismatch
+from engine.live.changes import changes_of
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Name, Piece, Pieces, Severity, say
@@ -18,7 +19,7 @@ ORDER: tuple[Severity, ...] = ("critical", "warning", "note")
 SOON_SECONDS = 86_400.0
 LITTLE_DISK = 5_000_000_000
 LATER_RUN = 0.05
-MOST_SLOW = 6
+MOST_SLOW, MOST_CHANGES = 6, 4
 # A slowdown whose later changes bring the pace back to this is over.
 STILL_SLOWER = 1.04
 
@@ -112,6 +113,21 @@ def _pace(facts: Facts) -> Iterator[Risk]:
     yield from _later_runs(facts)
 
 
+def _slowed_before(facts: Facts) -> Iterator[Risk]:
+    """What runs that are over went through, the worst first, as many as there is room for."""
+    if facts.plan.test is not None:
+        return
+    over = [run for run in facts.state.runs if facts.over or run is not facts.run]
+    found = [(change, run) for run in over for change in changes_of(run) if change.ratio > 1]
+    for change, run in sorted(found, key=lambda one: -one[0].ratio)[:MOST_CHANGES]:
+        basis = sources.journal(facts, run, f"from step {change.first:,} on")
+        told = numbers.sentence(f"{change.words}; {clean(change.cause)}", basis)
+        yield Risk("note", say("in ", Name(run.key.name), ", which is over, steps became ", told))
+    if len(found) > MOST_CHANGES:
+        rest = numbers.count(len(found) - MOST_CHANGES, sources.everywhere(facts, "all steps"))
+        yield Risk("note", say("slower stretches beside those: ", rest))
+
+
 def _later_runs(facts: Facts) -> Iterator[Risk]:
     """Drift between runs, of which an epoch at least is done: three runs of one configuration once took 63.6, 64.3 and
     69.2 h. Every slow one, the slowest first, as many as there is room for."""
@@ -189,6 +205,7 @@ FINDERS: tuple[Finder, ...] = (
     _memory,
     _disk,
     _pace,
+    _slowed_before,
     _limits,
     _journals,
     _held_out,

@@ -175,13 +175,14 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     ]
     if earlier:
         last = earlier[-1]
-        error = hypot(_error(last), AFTER_RESUME * last.mean)
+        error = hypot(_error(last, last.mean), AFTER_RESUME * last.mean)
         before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
     if not here:
         return _or_quicker(before, pace) if before is not None else _warming(pace, changed)
-    now = _in_rhythm(here[-1], pace)
+    now, usual = _in_rhythm(here[-1], pace)
     basis = f"measured here, {now.steps:,} steps"
-    own = _creeping(Cost(now.mean, hypot(_error(now), _restless(here)), _noise(now), 0.0, basis, "measured"), run)
+    error = hypot(_error(now, usual), _restless(here))
+    own = _creeping(Cost(now.mean, error, _noise(now), 0.0, basis, "measured"), run)
     if before is not None:
         return _weighed(own, before)
     if run.step < run.steps_per_epoch and run.epochs > 1:
@@ -216,20 +217,21 @@ def anew_cost(run: RunState | None, step: Cost) -> Cost:
     return Cost(away, between_runs(device_of(run)) * step.mean, basis=step.basis, kind=step.kind)
 
 
-def _error(segment: Segment) -> float:
-    """Standard error of a segment's mean, its variance weighed with what is usual (stalls may yet come)."""
-    usual = (USUAL_SPREAD * segment.mean) ** 2
-    variance = (segment.steps * segment.variance + USUAL_STEPS * usual) / (segment.steps + USUAL_STEPS)
+def _error(segment: Segment, usual: float) -> float:
+    """Standard error of a segment's mean, its variance weighed with what is usual of steps of `usual` seconds (stalls
+    may yet come)."""
+    stalls = (USUAL_SPREAD * usual) ** 2
+    variance = (segment.steps * segment.variance + USUAL_STEPS * stalls) / (segment.steps + USUAL_STEPS)
     return hypot(TOO_SURE * sqrt(variance / segment.steps), UNSEEN * segment.mean)
 
 
-def _in_rhythm(segment: Segment, pace: Pace) -> Segment:
-    """Long steps at a fixed distance averaged over whole periods: they are no chance."""
+def _in_rhythm(segment: Segment, pace: Pace) -> tuple[Segment, float]:
+    """Long steps at a fixed distance averaged over whole periods, since they are no chance; what the others take."""
     found = periodic(pace.buckets, segment.first - 1)
     if found is None:
-        return segment
+        return segment, segment.mean
     variance = min(segment.variance, found.variance) if segment.variance else found.variance
-    return msgspec.structs.replace(segment, seconds=found.mean * segment.steps, variance=variance)
+    return msgspec.structs.replace(segment, seconds=found.mean * segment.steps, variance=variance), found.usual
 
 
 def _noise(segment: Segment) -> float:

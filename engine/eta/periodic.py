@@ -25,18 +25,20 @@ FOLLOWED = 0.6
 FEWEST_PERIODS = 4
 # The rhythm goes through so much of them.
 WHOLE = 0.9
-# Buckets of steps are this much shorter than a period, or they could not tell it.
-FINE = 4
+# Buckets of steps are so many times shorter than a period, or they could not tell it.
+FINE = 2
 # What comes beside whole periods may hold so many long steps before it counts.
 STALLED = 1.5
 
 
 class Periodic(msgspec.Struct, frozen=True):
-    """`period` in steps; `mean` seconds of a step over whole periods; `variance`: of a period's seconds, per step."""
+    """`period` in steps; `mean` seconds of a step over whole periods; `variance`: of a period's seconds, per step;
+    `usual`: seconds of a step that is not a long one."""
 
     period: int
     mean: float
     variance: float
+    usual: float
 
 
 def periodic(buckets: Sequence[Bucket], after: int) -> Periodic | None:
@@ -53,12 +55,14 @@ def periodic(buckets: Sequence[Bucket], after: int) -> Periodic | None:
         return None
     gaps = Counter(places[j] - places[i] for i in range(len(places)) for j in range(i + 1, min(i + 4, len(places))))
     for period in sorted(gap for gap, _ in gaps.most_common(SUGGESTED) if gap >= FINE * width):
-        if found := _with(period, own, long, places, width):
+        if found := _with(period, own, long, places, width, usual):
             return found
     return None
 
 
-def _with(period: int, own: Sequence[Bucket], long: list[int], places: list[int], width: int) -> Periodic | None:
+def _with(
+    period: int, own: Sequence[Bucket], long: list[int], places: list[int], width: int, usual: float
+) -> Periodic | None:
     """Whether that is the rhythm of most long steps; then what whole periods take."""
     within = width - 1
 
@@ -86,4 +90,4 @@ def _with(period: int, own: Sequence[Bucket], long: list[int], places: list[int]
         steps += around
         mean = sum(took for took, _ in each) / steps
     squares = sum((took - mean * count) ** 2 for took, count in each)
-    return Periodic(period, mean, squares / steps * len(each) / (len(each) - 1))
+    return Periodic(period, mean, squares / steps * len(each) / (len(each) - 1), min(usual, mean))

@@ -85,6 +85,8 @@ def row_line(
     line: Line = [*mark, (fit(name_of(row), wide.name - 1) + " ", name)]
     if not row.known:
         room = wide.step + wide.run + wide.experiment + wide.graph + wide.speed
+        if row.memory == "unknown":
+            return [*line, (clipped(AGAIN if again else row.why, room + wide.memory + wide.cost), "faint")]
         why = fit(AGAIN if again else row.why, room)
         return [*line, (why, "faint"), (f"  {MEMORY[row.memory]}", ROLES[row.memory])]
     figures = "faint" if big else "number" if here else "text"

@@ -56,7 +56,8 @@ def _row(rung: Rung, wide: bool, now: float) -> Line:
     runs = f" ({plural(rung.runs, 'run')})" if rung.runs > 1 and rung.name != "run" else ""
     label = clipped(f"{rung.label}{runs}", LABEL + 4)
     left = duration(end.seconds) if rung.name == "step" else whole(end.seconds)
-    spread = margin(end.seconds, end.low, end.high) if rung.name != "step" else _fine(end.seconds, end.high)
+    spread = margin(end.seconds, end.low, end.high) if rung.name != "step" else ""
+    spread = spread or _fine(end.seconds, end.high)
     line: Line = [
         (f"{label:<{LABEL}}", "label"),
         (left.rjust(max(0, LABEL + LEFT - max(LABEL, len(label)))), "number"),

@@ -25,6 +25,7 @@ from engine.eta.costs import (
 )
 from engine.eta.crowding import crowding
 from engine.eta.part_costs import closing_cost, item_cost, part_cost
+from engine.eta.variants import pooled_alike
 from engine.live.state import ENDED, ExperimentState, RunState
 
 FIRST_CHECKPOINT = 0.5
@@ -46,7 +47,7 @@ def costs_of(state: ExperimentState, run: RunState | None, step: Cost, history: 
         costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
         if pooled(state, name).count:
             costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
-    seen = pooled(state, "reconstruct")
+    seen = pooled_alike(state, "reconstruct")
     costs["volume"] = _known(known, "volume", 0.0) if "volume" in known else costs["evaluate"]
     if seen.items:
         costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from statistics import fmean
 
+import msgspec
+
 from engine.config.experiment import RunKey
-from engine.eta.costs import steady_mean
-from engine.live.state import ExperimentState
+from engine.eta.costs import pooled, steady_mean
+from engine.live.state import ExperimentState, Part
 
 
 def beside(state: ExperimentState, key: RunKey, steps: float, step_seconds: float) -> dict[str, float]:
@@ -21,6 +23,14 @@ def beside(state: ExperimentState, key: RunKey, steps: float, step_seconds: floa
         return {"untried": steps}
     reference = _pace(state, present) or own
     return {"apart": steps * step_seconds * (own / reference - 1)}
+
+
+def pooled_alike(state: ExperimentState, name: str) -> Part:
+    """A span over the runs of the present variant, where they have had it, else over all runs: another network takes
+    another time for a held-out case too."""
+    present = state.run.key.variant if state.run is not None else ""
+    own = tuple(run for run in state.runs if run.key.variant == present and name in run.parts)
+    return pooled(msgspec.structs.replace(state, runs=own), name) if own else pooled(state, name)
 
 
 def _pace(state: ExperimentState, variant: str) -> float | None:

@@ -13,26 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-OVERLAP = 0.5
+from engine.config.windows import OVERLAP, starts
+
 # Of a side: the Gaussian's standard deviation. A corner weighs 4e-11 then, which float32 bears.
 SIGMA = 1 / 8
-
-
-def starts(side: int, window: int, overlap: float = OVERLAP) -> list[int]:
-    """Where windows begin along a side, evenly spread, the first at its beginning and the last at its end."""
-    if side <= window:
-        return [0]
-    step = max(1, int(window * (1 - overlap)))
-    count = -(-(side - window) // step) + 1
-    return [round(i * (side - window) / (count - 1)) for i in range(count)]
-
-
-def count(shape: Sequence[int], window: Sequence[int], overlap: float = OVERLAP) -> int:
-    """How many windows a volume takes."""
-    found = 1
-    for side, part in zip(shape, window, strict=True):
-        found *= len(starts(side, part, overlap))
-    return found
 
 
 def gaussian(window: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config import catalog, coupled
+from engine.config import catalog, coupled, windows as grid
 from engine.config.experiment import Experiment, Loss, of_variant, steps_per_epoch
 from engine.errors import UsageError
 from engine.journals.events import Begin, Metrics, SpanEnded
@@ -134,9 +134,9 @@ def test_windows_make_the_whole_volume_and_never_hold_more_than_a_batch_of_them(
 
 
 def test_windows_overlap_by_half_and_end_with_the_volume() -> None:
-    assert windows.starts(256, 96) == [0, 40, 80, 120, 160]
-    assert windows.starts(96, 96) == windows.starts(50, 96) == [0]
-    assert windows.count((200, 240, 192), (96, 96, 96)) == 4 * 4 * 3
+    assert grid.starts(256, 96) == [0, 40, 80, 120, 160]
+    assert grid.starts(96, 96) == grid.starts(50, 96) == [0]
+    assert grid.count((200, 240, 192), (96, 96, 96)) == 4 * 4 * 3
     weight = windows.gaussian((9, 9, 9))
     assert float(weight[4, 4, 4]) == 1.0
     assert 0 < float(weight.min()) < 1e-8

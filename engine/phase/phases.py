@@ -263,7 +263,8 @@ def _use(uses: Sequence[Use]) -> Use:
 def extrapolated(
     plan: Plan, prepared: Prepared | None, knobs: dict[str, Value], found: Measurement
 ) -> dict[str, float]:
-    """Seconds of training steps in an epoch, a run and the experiment; what else happens is not in them."""
+    """Seconds of training steps in an epoch, a run and the experiment, every variant at the pace of the one measured;
+    what else happens is not in them."""
     if prepared is None:
         return {}
     profile = Profile(name="", knobs=knobs)
@@ -273,7 +274,8 @@ def extrapolated(
     return {
         "epoch": first,
         "run": first * experiment.epochs,
-        "experiment": sum(per_fold.values()) * experiment.epochs * experiment.runs.restarts,
+        "experiment": sum(per_fold.values()) * experiment.epochs * experiment.runs.restarts
+        * max(1, len(experiment.variants)),
     }
 
 

@@ -86,9 +86,10 @@ def why_lines(rows: Sequence[HardwareRow], precision: str = "") -> list[str]:
     lines += [f"{row.name}: {row.why}" for row in told if "stated" in row.why or row.measured]
     mine = next((row.memory_text for row in rows if row.memory != "unknown"), "")
     lines += [f"memory of a step on a GPU{f' in {precision}' if precision else ''}: {mine}"] if mine else []
-    if any(row.sessions for row in rows):
+    if any(fit.sessions is not None for row in rows for fit in row.sessions):
         lines.append("sessions: so many for all of it, resumed in between; 1× is all of it in one")
-        allowed = {fit.session: fit.quoted for row in rows for fit in row.sessions if fit.run != "not offered"}
+        allowed = {fit.session: fit.quoted for row in rows for fit in row.sessions
+                   if fit.sessions is not None and fit.source != "you"}  # fmt: skip
         lines += [f"{name}: {words}" for name, words in allowed.items() if words]
     prices: dict[str, list[str]] = {}
     for row in rows:

@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,7 +55,7 @@ def estimated(options: argparse.Namespace) -> int:
     on = next((row for row in rows if len(options.gpu) == 1 and row.name == wanted[0].name), rows[0])
     found = choices.options(known, question, asked(on.gpu))
     wished = [wish.granted(known, question, wish.parse(text)) for text in options.wish]
-    notes = (*_notes(options.gpu, on, sheet), *remarks(known, question, rows[0].times))
+    notes = (*_notes(options.gpu, on, sheet), *_unused(stated, rows), *remarks(known, question, rows[0].times))
     folder = Path(known.folder)
     decision = choices.recorded(folder)
     if options.decide is not None:
@@ -141,6 +141,12 @@ def _check_stated(stated: tuple[Quoted, ...], here: Gpu | None, wanted: tuple[Gp
         if wanted and all(one.gpu != gpu.name for gpu in wanted):
             names = ", ".join(gpu.name for gpu in wanted)
             raise UsageError(f"--speedup {one.gpu}: --gpu asks for {names} alone; add --gpu {one.gpu!r}")
+
+
+def _unused(stated: tuple[Quoted, ...], rows: Sequence[HardwareRow]) -> list[str]:
+    """Speed-ups that were stated of a GPU on which the same was measured."""
+    measured = {row.name for row in rows if row.measured}
+    return [f"--speedup {one.gpu} is not used: the same was measured on it" for one in stated if one.gpu in measured]
 
 
 def _notes(names: list[str], on: HardwareRow, sheet: tuple[Gpu, ...]) -> list[str]:

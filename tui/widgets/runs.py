@@ -181,8 +181,13 @@ def _compared(state: ExperimentState, variants: tuple[str, ...]) -> list[Line]:
 def _apart(one: Compared) -> str:
     if one.difference is None:
         return plural(one.folds, "fold")
-    between = f" ({one.low:+.2f} to {one.high:+.2f})" if one.low is not None and one.high is not None else ""
+    between = f" ({_short(one.low)}…{_short(one.high)})" if one.low is not None and one.high is not None else ""
     return f"{one.difference:+.3f}{between}"
+
+
+def _short(value: float) -> str:
+    """`-.15`"""
+    return f"{value:+.2f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:+.1f}"
 
 
 def _legend(state: ExperimentState) -> Line:

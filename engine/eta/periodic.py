@@ -21,7 +21,7 @@ LONG = 1.0
 # So many of the longest are looked at, and so many of the rhythms their distances suggest.
 MOST, SUGGESTED = 64, 6
 # Stalls are long steps too, at no fixed distance: so many of all long ones must have the next one a period away.
-FOLLOWED = 0.6
+FOLLOWED = 0.5
 FEWEST_PERIODS = 4
 # The rhythm goes through so much of them.
 WHOLE = 0.9
@@ -64,7 +64,7 @@ def _with(
     period: int, own: Sequence[Bucket], long: list[int], places: list[int], width: int, usual: float
 ) -> Periodic | None:
     """Whether that is the rhythm of most long steps; then what whole periods take."""
-    within = width - 1
+    within = width if width > 1 else 0
 
     def is_long(place: int) -> bool:
         at = bisect_left(places, place - within)

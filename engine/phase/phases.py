@@ -122,8 +122,14 @@ def unstable(done: Sequence[PhaseEnded], number: int) -> str:
 
 
 def expected(done: Sequence[PhaseEnded], knobs: dict[str, Value]) -> tuple[float | None, float | None, str]:
-    """Samples per second to be expected of `knobs` (90 % range) from what has been measured so far, and the basis."""
-    probes = [one for number in sorted({v.phase for v in done}) if (one := measurement(done, number)) is not None]
+    """Samples per second to be expected of `knobs` (90 % range) from what has been measured so far, and the basis.
+
+    Where samples come from is in no model: what was measured with another `cache` says nothing.
+    """
+    probes = [
+        one for number in sorted({v.phase for v in done})
+        if (one := measurement(done, number)) is not None and one.knobs.get("cache") == knobs.get("cache")
+    ]
     try:
         workload = fit(probes, machine().cores)
     except ValueError:

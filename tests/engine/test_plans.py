@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from engine.config import catalog
+from engine.config.profile import defaults
 from engine.errors import UsageError
-from engine.phase import plans, trials
+from engine.journals.events import PhaseEnded
+from engine.phase import phases, plans, trials
 from engine.runs import launch
+from tests.tested import visit
 
 
 def write(path: Path, text: str) -> Path:
@@ -97,3 +100,10 @@ def test_a_test_has_a_folder_of_its_own_and_never_a_trainings(tmp_path: Path) ->
 def test_figures_out_of_range_are_refused(tmp_path: Path, more: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         trials.plan_for(request(tmp_path), "tune", **more)  # type: ignore[arg-type]
+
+
+def test_what_was_measured_preparing_each_sample_anew_says_nothing_of_reading_it_prepared() -> None:
+    knobs = defaults() | {"num_workers": 1, "cache": "none"}
+    done = [record for record in visit(0, 0, "anew", knobs, 0.0) if isinstance(record, PhaseEnded)]
+    assert phases.expected(done, knobs | {"num_workers": 2})[2].startswith("modelled from")
+    assert phases.expected(done, knobs | {"cache": "disk"}) == (None, None, "")

@@ -35,7 +35,7 @@ class Parts(NamedTuple):
         return Parts(self.total / passes, {name: value / passes for name, value in self.terms.items()})
 
     def detached(self) -> Parts:
-        return self._replace(total=self.total.detach())
+        return Parts(self.total.detach(), self.terms)
 
     def plus(self, other: Parts) -> Parts:
         total = self.total + other.total.detach()

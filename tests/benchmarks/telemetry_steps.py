@@ -1,9 +1,10 @@
-"""What the telemetry costs a training of hundreds of steps a second. `python -m tests.benchmarks.telemetry_steps`
+"""What the telemetry costs a training of hundreds of steps a second. `python -m tests.benchmarks.telemetry_steps [STEPS]`
 
-The very loop of the trainer, on Mimir's small network made smaller until a step takes a few milliseconds, beside a bare
-one that takes the same batches through the same network and optimizer and writes nothing. Turn and turn about in one
-process, in CPU seconds of this thread, so that what else the machine does meets both alike. `share` is what the trainer's
-loop takes more, of a step; the recorder alone is `telemetry`. Target: at most 0.5 %.
+A step of Mimir's network, made small until it takes a few milliseconds, with all that the trainer's loop does around it
+(spans, the loss and its terms, a look for a stop and for another profile) beside the same step without, twice. All three
+turn and turn about in one process, in CPU seconds of this thread: whatever else the machine does meets them alike, and how
+far the two bare ones are apart says what the figure is worth. Means of differences without their outer tenths, and on top
+what writing a line every quarter of a second takes. Target: at most 0.5 %.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,12 +29,24 @@ from engine.training.requests import Requests
 from engine.training.samples import Batch
 from engine.training.stop import Stop
 
-STEPS, PAIRS = 300, 40
-# Width, layers and batch of steps from a fraction of a millisecond to ten.
+STEPS = 1500
+# Width, layers and batch of steps of some milliseconds; Mimir's own small one is 128, 3 and 32.
 SIZES = ((16, 1, 16), (32, 1, 32), (64, 2, 32), (128, 3, 32))
+Task = tasks.peptides.Peptides
 
 
-def learner(width: int, layers: int, batch: int) -> tuple[Learner, Batch]:
+class Timed(Recorder):
+    """`lines`: CPU seconds that writing lines took."""
+
+    lines = 0.0
+
+    def _write_line(self) -> None:
+        began = time.thread_time()
+        super()._write_line()
+        self.lines += time.thread_time() - began
+
+
+def learner(width: int, layers: int, size: int) -> tuple[Learner, Batch]:
     table = {
         "task": "peptides", "data": {"source": "peptides", "subjects": 100},
         "model": {"name": "denoiser", "channels": width, "layers": layers, "heads": 2, "diffusion_steps": 10},
@@ -42,95 +54,107 @@ def learner(width: int, layers: int, batch: int) -> tuple[Learner, Batch]:
         "schedule": {"name": "cosine", "warmup_steps": 10},
     }
     experiment = from_table(table, "benchmark")
-    profile, _ = resolve_profile(experiment, "benchmark", "", {}, {"num_workers": 0, "batch_size": batch})
+    profile, _ = resolve_profile(experiment, "benchmark", "", {}, {"num_workers": 0, "batch_size": size})
     made = Learner(experiment, profile, torch.device("cpu"), 10**9)
-    example = tasks.peptides.Peptides.example(experiment, batch)
-    clean = torch.randint(0, 20, example.image.shape, dtype=torch.uint8)
-    return made, example._replace(image=clean)
+    example = Task.example(experiment, size)
+    return made, example._replace(image=torch.randint(0, 20, example.image.shape, dtype=torch.uint8))
 
 
-def bare(made: Learner, batches: Iterator[Batch], count: int) -> float:
-    """CPU seconds a step of what trains, and nothing else."""
-    task = tasks.peptides.Peptides
-    began = time.thread_time()
-    for number in range(count):
-        batch = made.to_device(next(batches))
-        with made.autocast():
-            outputs = task.forward(made, batch)
-        with made.autocast():
-            loss = task.losses(made, outputs, batch, number)
+def bare(made: Learner, batch: Batch, number: int) -> None:
+    """What trains, and nothing else."""
+    batch = made.to_device(batch)
+    with made.autocast():
+        outputs = Task.forward(made, batch)
+    with made.autocast():
+        loss = Task.losses(made, outputs, batch, number)
+    made.scaler.scale(loss.total).backward()
+    made.descend()
+    made.schedule.step()
+
+
+def recorded(made: Learner, batch: Batch, number: int, recorder: Recorder, look: Callable[[], object], seen: list[int]) -> None:
+    """The same as engine.training.loop has it."""
+    span = recorder.span
+    look()
+    lr = made.lr
+    total: Parts | None = None
+    with span("data"):
+        pass
+    recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
+    seen += batch.indices
+    with span("h2d"):
+        batch = made.to_device(batch)
+    with span("forward"), made.autocast():
+        outputs = Task.forward(made, batch)
+    with span("loss"), made.autocast():
+        loss = Task.losses(made, outputs, batch, number).share(1)
+    with span("backward"):
         made.scaler.scale(loss.total).backward()
+    total = loss.detached() if total is None else total.plus(loss)
+    recorder.loss(total)
+    with span("optimizer"):
         made.descend()
-        made.schedule.step()
-    return (time.thread_time() - began) / count
+    made.schedule.step()
+    recorder.step_ended(number, 1, lr)
 
 
-def recorded(made: Learner, batches: Iterator[Batch], count: int, recorder: Recorder, requests: Requests, stop: Stop) -> float:
-    """The same with all that engine.training.loop does around it: spans, losses, a look for a stop and for a profile."""
-    task, span, seen, due = tasks.peptides.Peptides, recorder.span, [], time.monotonic() + 3600
-    recorder.resume()
-    began = time.thread_time()
-    for number in range(1, count + 1):
-        stop.check()
-        requests.next()
-        lr = made.lr
-        total: Parts | None = None
-        with span("data"):
-            batch = next(batches)
-        recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
-        seen += batch.indices
-        with span("h2d"):
-            batch = made.to_device(batch)
-        with span("forward"), made.autocast():
-            outputs = task.forward(made, batch)
-        with span("loss"), made.autocast():
-            loss = task.losses(made, outputs, batch, number).share(1)
-        with span("backward"):
-            made.scaler.scale(loss.total).backward()
-        total = loss.detached() if total is None else total.plus(loss)
-        recorder.loss(total)
-        with span("optimizer"):
-            made.descend()
-        made.schedule.step()
-        recorder.step_ended(number, 1, lr)
-        if time.monotonic() >= due:
-            break
-    recorder.drain()
-    return (time.thread_time() - began) / count
+Taken = list[tuple[float, float, float]]
+ORDERS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2), (0, 2, 1))
+
+
+def taken(made: Learner, batch: Batch, recorder: Timed, look: Callable[[], object], steps: int) -> Taken:
+    """CPU seconds of a bare step, another bare one, and a recorded one, lines apart; so many times in all orders."""
+    found, seen = Taken(), list[int]()
+    for number in range(1, steps + 1):
+        took = [0.0, 0.0, 0.0]
+        for which in ORDERS[number % len(ORDERS)]:
+            before, began = recorder.lines, time.thread_time()
+            if which == 2:
+                recorded(made, batch, number, recorder, look, seen)
+            else:
+                bare(made, batch, number)
+            took[which] = time.thread_time() - began - (recorder.lines - before)
+        found.append((took[0], took[1], took[2]))
+    return found
+
+
+def trimmed(values: list[float]) -> tuple[float, float]:
+    """Mean without the outer tenths, and its standard error."""
+    cut = len(values) // 10
+    kept = sorted(values)[cut : len(values) - cut]
+    return statistics.fmean(kept), statistics.stdev(kept) / len(kept) ** 0.5
 
 
 def main() -> list[dict[str, float]]:
     """The figures, printed and returned."""
     torch.set_num_threads(1)
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+    steps = int(sys.argv[1]) if len(sys.argv) > 1 else STEPS
     told = []
-    print("width layers batch   ms/step  steps/s   µs more a step (90 % interval)    share of a step")
+    print("width layers batch   ms/step  steps/s  µs more a step   of them lines   bare beside bare   share of a step")
     for width, layers, size in SIZES:
+        count = max(100, steps * 16 // width)
         made, batch = learner(width, layers, size)
         with tempfile.TemporaryDirectory() as folder, Writer(Path(folder) / "steps-001.jsonl") as journal:
-            recorder = Recorder(journal.write, HostClock())
-            requests, stop, batches = Requests(Path(folder) / "profile.json"), Stop(), repeat(batch)
-            count = max(30, STEPS * 16 // width)
-            bare(made, batches, count)
-            more, plain = [], []
-            for turn in range(pairs):
-                if turn % 2:
-                    off = bare(made, batches, count)
-                    on = recorded(made, batches, count, recorder, requests, stop)
-                else:
-                    on = recorded(made, batches, count, recorder, requests, stop)
-                    off = bare(made, batches, count)
-                more.append(on - off)
-                plain.append(off)
-        step, cost = statistics.median(plain), statistics.median(more)
-        low, high = (statistics.quantiles(more, n=20)[i] for i in (0, -1))
-        error = 1.25 * statistics.stdev(more) / len(more) ** 0.5
+            recorder, stop = Timed(journal.write, HostClock()), Stop()
+            requests = Requests(Path(folder) / "profile.json")
+
+            def look(stop: Stop = stop, requests: Requests = requests) -> None:
+                stop.check()
+                requests.next()
+
+            taken(made, batch, recorder, look, 20)
+            recorder.lines = 0.0
+            found = taken(made, batch, recorder, look, count)
+        lines, step = recorder.lines / count, statistics.median((a + b) / 2 for a, b, _ in found)
+        more, error = trimmed([c - (a + b) / 2 for a, b, c in found])
+        nothing, _ = trimmed([b - a for a, b, _ in found])
+        cost = more + lines
         print(
-            f"{width:>5} {layers:>6} {size:>5} {step * 1e3:>9.2f} {1 / step:>8.0f}   {cost * 1e6:>6.1f} ± {error * 1e6:.1f}"
-            f"  ({low * 1e6:.1f} to {high * 1e6:.1f}){'':>6}{cost / step * 100:>6.2f} % ± {error / step * 100:.2f}",
+            f"{width:>5} {layers:>6} {size:>5} {step * 1e3:>9.2f} {1 / step:>8.0f}  {cost * 1e6:>6.1f} ± {error * 1e6:<5.1f}"
+            f"  {lines * 1e6:>14.1f}   {nothing * 1e6:>16.1f}   {cost / step * 100:>6.2f} % ± {error / step * 100:.2f}",
             flush=True,
         )
-        told.append({"ms": step * 1e3, "microseconds": cost * 1e6, "percent": cost / step * 100, "error": error / step * 100})
+        told.append({"ms": step * 1e3, "us": cost * 1e6, "percent": cost / step * 100, "error": error / step * 100})
     return told
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.journals.events import Memory, Progress, Record, SpanEnded, Steps
 from engine.training.clock import HostClock
+from engine.training.losses import Parts
 from engine.training.recorder import PENDING, NaNLoss, Recorder
 
 
@@ -83,7 +84,7 @@ class Bench:
             self.device.work(forward)
         with recorder.span("backward"):
             self.device.work(backward)
-        recorder.loss(torch.tensor(loss))
+        recorder.loss(Parts(torch.tensor(loss), {}))
         with recorder.span("optimizer"):
             pass
         recorder.step_ended(number, epoch=1, lr=0.1)
@@ -242,7 +243,7 @@ def test_on_a_cpu_the_parts_of_a_step_add_up_to_it() -> None:
         for name in ("h2d", "forward", "loss", "backward"):
             with recorder.span(name):
                 a = (a @ a).clamp(0, 1)
-        recorder.loss(a.mean())
+        recorder.loss(Parts(a.mean(), {}))
         with recorder.span("optimizer"):
             a = (a @ a).clamp(0, 1)
         recorder.step_ended(number, 1, None)

@@ -116,10 +116,15 @@ def _ram(knobs: Mapping[str, Value], known: Footprint) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def _volume(known: Footprint) -> int:
+    """What cache = ram keeps of each: a whole volume, however small the patches."""
+    return known.volume_bytes or known.sample_bytes
+
+
 def _trainer(knobs: Mapping[str, Value], known: Footprint) -> Part:
     """The trainer with everything that its workers share with it, each page once."""
     loader, batch = known.loader, int(knobs["batch_size"])
-    kept = known.samples * known.sample_bytes if knobs["cache"] == "ram" and not int(knobs["num_workers"]) else 0
+    kept = known.samples * _volume(known) if knobs["cache"] == "ram" and not int(knobs["num_workers"]) else 0
     step = known.estimate.activations / known.estimate.batch if known.estimate and known.device == "cpu" else 0.0
     if loader is not None:
         shared = loader.trainer + loader.workers * (loader.pss - loader.uss)
@@ -137,7 +142,7 @@ def _worker(knobs: Mapping[str, Value], known: Footprint) -> Part:
     held = COPIES * int(knobs["batch_size"]) * known.sample_bytes
     # Workers that begin anew keep what they are dealt in one epoch, the others in the end everything.
     volumes = known.samples if knobs["persistent_workers"] else -(-known.samples // max(1, workers))
-    kept = volumes * known.sample_bytes if knobs["cache"] == "ram" else 0
+    kept = volumes * _volume(known) if knobs["cache"] == "ram" else 0
     note = f", each keeping {'all ' if knobs['persistent_workers'] else ''}{volumes} volumes in the end" if kept else ""
     if loader is not None and loader.workers and (loader.context == "fork") == forked and loader.cached <= bool(kept):
         more = COPIES * (int(knobs["batch_size"]) - loader.batch) * known.sample_bytes

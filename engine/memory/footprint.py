@@ -70,11 +70,12 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """What is known; None where nothing is. Bytes.
 
     `ram_free`, `shm_free`: what would be free without this training, its share where `shares` runs go on side by side.
-    `samples`: volumes of one fold to learn from.
+    `samples`: volumes of one fold to learn from. `volume_bytes`: of one of them, 0 where a sample is all of it.
     `growth`: bytes per hour the training's memory grows by, for `hours` more or until `growth_at_most` bytes are there.
     """
 
     sample_bytes: int = 0
+    volume_bytes: int = 0
     samples: int = 0
     device: str = "cpu"
     parameters: int = 0
@@ -98,6 +99,18 @@ def sample_bytes(plan: Plan) -> int:
         return BYTES_PER_SEQUENCE
     maps = len(label_maps.needed(experiment.loss)) * label_maps.BYTES_PER_VOXEL
     return prod(experiment.sample_shape) * (BYTES_PER_VOXEL + maps)
+
+
+def volume_bytes(plan: Plan) -> int:
+    """One prepared volume as the knob `cache` = ram keeps it, with the maps of its label: where patches are samples,
+    all that they are cut from. Of TIFF as stored nobody knows the shapes before they are read: a patch, at least."""
+    experiment, made = plan.experiment, plan.experiment.data.source == "sheets"
+    as_stored = not any(experiment.prepare.shape)
+    if experiment.task == "peptides" or experiment.patch.whole or (as_stored and not made):
+        return sample_bytes(plan)
+    maps = len(label_maps.needed(experiment.loss))
+    each = 2 if experiment.data.source in ("sheets", "tiff") else BYTES_PER_VOXEL
+    return prod(experiment.data.shape if as_stored else experiment.prepare.shape) * (each + maps)
 
 
 def in_flight(knobs: Mapping[str, Value], item: int) -> int:
@@ -124,6 +137,7 @@ def footprint(
     split = next((s for s in state.prepared.splits if run and s.fold == run.key.fold), None) if state.prepared else None
     return Footprint(
         sample_bytes=item,
+        volume_bytes=volume_bytes(plan),
         samples=len(split.train) if split else 0,
         device="cuda" if run and run.begin and run.begin.device.startswith("cuda") else "cpu",
         parameters=run.begin.parameters if run and run.begin else 0,
@@ -179,7 +193,7 @@ def filling_of(state: ExperimentState) -> Filling | None:
         workers, passes = 1, run.step_in_epoch / steps_a_pass
     return Filling(
         volumes=len(split.train),
-        each=sample_bytes(state.plan),
+        each=volume_bytes(state.plan),
         workers=workers,
         passes=passes,
         pass_seconds=seconds * steps_a_pass,

@@ -9,7 +9,7 @@ from engine.config.experiment import Plan
 from engine.machine import cgroup, cores
 from engine.machine.device_preview import device_memory
 from engine.memory.budget import Budget, budget
-from engine.memory.footprint import Estimate, Footprint, in_flight, sample_bytes
+from engine.memory.footprint import Estimate, Footprint, in_flight, sample_bytes, volume_bytes
 from engine.training.data import cache
 
 # What MeshNet keeps of a forward pass for the backward pass, bytes a voxel in fp32: so much a channel, so much besides
@@ -28,7 +28,8 @@ def known(plan: Plan, kind: str, samples: int = 0, estimate: Estimate | None = N
     free = cache.free_bytes(shared) if shared.is_dir() else None
     return Footprint(
         shares=plan.slots,
-        sample_bytes=sample_bytes(plan), samples=samples, device="cuda" if kind == "cuda" else "cpu",
+        sample_bytes=sample_bytes(plan), volume_bytes=volume_bytes(plan), samples=samples,
+        device="cuda" if kind == "cuda" else "cpu",
         ram_free=_share(cgroup.available_bytes(), plan.slots), shm_free=_share(free, plan.slots),
         vram_total=total, vram_others=used, estimate=estimate or counted(plan, kind),
     )

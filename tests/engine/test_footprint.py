@@ -16,7 +16,7 @@ from engine.live import state as states
 from engine.live.state import ExperimentState, new_experiment
 from engine.machine.sampler import role_of, smaps
 from engine.memory.budget import budget
-from engine.memory.footprint import Peak, footprint, knobs_now
+from engine.memory.footprint import Footprint, Peak, footprint, knobs_now, sample_bytes, volume_bytes
 from engine.process import descendants
 
 GIB = 1 << 30
@@ -118,3 +118,17 @@ def test_pythons_own_helpers_are_no_workers(tmp_path: Path, context: str) -> Non
         assert len(roles) - len(workers) == {"fork": 0, "spawn": 1, "forkserver": 2}[context]
         assert all(smaps(pid) for pid in workers)
         child.communicate("\n")
+
+
+def test_what_ram_keeps_of_a_volume_is_all_of_it_however_small_the_patches() -> None:
+    table = {
+        "data": {"source": "sheets", "subjects": 4, "shape": [40, 40, 40]}, "prepare": {"shape": [0, 0, 0]},
+        "patch": {"shape": [16, 16, 16]}, "loss": {"terms": {"surface_distance": {}}},
+    }
+    experiment = from_table(table, "x")
+    profile, _ = resolve_profile(experiment, "p", "", {}, {})
+    plan = Plan(name="x", experiment_name="x", experiment=experiment, profile=profile, runs=())
+    known = Footprint(sample_bytes=sample_bytes(plan), volume_bytes=volume_bytes(plan), samples=100, ram_free=GIB)
+    assert known.sample_bytes == 16**3 * (5 + 2) and known.volume_bytes == 40**3 * (2 + 1)
+    more = budget(defaults() | {"cache": "ram"}, known).ram.bytes - budget(defaults(), known).ram.bytes
+    assert more >= 2 * 100 * known.volume_bytes  # two workers, each in the end keeps all

@@ -89,3 +89,11 @@ def test_steps_that_are_quicker_already_than_earlier_ones_were_are_believed() ->
     said = forecast(state, [told]).run
     alone = forecast(state).run
     assert said.low is not None and alone.seconds is not None and said.low < alone.seconds
+
+
+def test_a_few_stalls_at_even_distances_are_no_rhythm_of_all_the_steps() -> None:
+    took = steps(600, 10_000, 0.0, stalls=0.0)
+    for at in range(200, 272, 12):
+        took[at] += 8.0
+    assert periodic(buckets(took), 0) is None
+    assert periodic(buckets(took, 3), 0) is None

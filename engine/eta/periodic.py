@@ -20,10 +20,11 @@ from engine.live.segments import Bucket
 LONG = 1.0
 # So many of the longest are looked at, and so many of the rhythms their distances suggest.
 MOST, SUGGESTED = 64, 6
-# Stalls are long steps too, at no fixed distance: so many of all long ones must have the next one a period away.
+# Stalls are long steps too, at no fixed distance: beyond what chance brings about, so many of all long ones must have
+# the next one a period away.
 FOLLOWED = 0.5
 FEWEST_PERIODS = 4
-# The rhythm goes through so much of them.
+# The rhythm goes through so much of them, and they through so much of the steps.
 WHOLE = 0.9
 # Buckets of steps are so many times shorter than a period, or they could not tell it.
 FINE = 2
@@ -71,7 +72,9 @@ def _with(
         return at < len(places) and places[at] <= place + within
 
     followed = [place for place in places if is_long(place + period)]
-    if len(followed) < FOLLOWED * sum(place + period <= places[-1] for place in places):
+    could = sum(place + period <= places[-1] for place in places)
+    chance = min(1.0, len(places) * (2 * within + 1) / max(1, places[-1] - places[0]))
+    if not could or len(followed) / could < chance + FOLLOWED * (1 - chance):
         return None
     rhythm = [(at, place) for at, place in zip(long, places, strict=True)
               if is_long(place + period) or is_long(place - period)]
@@ -81,6 +84,8 @@ def _with(
     if len(each) < FEWEST_PERIODS or regular < WHOLE * (places[-1] - places[0]):
         return None
     steps = sum(count for _, count in each)
+    if steps + 2 * period < WHOLE * (own[-1].last - own[0].last + own[0].steps):
+        return None
     mean = sum(took for took, _ in each) / steps
     # Before the first and after the last long step: a stall there is as good a stall as any.
     around = own[-1].last - own[0].last + own[0].steps - steps

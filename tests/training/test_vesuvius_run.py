@@ -35,6 +35,7 @@ TINY: dict[str, Any] = {
         "terms": {
             "soft_dice": {"weight": 0.5}, "skeleton": {"weight": 0.2, "every": 4},
             "surface_distance": {"weight": 0.1, "options": {"furthest": 8.0}},
+            "top_loss": {"weight": 0.05, "every": 4, "options": {"size": 8}},
         },
     },
     "optimizer": {"lr": 0.01, "clip": 0.8, "ema": 0.9},
@@ -81,8 +82,8 @@ def test_sheets_are_written_prepared_trained_on_and_held_out(tmp_path: Path) -> 
     steps = world.records(run, Steps)
     assert sum(one.steps for one in steps) == 8  # 2 epochs of 8 patches, 2 at a time
     every = {name for one in steps for name in one.losses}
-    assert every == {"soft_dice", "skeleton", "surface_distance"}
-    spikes = [one.step for one in steps if "skeleton" in one.losses]
+    assert every == {"soft_dice", "skeleton", "surface_distance", "top_loss"}
+    spikes = [one.step for one in steps if {"skeleton", "top_loss"} <= set(one.losses)]
     assert spikes == [1, 5]  # a term of every 4 steps, from the first on
     tests = [one for one in world.records(run, Metrics) if one.split == "test"]
     assert set(tests[0].values) == {"dice", "avd", "mcc", "surface_dice_2", "voi_score"}

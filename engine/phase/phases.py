@@ -277,10 +277,11 @@ def extrapolated(
     per_fold = {split.fold: steps_per_epoch(split, profile) * found.step_seconds for split in prepared.splits}
     experiment = plan.experiment
     first = per_fold.get(plan.runs[0].fold, 0.0)
+    trained = [per_fold.get(fold, 0.0) for fold in experiment.runs.only] or per_fold.values()
     return {
         "epoch": first,
         "run": first * experiment.epochs,
-        "experiment": sum(per_fold.values()) * experiment.epochs * experiment.runs.restarts
+        "experiment": sum(trained) * experiment.epochs * experiment.runs.restarts
         * max(1, len(experiment.variants)),
     }
 

@@ -170,7 +170,7 @@ def _launch_words(known: Known, question: Question, option: Option) -> list[str]
     epochs = question.epochs or plan.experiment.epochs
     if question.epochs is not None or "--epochs" in plan.command:
         words += ["--epochs", str(epochs)]
-    if option.folds != tuple(range(plan.experiment.runs.folds)):
+    if option.folds != (plan.experiment.runs.only or tuple(range(plan.experiment.runs.folds))):
         words += ["--folds", ",".join(str(fold) for fold in option.folds)]
     if option.restarts != plan.experiment.runs.restarts:
         words += ["--restarts", str(option.restarts)]

@@ -93,7 +93,8 @@ def _learnt(experiment: Experiment) -> tuple[str, str, str]:
         network = f"{model.name}, {model.channels} wide, {model.layers} layers, {model.heads} heads"
         return "sequences", "4 to 20 residues each", f"{network}, {model.diffusion_steps} steps of diffusion"
     sample = f"{' × '.join(map(str, experiment.sample_shape))} voxels of {experiment.prepare.spacing_mm:g} mm"
-    return "volumes", sample, f"{model.name}, {model.channels} channels, {model.classes} classes"
+    called = "volumes" if experiment.patch.whole else "patches"
+    return called, sample, f"{model.name}, {model.channels} channels, {model.classes} classes"
 
 
 def _said_epochs(facts: Facts) -> Pieces:

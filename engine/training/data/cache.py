@@ -173,6 +173,9 @@ def store(cache: Path, record: CaseRecord, conformed: Conformed | Arrays) -> Cas
         shutil.rmtree(temporary, ignore_errors=True)
     found = find(cache, record.key)
     if found is None:
+        for place in (record.image_at, record.label_at):
+            if place is not None and not place.there:
+                raise DataError(f"{shown(place.file)}: it changed while it was prepared; start again")
         # Something is there that is no case: put it out of the way, then there is room for this one.
         damaged = cache / temporary_name(record.key)
         final.rename(damaged)

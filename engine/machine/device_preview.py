@@ -7,6 +7,7 @@ import platform
 import re
 from pathlib import Path
 
+from engine.config.experiment import Plan
 from engine.journals.events import Gpu
 from engine.machine.gpu import Gpus
 
@@ -23,6 +24,11 @@ def missing_device(wanted: str) -> str:
         return ""
     there = f"there are {count} CUDA devices, 0 to {count - 1}" if count else gpus.reason
     return f"CUDA device {wanted}: there is no such device ({there}); auto and cpu work everywhere"
+
+
+def missing_devices(plan: Plan) -> str:
+    """The same of all devices that a plan names, the first that is missing."""
+    return next((why for name in plan.devices or (plan.device,) if (why := missing_device(name))), "")
 
 
 def _gpus(wanted: str) -> tuple[Gpu, ...]:

@@ -19,7 +19,7 @@ from engine.config.experiment import Plan, draws_per_epoch, of_variant, steps_pe
 from engine.config.sources import MADE
 from engine.counts import plural
 from engine.errors import UsageError
-from engine.machine.device_preview import missing_device, quick_device
+from engine.machine.device_preview import missing_devices, quick_device
 from engine.memory.footprint import Estimate
 from engine.training import needs, tokenise
 from engine.training.data import cache
@@ -83,7 +83,7 @@ def check(plan: Plan, quick: bool) -> Report:
         warnings += found.warnings
         looked = look_at_all(found.cases, plan, quick)
     errors = [one.error for one in looked if one.error]
-    if missing := missing_device(plan.device):
+    if missing := missing_devices(plan):
         errors.insert(0, missing)
     report = Report(
         ok=not errors,
@@ -106,7 +106,7 @@ def check(plan: Plan, quick: bool) -> Report:
 
 def _of_sequences(plan: Plan, quick: bool) -> Report:
     """A held-out fold is scored in parts, `test` of them, which hold `held_out` sequences."""
-    missing = missing_device(plan.device)
+    missing = missing_devices(plan)
     try:
         found = tokenise.look(plan)
         if found.needed and plan.cache_dir:

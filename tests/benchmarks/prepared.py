@@ -21,12 +21,14 @@ from engine.training.data.cases import prepare_case
 from engine.training.data.discover import find
 from engine.training.samples import Volumes
 
-SMALL = Path(__file__).parents[2] / "engine" / "experiments" / "vesuvius-small.toml"
+EXPERIMENTS = Path(__file__).parents[2] / "engine" / "experiments"
+SMALL, FULL = EXPERIMENTS / "vesuvius-small.toml", EXPERIMENTS / "vesuvius-surface.toml"
 SIDES = (80, 160)
 PAIRS = 8
 # Of prepared samples, which take about a millisecond.
 TIMES = 20
 LEVEL = 0.95
+PATCHES = 40
 
 
 def main() -> int:
@@ -35,10 +37,28 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             data = msgspec.structs.replace(experiment.data, subjects=2, shape=(side, side, side))
             measure(msgspec.structs.replace(experiment, data=data), data, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        data = Data(source="sheets", subjects=2, shape=(160, 160, 160), ignore=2)
+        full(msgspec.structs.replace(load(FULL), data=data), data, Path(folder))
     return 0
 
 
-def measure(experiment: Experiment, data: Data, under: Path) -> None:
+def full(experiment: Experiment, data: Data, under: Path) -> None:
+    """Patches of the full experiment with all that is done to them."""
+    subjects, _ = prepared_of(experiment, data, under)
+    volumes = Volumes(
+        subjects, 1, chain.build(experiment.augment), "disk", experiment.prepare, experiment.patch,
+        maps.wanted(experiment),
+    )
+    seconds = sorted(spent(volumes, range(draw, draw + 1)) for draw in range(PATCHES))
+    print(
+        f"patches of {experiment.patch.shape} with every augmentation of vesuvius-surface: {statistics.fmean(seconds):.2f} s "
+        f"of CPU (median {seconds[PATCHES // 2]:.2f}, most {seconds[-1]:.2f}), {PATCHES} patches"
+    )
+
+
+def prepared_of(experiment: Experiment, data: Data, under: Path) -> tuple[tuple[Subject, ...], float]:
+    """Sheets written and prepared, and the CPU seconds that preparing one took."""
     want = maps.wanted(experiment)
     cases = find(msgspec.structs.replace(data, source="tiff"), sheets.write(data, under)).cases
     began = time.thread_time()
@@ -49,7 +69,12 @@ def measure(experiment: Experiment, data: Data, under: Path) -> None:
         )
         for case in cases
     )
-    preparing = (time.thread_time() - began) / len(cases)
+    return subjects, (time.thread_time() - began) / len(cases)
+
+
+def measure(experiment: Experiment, data: Data, under: Path) -> None:
+    subjects, preparing = prepared_of(experiment, data, under)
+    want = maps.wanted(experiment)
     transform = chain.build(experiment.augment)
     anew, prepared = (
         Volumes(subjects, 1, transform, cache, experiment.prepare, experiment.patch, want) for cache in ("none", "disk")

@@ -38,9 +38,9 @@ def section(facts: Facts) -> Section:
 
 
 def _names(done: list[RunState], leading: str) -> tuple[str, ...]:
-    seen = {name for run in done if run.test is not None for name in run.test.values}
+    seen = dict.fromkeys(name for run in done if run.test is not None for name in run.test.values)
     first = [name for name in (leading, *FIRST) if name in seen]
-    return tuple(dict.fromkeys((*first, *sorted(seen))))[:MOST_FIGURES]
+    return tuple(dict.fromkeys((*first, *seen)))[:MOST_FIGURES]
 
 
 def _run(facts: Facts, run: RunState, names: tuple[str, ...]) -> Row:

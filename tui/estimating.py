@@ -110,4 +110,5 @@ def wish_words(one: Granted) -> str:
 
 def measured_words(known: Known) -> str:
     """`18.1 s a step on A100-80 SXM, 12 cores: measured here, 850 steps`."""
-    return f"{duration(known.step.mean)} a step on {known.machine}: {known.step.basis}"
+    warming = ", warming up" if known.warming and not known.step.basis.startswith("warming") else ""
+    return f"{duration(known.step.mean)} a step on {known.machine}: {known.step.basis}{warming}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.experiment import Loss, Model
+from engine.config.experiment import Experiment, Loss, Model
 from engine.errors import UsageError
 from engine.training import losses, models
 from engine.training.models.meshnet import DILATIONS, MeshNet
@@ -67,7 +67,7 @@ def test_an_unknown_model_or_loss_is_answered_with_the_nearest_right_name() -> N
     with pytest.raises(UsageError, match="did you mean 'meshnet'"):
         models.build(Model(name="meshnt"))
     with pytest.raises(UsageError, match="did you mean 'cross_entropy'"):
-        losses.build(Loss(name="cross_entropie"))
+        losses.build(Experiment(loss=Loss(name="cross_entropie")))
 
 
 def test_a_name_is_registered_once() -> None:
@@ -88,4 +88,4 @@ def test_the_loss_weighs_classes_and_smooths_labels() -> None:
     plain = -(0.5 * log[0, 0] + 1.0 * log[1, 1]) / 1.5
     spread = -((weights[:, None] * log).sum()) / 1.5 / 2
     wanted = (1 - 0.01) * plain + 0.01 * spread
-    assert float(losses.build(config)(logits, label)) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(losses.build(Experiment(loss=config))(logits, label).total) == pytest.approx(float(wanted), rel=1e-5)

@@ -73,7 +73,7 @@ async def test_what_would_be_trained_is_said_before_anything_starts(place: Path)
         ("folds", "7", "no fold 7"),
         ("restarts", "many", "whole number"),
         ("epochs", "0", "must be 1 or more"),
-        ("device", "0,1", "one device"),
+        ("device", "0,0", "each once"),
         ("name", "../evil", "cannot be an experiment's name"),
         ("data", "/nowhere/[red]x[/red]", None),
     ],

@@ -302,8 +302,9 @@ class MachinePanel(Panel):
         "Readings of the last twenty minutes, one every two seconds. GPU: the share of time something ran on it, not "
         "how hard.\n"
         "workers: loader processes and the mean memory of one (PSS: shared pages divided among their owners, without "
-        "files); the arrow is the slope, 'full in' when free memory ends at that slope (red within a day, unless it has "
-        "ended by then), 'at most' what a cache that fills up still takes. shm: /dev/shm, through which workers pass batches.\n"
+        "files); the arrow is the slope, 'full in' when free memory ends at that slope (red within a day, unless it "
+        "has ended by then), 'at most' what a cache that fills up still takes. shm: /dev/shm, through which workers "
+        "pass batches.\n"
         "After the end, or when no reading came for ten seconds: what the last one said, its time in the title; a dash "
         "for processes."
     )

@@ -86,6 +86,7 @@ def test_002_the_loader_is_the_limit_and_not_the_batch(lab: Laboratory, monkeypa
     assert "30" in limit.change.memory, "2 GiB of the trainer and 4 × 7 GiB of workers"
 
 
+@pytest.mark.slow
 def test_002_what_was_promised_and_what_came(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the batch was to be twice as fast. Four workers were to bring two to three times."""
     slow = {"item": ITEM, "compute": COMPUTE}

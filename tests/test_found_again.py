@@ -22,8 +22,8 @@ from tui.tending import Tending
 
 @pytest.fixture
 def orphaned(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An experiment of two runs of 4 s, whose trainer goes on without a supervisor."""
-    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.2")
+    """An experiment of two runs of 2 s, whose trainer goes on without a supervisor."""
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
     paths = lab.launch(fake_plan(folds=1, restarts=2))
     lab.trainer(paths)
     supervisor = lab.supervisor(paths)

@@ -115,7 +115,7 @@ def test_both_are_stopped_at_a_checkpoint_and_both_go_on_after_a_resume(
 
 
 def test_both_are_taken_over_when_their_supervisor_is_killed(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.15")
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
     paths = lab.launch(fake_plan(folds=1, restarts=3, slots=2))
     wait_until(lambda: both_under_way(paths), 30, "two runs")
     supervisor = lab.supervisor(paths).who
@@ -199,7 +199,7 @@ def test_one_restart_of_each_fold_may_come_first() -> None:
 def test_what_waits_is_put_first_left_out_and_added_while_it_goes(
     lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.05")
     paths = lab.launch(fake_plan(folds=2, restarts=2))
     wait_until(lambda: Watch(paths.folder).poll().run is not None, 30, "the first run")
     words = ["--logs", str(lab.logs), "queue", "--first", "1,1", "--skip", "0,1", "--add", "0,5"]

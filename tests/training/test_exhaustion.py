@@ -70,6 +70,7 @@ def unbounded(tmp_path_factory: pytest.TempPathFactory) -> list[list[list[int]]]
     return run(tmp_path_factory.mktemp("ram"), "ram", 5 * VOLUMES)
 
 
+@pytest.mark.slow
 def test_exhaustion_in_the_first_epoch_is_dated_within_15_percent(unbounded: list[list[list[int]]]) -> None:
     story = Story(unbounded, room=0.7 * VOLUMES * EACH)
     assert story.full is not None and story.full < VOLUMES
@@ -79,6 +80,7 @@ def test_exhaustion_in_the_first_epoch_is_dated_within_15_percent(unbounded: lis
         assert story.off(step, bounded=False) < 0.15, step
 
 
+@pytest.mark.slow
 def test_exhaustion_in_a_later_epoch_is_dated_from_the_first(unbounded: list[list[list[int]]]) -> None:
     """A worker meets ever fewer volumes that it does not have yet; the slope alone would say an epoch too early."""
     story = Story(unbounded, room=1.42 * VOLUMES * EACH)
@@ -87,6 +89,7 @@ def test_exhaustion_in_a_later_epoch_is_dated_from_the_first(unbounded: list[lis
         assert story.off(step) < 0.15, step
 
 
+@pytest.mark.slow
 def test_a_cache_that_fits_is_not_called_endless(unbounded: list[list[list[int]]]) -> None:
     story = Story(unbounded, room=WORKERS * VOLUMES * EACH + 40 * MIB)
     assert story.full is None

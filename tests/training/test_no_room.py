@@ -92,6 +92,7 @@ def test_a_log_that_takes_no_more_does_not_end_a_training(tmp_path: Path) -> Non
     assert (found.step, found.error) == (180, "final.pt could not be written: File too large")
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_under_a_training_costs_steps_but_nothing_else(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -53,6 +53,7 @@ def test_workers_come_and_go_and_the_losses_stay_the_same(tmp_path: Path, uninte
     assert_same_training(run, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_copy_in_memory_and_spawned_workers_change_nothing_either(tmp_path: Path, uninterrupted: RunPaths) -> None:
     run = experiment(tmp_path)
     child = start(run, sabotage=NOTHING, before=SLOWLY)

@@ -154,7 +154,9 @@ async def test_the_list_says_when_each_ends_and_how_to_leave_it(
         assert "arc-meshnet26" in screen_text(app)
 
 
-@pytest.mark.parametrize("kind", ["running", "ended", "none"])
+@pytest.mark.parametrize(
+    "kind", ["running", pytest.param("ended", marks=pytest.mark.slow), pytest.param("none", marks=pytest.mark.slow)]
+)
 async def test_every_command_that_changes_nothing_runs_from_the_palette(
     app_over: AppOver, arc: ExperimentState, tmp_path: Path, kind: str
 ) -> None:

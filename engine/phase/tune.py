@@ -14,7 +14,7 @@ from engine.counts import plural
 from engine.diagnosis.queueing import VARIES, Prediction, predict
 from engine.diagnosis.workload import fit
 from engine.phase.measure import Measurement, merged, period
-from engine.phase.race import FEWEST_ROUNDS, RACE_SHARE, Standing, believed, price, standing, visit_steps
+from engine.phase.race import FEWEST_ROUNDS, RACE_SHARE, Standing, price, standing, visit_steps
 from engine.phase.ratio import Ratio, ratio
 from engine.phase.space import (
     Cost,
@@ -160,26 +160,22 @@ def _finished(
     table of phases has."""
     assert race.winner is not None
     now = measured.get(key(space.current))
-    best, gain, sure = race.winner, None, False
+    best, gain = race.winner, None
     if key(best) != key(space.current) and now is not None:
         gain = ratio(now, measured[key(best)])
-        foretold = predictions.get(key(space.current)), predictions.get(key(best))
-        sure = gain.low > 1 or believed(now, measured[key(best)], *foretold).low > 1
     words, over = said(best, space.grid), f"Stopped after {plural(race.rounds, 'round')}: {race.why}."
     range_said = f"×{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})" if gain is not None else ""
     if key(best) == key(space.current):
         why = f"The profile in use is kept: {_why_kept(best, race, measured, space)}."
     elif gain is None:
         why = f"{words}: the cheapest within 2 % of the best; the profile in use could not be measured."
-    elif not sure:
+    elif gain.low <= 1:
         what = "was chosen by measurement and model" if gain.value >= 1 else "is cheaper"
         why = f"The profile in use is kept: {words} {what}, but at {range_said} its samples/s is no sure gain."
         best = space.current
     else:
         why = f"{words}: {range_said} the samples/s of the profile in use, "
         why += f"the cheapest within 2 % of the best{_beside(best, measured, space)}."
-        if gain.low <= 1:
-            why += " Its visits alone leave that open; with what the model says of both it is sure."
     return Finished(
         best=dict(best),
         why=f"{why} {over}",

@@ -22,7 +22,7 @@ from engine.paths import ExperimentPaths
 from engine.process import alive
 from engine.runs import control, launch
 from engine.runs.devices import places, share
-from engine.runs.queue import ordered
+from engine.runs.queue import Queue, ordered
 from engine.runs.requeue import Wish, requeued
 from engine.runs.slots import device_of, environment
 from engine.status import status
@@ -141,6 +141,31 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again_last(lab: Laboratory
     assert "fold 0 restart 1 failed and waits behind the others for try 2 of 2" in notes
     began = [(r.restart, r.attempt) for r in read(paths.events) if isinstance(r, RunStarted)]
     assert began[-1] == (1, 2)
+
+
+def test_a_run_that_fails_each_time_is_tried_as_often_as_asked_for_and_has_failed(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "exception")
+    paths = lab.launch(fake_plan(folds=1, restarts=1, retries=2))
+    wait_until(lambda: ended(paths), 60, "the end")
+    state = Watch(paths.folder).poll()
+    assert (state.phase, state.runs[0].phase, state.runs[0].attempt) == ("failed", "failed", 3)
+
+
+def test_what_has_failed_and_what_was_left_out_are_remembered_by_the_queue() -> None:
+    one, two, three = fake_plan(folds=1, restarts=3).runs
+    queue = Queue((one, two, three), retries=1)
+    assert queue.next() == one and not queue.gave_up(one)
+    assert (queue.failed, queue.in_a_row) == ([one], 1)
+    assert queue.next() == two and not queue.gave_up(two)
+    assert queue.in_a_row == 2
+    queue.follow((one, two))
+    queue.follow((one, two, three))
+    assert [queue.next() for _ in range(len(queue))] == [one, two, three]
+    queue.succeeded(one)
+    assert (queue.failed, queue.in_a_row) == ([two], 0)
+    assert queue.gave_up(two)
 
 
 # ---------------------------------------------------------------- what is asked for

@@ -24,7 +24,6 @@ from engine.journals.events import (
     PhaseEnded,
     ProfileChanged,
     ProfileMeasured,
-    RunEnded,
     RunStarted,
     Sample,
     Spans,
@@ -282,21 +281,7 @@ class Conductor:
         ended = trial.close(self._keep)
         key = self.plan.runs[0]
         self._trial = None
-        self.journal.write(
-            RunEnded(
-                fold=key.fold,
-                restart=key.restart,
-                variant=key.variant,
-                attempt=trial.number,
-                outcome=ended.outcome,
-                verdict=ended.verdict,
-                seconds=ended.seconds,
-                rc=ended.rc,
-                swept=ended.swept,
-                survivors=ended.survivors,
-            ),
-            sync=True,
-        )
+        self.journal.write(ended.record(key, trial.number), sync=True)
         return ended
 
 

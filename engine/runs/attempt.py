@@ -51,6 +51,13 @@ class Ended(NamedTuple):
     swept: int
     survivors: tuple[int, ...]
 
+    def record(self, key: RunKey, attempt: int) -> RunEnded:
+        """What the supervisor's journal says of it."""
+        return RunEnded(
+            fold=key.fold, restart=key.restart, variant=key.variant, attempt=attempt, outcome=self.outcome,
+            verdict=self.verdict, seconds=self.seconds, rc=self.rc, swept=self.swept, survivors=self.survivors,
+        )
+
 
 class Attempt:
     """A child that runs, or a trainer of a former supervisor (`child` None: its exit code is unknowable)."""

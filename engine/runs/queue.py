@@ -21,7 +21,8 @@ def ordered(runs: tuple[RunKey, ...], order: Order) -> tuple[RunKey, ...]:
 
 
 class Queue:
-    """`failed`: runs that failed and are not tried again. `in_a_row`: how many ended so, one after the other."""
+    """`failed`: runs whose last try failed, whether they wait for another or not. `in_a_row`: how many different ones
+    have failed since one has not."""
 
     def __init__(self, runs: Iterable[RunKey], retries: int = 0) -> None:
         self._runs = tuple(runs)
@@ -30,7 +31,11 @@ class Queue:
         self._retries = retries
         self._tries: Counter[RunKey] = Counter()
         self.failed: list[RunKey] = []
-        self.in_a_row = 0
+        self._since: set[RunKey] = set()
+
+    @property
+    def in_a_row(self) -> int:
+        return len(self._since)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,17 +48,18 @@ class Queue:
         """It is the next one again."""
         self._waiting.appendleft(key)
 
-    def succeeded(self) -> None:
-        self.in_a_row = 0
+    def succeeded(self, key: RunKey) -> None:
+        self._since.clear()
+        self.failed = [other for other in self.failed if other != key]
 
     def gave_up(self, key: RunKey) -> bool:
         """`key` has failed. False: it waits behind the others to be tried again."""
-        self.in_a_row += 1
+        self._since.add(key)
+        self.failed = [*(other for other in self.failed if other != key), key]
         self._tries[key] += 1
         if self._tries[key] <= self._retries:
             self._waiting.append(key)
             return False
-        self.failed.append(key)
         return True
 
     def tried(self, key: RunKey) -> int:
@@ -67,4 +73,4 @@ class Queue:
             return
         self._runs, waiting = tuple(runs), set(self._waiting)
         self._waiting = deque(key for key in runs if key in waiting or key not in self._known)
-        self._known |= set(runs)
+        self._known = set(runs)

@@ -27,7 +27,6 @@ from engine.journals.events import (
     Outcome,
     PrepareEnded,
     PrepareStarted,
-    RunEnded,
     RunSkipped,
     RunStarted,
     SupervisorStarted,
@@ -42,7 +41,7 @@ from engine.machine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.phase import phases
 from engine.phase.conductor import Conductor
-from engine.process import boot_id, holding, ident
+from engine.process import boot_id, descendants, holding, ident
 from engine.runs.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished, wait
 from engine.runs.completion import completed
 from engine.runs.ending import Result, ending, with_limit
@@ -175,7 +174,7 @@ class Supervisor:
             else:
                 self.queue.put_back(key)
         elif outcome == "finished":
-            self.queue.succeeded()
+            self.queue.succeeded(key)
         elif outcome == "failed":
             if not self.queue.gave_up(key):
                 tries = f"try {self.queue.tried(key) + 1} of {self.plan.retries + 1}"
@@ -228,27 +227,17 @@ class Supervisor:
 
     def _kept(self) -> set[int]:
         """Own children that are none of a trainer's, and all of the trainers under way."""
-        beside = {pid for attempt in self.slots.attempts() for pid in holding(attempt.info.token)}
+        beside = {
+            pid
+            for attempt in self.slots.attempts()
+            for pid in (*holding(attempt.info.token), attempt.who.pid, *descendants(attempt.who.pid))
+        }
         return self.guard.pids() | beside | ({self.sampler.pid} if self.sampler else set())
 
     def _over(self, key: RunKey, attempt: Attempt) -> Outcome:
         """Write down how an attempt ended that has."""
         ended = self._closed(attempt)
-        self.journal.write(
-            RunEnded(
-                fold=key.fold,
-                restart=key.restart,
-                variant=key.variant,
-                attempt=attempt.number,
-                outcome=ended.outcome,
-                verdict=ended.verdict,
-                seconds=ended.seconds,
-                rc=ended.rc,
-                swept=ended.swept,
-                survivors=ended.survivors,
-            ),
-            sync=True,
-        )
+        self.journal.write(ended.record(key, attempt.number), sync=True)
         self.survivors, self.last = ended.survivors, ended.verdict
         self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":

@@ -14,7 +14,8 @@ from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals.events import Note, RunEnded, RunStarted
 from engine.journals.journal import read
-from engine.live.watch import Watch
+from engine.live.history import with_run
+from engine.live.watch import Watch, stalled
 from engine.machine.cores import Machine
 from engine.memory.budget import budget
 from engine.memory.footprint import Footprint
@@ -253,3 +254,14 @@ def test_what_waits_is_put_first_left_out_and_added_while_it_goes(
 def test_an_order_that_cannot_be_is_refused(wish: Wish, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         requeued(fake_plan(), (), wish)
+
+
+def test_a_hang_is_seen_whichever_of_them_is_shown(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
+    paths = lab.launch(fake_plan(folds=1, restarts=2, slots=2))
+    wait_until(lambda: both_under_way(paths), 30, "two runs")
+    state = Watch(paths.folder).poll()
+    beside = next(place for place in state.under_way if place != state.current)
+    quiet = msgspec.structs.replace(state.runs[beside], last_monotonic=state.now_monotonic - 90)
+    assert stalled(state, state.now_monotonic) == 0
+    assert stalled(with_run(state, beside, quiet), state.now_monotonic) == pytest.approx(90)

@@ -16,7 +16,7 @@ from engine.journals.events import AnyRecord, Verdict
 from engine.journals.journal import Reader, read_ends
 from engine.journals.records import ProcessInfo, ResultInfo, SupervisorInfo
 from engine.live.history import SAMPLES_TAIL, History, glance, with_run
-from engine.live.state import ExperimentState, StopState, new_experiment
+from engine.live.state import ExperimentState, RunState, StopState, new_experiment
 from engine.machine import room
 from engine.paths import RUNS, ExperimentPaths, read_json
 from engine.process import alive, boot_id, start_ticks
@@ -171,12 +171,16 @@ def _living(pids: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def stalled(state: ExperimentState, now_monotonic: float) -> float:
-    """Seconds without a record from the trainer, once that is more than a minute and ten steps; else 0.
+    """Seconds without a record from a trainer, once that is more than a minute and ten steps; else 0. Of several side
+    by side, the one that has been quiet longest.
 
     Records of another boot or host have another monotonic clock and say nothing.
     """
-    run = state.run
-    if run is None or run.begin is None or run.begin.boot_id != boot_id() or run.phase != "running":
+    return max((_quiet(state.runs[place], now_monotonic) for place in state.under_way), default=0.0)
+
+
+def _quiet(run: RunState, now_monotonic: float) -> float:
+    if run.begin is None or run.begin.boot_id != boot_id():
         return 0.0
     if run.begin.attempt != run.attempt:
         return 0.0  # another attempt is starting: how long nobody trained before it is no stall

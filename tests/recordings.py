@@ -53,6 +53,26 @@ from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths, write_json
 from tests.traces import STARTED as BOOTED, Recipe, run_records
 
+# An experiment that computes in a step what the recorded quickstart does.
+LIKE_QUICKSTART = """
+title = "as the recording of the quickstart"
+epochs = 8
+[data]
+source = "phantom"
+subjects = 30
+[prepare]
+shape = [64, 64, 64]
+spacing_mm = 2.0
+[model]
+channels = 5
+[runs]
+folds = 2
+restarts = 2
+[knobs]
+num_workers = 2
+val_every_epochs = 2
+"""
+
 GIB = 1 << 30
 # Friday 20 November 2026, 19:42 UTC
 STARTED = 1_795_203_720.0

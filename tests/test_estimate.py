@@ -14,7 +14,7 @@ from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json
 from engine.whatif import stages
 from engine.whatif.options import Decision
-from tests.recordings import write_recording
+from tests.recordings import LIKE_QUICKSTART, write_recording
 from tests.tested import write_test
 from tui.cli import main
 
@@ -126,29 +126,9 @@ def test_before_a_launch_it_is_told_from_what_was_measured_of_the_same_kind(esti
     assert "the nearest, arc, has" in err and "`steptop bench quickstart` measures it" in err
 
 
-MINE = """
-title = "as the recording of the quickstart"
-epochs = 8
-[data]
-source = "phantom"
-subjects = 30
-[prepare]
-shape = [64, 64, 64]
-spacing_mm = 2.0
-[model]
-channels = 5
-[runs]
-folds = 2
-restarts = 2
-[knobs]
-num_workers = 2
-val_every_epochs = 2
-"""
-
-
 def test_an_experiment_to_be_launched_is_told_from_one_like_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "experiments").mkdir()
-    (place / "experiments" / "mine.toml").write_text(MINE)
+    (place / "experiments" / "mine.toml").write_text(LIKE_QUICKSTART)
     write_recording(place / "logs" / "before", "quickstart", 1.5)
     words = ["--logs", str(place / "logs"), "estimate", "mine", "--epochs", "4", "--folds", "1", "--json", "--gpu", "T4"]
     assert main(words) == 0

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from engine.errors import UsageError
+from engine.journals.records import ProcessInfo
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
+from engine.paths import ExperimentPaths, read_json
 from engine.process import alive
 from engine.runs import control, launch
 from tests.conftest import Laboratory, fake_plan, wait_until
@@ -22,14 +24,21 @@ from tui.tending import Tending
 
 @pytest.fixture
 def orphaned(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An experiment of two runs of 2 s, whose trainer goes on without a supervisor."""
+    """An experiment of two runs of 2 s, whose trainer is held and has no supervisor any more."""
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
     paths = lab.launch(fake_plan(folds=1, restarts=2))
-    lab.trainer(paths)
+    os.kill(lab.trainer(paths).who.pid, signal.SIGSTOP)
     supervisor = lab.supervisor(paths)
     os.kill(supervisor.who.pid, signal.SIGKILL)
     wait_until(lambda: not alive(supervisor.who), what="the supervisor's end")
     return paths.folder
+
+
+def goes_on(folder: Path) -> None:
+    """The held trainer of the first run."""
+    info = read_json(ExperimentPaths(folder).run(0, 0).process, ProcessInfo)
+    assert info is not None
+    os.kill(info.who.pid, signal.SIGCONT)
 
 
 def test_the_dashboard_gives_a_training_a_new_supervisor_and_its_second_run_starts(orphaned: Path) -> None:
@@ -37,6 +46,7 @@ def test_the_dashboard_gives_a_training_a_new_supervisor_and_its_second_run_star
     state = Watch(orphaned).poll()
     assert (state.supervisor_alive, state.trainer_alive) == (False, True)
     tending(state)
+    goes_on(orphaned)
     wait_until(lambda: Watch(orphaned).poll().runs_finished == 2, 60, "both runs")
 
 
@@ -57,6 +67,7 @@ def test_a_supervisor_that_cannot_be_started_is_not_tried_every_second(orphaned:
 
 
 def test_a_run_that_finished_alone_is_called_finished_and_its_seconds_are_its_own(orphaned: Path) -> None:
+    goes_on(orphaned)
     wait_until(lambda: Watch(orphaned).poll().phase == "lost", 60, "the run's end")
     state = Watch(orphaned).poll()
     assert state.runs[0].phase == "finished"

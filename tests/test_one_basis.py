@@ -27,7 +27,7 @@ from engine.whatif.until_end import seconds_more
 from engine.whatif.what_if import Question, times
 from tests.benchmarks.forecast import ended
 from tests.fixtures.recorded import unpack
-from tests.recordings import write_recording
+from tests.recordings import LIKE_QUICKSTART, write_recording
 from tui.cli import main
 from tui.what_if import answered
 
@@ -125,29 +125,9 @@ def test_status_and_estimate_print_the_same(tmp_path: Path, capsys: pytest.Captu
             assert row[rung][mine] == pytest.approx(moment[theirs], rel=2e-3), (rung, mine)
 
 
-SMALL = """
-title = "as the recording of the quickstart"
-epochs = 8
-[data]
-source = "phantom"
-subjects = 30
-[prepare]
-shape = [64, 64, 64]
-spacing_mm = 2.0
-[model]
-channels = 5
-[runs]
-folds = 2
-restarts = 2
-[knobs]
-num_workers = 2
-val_every_epochs = 2
-"""
-
-
 def test_check_and_estimate_foretell_the_same_launch(tmp_path: Path) -> None:
     """`check` and the launch dialog say what `expect` does, `estimate` what is made of the request."""
-    (tmp_path / "small.toml").write_text(SMALL)
+    (tmp_path / "small.toml").write_text(LIKE_QUICKSTART)
     write_recording(tmp_path / "logs" / "before", "quickstart", 4.0)
     request = Request(
         experiment=str(tmp_path / "small.toml"), logs=tmp_path / "logs", settings={"num_workers": 2}, restarts=1

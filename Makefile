@@ -10,8 +10,12 @@ PARALLEL ?= 3
 run: $(VENV)/.installed ## set up if needed, train the built-in experiment, open the dashboard on it
 	@$(BIN)/steptop run quickstart --open
 
+# Tests of real processes share the cores with each other and with whatever else runs here: what fails is tried once
+# more by itself, and both are on the screen.
 test: $(VENV)/.installed-dev ## the whole test suite
-	$(BIN)/python -m pytest -n $(PARALLEL) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(PARALLEL) --dist loadgroup || \
+	  { echo "Once more, one at a time: what failed beside others"; \
+	    $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 5; }
 
 test-slow: $(VENV)/.installed-dev ## tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -126,11 +126,11 @@ def replay_recorded(folder: Path, earlier: Earlier | None = None) -> list[Replay
     """Every finished run of a recorded experiment; `kind` says whether it had the machine to itself."""
     found = [one for one in foretold(folder, earlier=earlier) if one.rung == "run"]
     kind = "beside others" if company(folder) > COMPANY else "recorded"
+    folders = {run.key.name: ExperimentPaths(folder).run(*run.key.at) for run in ended(folder).runs}
     runs = []
     for name in dict.fromkeys(one.run for one in found):
         own = [one for one in found if one.run == name]
-        fold, restart = (int(word) for word in name.rsplit("/", 1)[1].split()[1::2])
-        times = step_times(read(ExperimentPaths(folder).run(fold, restart).segment(1)))
+        times = step_times(read(folders[name.rsplit("/", 1)[1]].segment(1)))
         tenth = min(own, key=lambda one: abs(one.percent - AT))
         seen = []
         for one in own:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from engine.beside import beside, device_label, step_seconds
 from engine.config.leading import measure
+from engine.config.sources import trained_on
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.eta.forecast import Estimate, Forecast, forecast
 from engine.eta.ladder import Rung
@@ -11,6 +13,7 @@ from engine.limit.allowance import Allowance, allowance
 from engine.live.held_out import epochs_since
 from engine.live.state import ENDED, ExperimentState, RunState
 from engine.memory.footprint import trend_of
+from engine.runs import so_far
 from engine.status_contract import (
     BottleneckStatus as BottleneckStatus,
     ChangeStatus as ChangeStatus,
@@ -24,6 +27,7 @@ from engine.status_contract import (
     PartStatus as PartStatus,
     RungStatus as RungStatus,
     RunStatus as RunStatus,
+    SoFarStatus as SoFarStatus,
     Status as Status,
     StopStatus as StopStatus,
 )
@@ -49,13 +53,18 @@ def status(state: ExperimentState) -> Status:
         state=state.phase,
         profile=state.plan.profile.name,
         device=clean(run.begin.device if run and run.begin else state.plan.device),
-        run=run_status(state, run) if run is not None else None,
-        beside=tuple(run_status(state, state.runs[place]) for place in state.under_way if place != state.current),
+        run=run_status(state, run, expected.run if run.phase == "running" else None) if run is not None else None,
+        beside=tuple(
+            run_status(state, state.runs[place], beside(state, place).ends)
+            for place in state.under_way
+            if place != state.current
+        ),
         runs_finished=state.runs_finished,
         step_seconds=limit.step_seconds,
         samples_per_second=limit.samples_per_second,
         voxels_per_second=limit.voxels_per_second if element == "voxel" else None,
         tokens_per_second=limit.voxels_per_second if element == "token" else None,
+        data=clean(trained_on(state.plan)),
         spans=shares,
         load_seconds=limit.load_seconds,
         bottleneck=_bottleneck(limit),
@@ -72,10 +81,12 @@ def status(state: ExperimentState) -> Status:
         disk_full=state.disk_full,
         verdict=test_verdict(state),
         test=test_status(state, limit.step_seconds),
+        so_far=_so_far(state) if state.plan.test is None else (),
     )
 
 
-def run_status(state: ExperimentState, run: RunState) -> RunStatus:
+def run_status(state: ExperimentState, run: RunState, ends: Estimate | None = None) -> RunStatus:
+    """`ends`: of a run under way, when it ends by its own pace."""
     seen, kind = run.test or run.validation, measure(state.plan.experiment)
     return RunStatus(
         index=state.runs.index(run) + 1,
@@ -100,6 +111,28 @@ def run_status(state: ExperimentState, run: RunState) -> RunStatus:
         ),
         validation=_figures(run, run.validation),
         whole=_figures(run, run.whole),
+        device=device_label(state.plan, run),
+        step_seconds=step_seconds(run) if run.phase == "running" else None,
+        ends=_moment(ends) if ends is not None and state.plan.test is None else None,
+    )
+
+
+def _so_far(state: ExperimentState) -> tuple[SoFarStatus, ...]:
+    """What finished runs amount to, of each variant."""
+    return tuple(
+        SoFarStatus(
+            variant=one.variant,
+            figure=measure(state.plan.experiment).figure,
+            per=one.per,
+            runs=one.runs,
+            count=one.count,
+            mean=one.mean,
+            std=one.std,
+            standard_error=one.error,
+            one_more=one.one_more,
+            missing=one.missing,
+        )
+        for one in so_far.so_far(state)
     )
 
 

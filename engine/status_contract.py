@@ -11,7 +11,8 @@ from engine.whatif.options import Decision
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`index` from 1; `step` within the epoch; `activity` names a span other than training."""
+    """`index` from 1; `step` within the epoch; `activity` names a span other than training. `step_seconds` and `ends`:
+    while it is under way."""
 
     index: int
     total: int
@@ -33,6 +34,9 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     leading: LeadingStatus | None = None
     validation: FiguresStatus | None = None
     whole: FiguresStatus | None = None
+    device: str = ""
+    step_seconds: float | None = None
+    ends: Moment | None = None
 
 
 class LeadingStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,23 @@ class FiguresStatus(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     carried: int
     values: dict[str, float]
+
+
+class SoFarStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The leading figure over finished runs (`per` run) or, of each variant, over its folds (`per` fold).
+    `one_more`: one more value would move the mean by that at most, 9 times in 10. `missing`: why that is not known yet.
+    """
+
+    variant: str
+    figure: str
+    per: str
+    runs: int
+    count: int
+    mean: float | None
+    std: float | None
+    standard_error: float | None
+    one_more: float | None
+    missing: str
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,3 +236,5 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     test: TestStatus | None = None
     tokens_per_second: float | None = None
+    data: str = ""
+    so_far: tuple[SoFarStatus, ...] = ()

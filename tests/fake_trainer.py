@@ -1,7 +1,9 @@
 """A stand-in trainer without torch: real process, real journal, real signals. `python fake_trainer.py RUN_FOLDER`.
 
 FAKE_EPOCHS, FAKE_STEPS (per epoch), FAKE_STEP_SECONDS shape it. FAKE_FAIL makes it fail at its fifth step: exception,
-nan, sigkill, oom_text; or ignore_term. FAKE_FAIL_ONLY=fold.restart.attempt leaves all others whole. FAKE_SPAWN=n leaves n children that ignore SIGTERM.
+nan, sigkill, oom_text; or ignore_term. FAKE_FAIL_ONLY=fold.restart.attempt,… leaves all others whole; without attempt each of
+the run's fails. FAKE_GATE=fold.restart waits before its first step until `open_gate` was called. FAKE_SPAWN=n leaves n
+children that ignore SIGTERM.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ EPOCHS = int(os.environ.get("FAKE_EPOCHS", "2"))
 STEPS = int(os.environ.get("FAKE_STEPS", "10"))
 STEP_SECONDS = float(os.environ.get("FAKE_STEP_SECONDS", "0.01"))
 FAIL = os.environ.get("FAKE_FAIL", "")
-FAIL_ONLY = os.environ.get("FAKE_FAIL_ONLY", "")
+FAIL_ONLY = tuple(word for word in os.environ.get("FAKE_FAIL_ONLY", "").split(",") if word)
+GATE = os.environ.get("FAKE_GATE", "")
 SPAWN = int(os.environ.get("FAKE_SPAWN", "0"))
 STUCK = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
 
@@ -65,12 +68,14 @@ def main(folder: Path) -> int:
         )
         journal.write(SpanEnded(name="startup", seconds=0.01))
         step = saved["step"]
+        while f"{fold}.{restart}" == GATE and not gate(folder.parent).exists() and not Stop.asked:
+            time.sleep(0.02)
         while step < EPOCHS * STEPS:
             began = time.monotonic()
             time.sleep(STEP_SECONDS)
             step += 1
             epoch = (step - 1) // STEPS + 1
-            if step == 5 and FAIL not in ("", "ignore_term") and FAIL_ONLY in ("", f"{fold}.{restart}.{attempt}"):
+            if step == 5 and FAIL not in ("", "ignore_term") and fails(f"{fold}.{restart}", attempt):
                 fail(run, attempt, step)
             seconds = time.monotonic() - began
             journal.write(
@@ -105,6 +110,19 @@ def main(folder: Path) -> int:
         child.kill()
         child.wait()
     return code
+
+
+def gate(experiment: Path) -> Path:
+    return experiment / "gate-is-open"
+
+
+def open_gate(experiment: Path) -> None:
+    """Let the run at the gate go on."""
+    gate(experiment).touch()
+
+
+def fails(run: str, attempt: int) -> bool:
+    return not FAIL_ONLY or run in FAIL_ONLY or f"{run}.{attempt}" in FAIL_ONLY
 
 
 def ended(run: RunPaths, journal: Writer, attempt: int, step: int, outcome: str) -> int:

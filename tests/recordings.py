@@ -32,6 +32,7 @@ from engine.config.experiment import (
 )
 from engine.journals.events import (
     AnyRecord,
+    Begin,
     ExperimentEnded,
     Gpu,
     Note,
@@ -47,10 +48,12 @@ from engine.journals.events import (
     Verdict,
     Worker,
 )
-from engine.journals.journal import write_all
+from engine.journals.journal import read, write_all
 from engine.live.replay import Replay
 from engine.live.state import ExperimentState
-from engine.paths import ExperimentPaths, write_json
+from engine.machine.cores import machine
+from engine.machine.device_preview import quick_device
+from engine.paths import RUNS, ExperimentPaths, write_json
 from tests.traces import STARTED as BOOTED, Recipe, run_records
 
 # An experiment that computes in a step what the recorded quickstart does.
@@ -192,6 +195,18 @@ def write_recording(folder: Path, kind: str = "arc", at: float = 0.25, name: str
         for done in range(0, scene.subjects + 1, 10)
     ])
     write_all(paths.machine, _samples(scene, STARTED, now))
+
+
+def on_this_machine(folder: Path) -> None:
+    """As if it had been recorded here: on the device, and with as many cores, that a launch on the CPU finds."""
+    name, cores = quick_device("cpu")["name"], machine().cores
+    for journal in folder.glob(f"{RUNS}/steps-*.jsonl"):
+        records = read(journal)
+        journal.unlink()
+        write_all(journal, [
+            msgspec.structs.replace(record, device_name=name, cores=cores) if isinstance(record, Begin) else record
+            for record in records
+        ])
 
 
 def state_of(folder: Path) -> ExperimentState:

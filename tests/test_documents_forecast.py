@@ -35,7 +35,7 @@ from engine.live.fold import fold_run, fold_supervisor
 from engine.live.state import ExperimentState, new_experiment
 from engine.whatif.wished import Wish, judged, steps_for
 from tests.traces import STARTED
-from tui.verbs.showing import long_epoch
+from tui.verbs.checking import long_epoch
 
 HOUR, DAY = 3600.0, 86_400.0
 MPS = "Apple MPS"

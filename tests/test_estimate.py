@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from engine.config import catalog
+from engine.config.profile import KNOBS
 from engine.errors import UsageError
+from engine.machine import cores
 from engine.paths import ExperimentPaths, read_json
 from engine.whatif import stages
 from engine.whatif.options import Decision
@@ -91,6 +94,17 @@ def test_the_json_is_what_the_document_says(estimate: Run) -> None:
     assert any("3 folds × 2 restarts = 6 runs of 30" in note for note in found["notes"])
 
 
+def test_another_profile_is_asked_about_by_its_name(estimate: Run) -> None:
+    """The training goes on with 4 workers; `conservative` has none beside the trainer where there are two cores."""
+    now = json.loads(estimate("--json", "--gpu", "H100")[1])
+    code, out, _ = estimate("--json", "--gpu", "H100", "--profile", "conservative")
+    then = json.loads(out)
+    assert code == 0
+    knobs = catalog.profile_named("conservative", machine=cores.machine())[1]
+    assert then["asked"]["knobs"]["num_workers"] == KNOBS["num_workers"].resolve(knobs["num_workers"], cores.machine())
+    assert "num_workers" not in now["asked"]["knobs"]
+
+
 def test_a_decision_is_recorded_and_its_command_printed(estimate: Run, logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = estimate("--decide", "3", "--epochs", "40", "--set", "num_workers=2")
     assert code == 0
@@ -159,7 +173,8 @@ def test_an_experiment_to_be_launched_is_told_from_one_like_it(place: Path, caps
         (["--hardware", "none.toml"], "none.toml: cannot be read"),
         (["--stages", "quikstart"], "no staged plan called 'quikstart'; did you mean 'quickstart'?"),
         (["nothing"], "no experiment called 'nothing'"),
-        (["--data", "x"], "--data and --profile are of an experiment to be launched"),
+        (["--data", "x"], "--data is of an experiment to be launched"),
+        (["--profile", "agressive"], "did you mean 'aggressive'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_and_nothing_is_written(estimate: Run, logs: Path, words: list[str], said: str) -> None:

@@ -107,10 +107,14 @@ def test_before_it_has_begun_only_a_device_it_may_get_counts() -> None:
     )
     state = replace(experiment_state(CALM, []), current=None, phase="queued")
     seen = replace(state, samples=(Sample(cores=8, cpu=1.0, gpus=(Gpu(index=0, name="NVIDIA A100"),)),))
-    on_cpu = replace(seen, plan=replace(plan, device="cpu"))
+    on_cpu = replace(seen, plan=replace(plan, device="cpu"), processor="EPYC")
     assert forecast(seen, [slow, quick]).experiment.basis == "from NVIDIA A100, 99 steps"
     assert forecast(on_cpu, [quick, slow]).experiment.basis == "from EPYC, 99 steps"
-    assert forecast(state, [slow, quick]).experiment.basis == "from EPYC, 99 steps"
+    assert forecast(replace(state, processor="EPYC"), [quick, slow]).experiment.basis == "from EPYC, 99 steps"
+    elsewhere = forecast(replace(state, processor="Xeon", cores=8), [quick, slow])
+    assert elsewhere.experiment.seconds is None
+    assert "device NVIDIA A100 was measured, device Xeon, 8 cores was not (nearest: NVIDIA A100)" in elsewhere.text
+    assert forecast(state, [slow, quick]).experiment.seconds is None, "nobody knows what it will train on"
 
 
 def test_experiments_of_one_kind_that_took_unlike_long_make_the_next_one_unsure() -> None:

@@ -11,7 +11,7 @@ from engine.live.changes import changes_of
 from engine.live.replay import Replay
 from tests.benchmarks._others import TOOLS
 from tests.benchmarks.estimate import across, at_moments
-from tests.benchmarks.forecast import COMPANY, SLOWER, Replayed, after, company, recorded
+from tests.benchmarks.forecast import COMPANY, LONG_SECONDS, SLOWER, Replayed, after, company, recorded
 from tests.binomial import held
 from tests.fixtures.recorded import HERE, RECIPES, unpack
 
@@ -26,10 +26,10 @@ def runs(experiments: list[Path]) -> list[Replayed]:
     return recorded(experiments)
 
 
-def test_there_are_ten_kinds_of_them_and_they_are_small(experiments: list[Path]) -> None:
-    assert len(experiments) >= 8
+def test_there_are_many_kinds_of_them_and_they_are_small(experiments: list[Path]) -> None:
+    assert len(experiments) >= 16
     assert {one.name for one in experiments} <= set(RECIPES)
-    assert sum(file.stat().st_size for file in HERE.glob("*.tar.xz")) < 300_000
+    assert max(file.stat().st_size for file in HERE.glob("*.tar.xz")) < 80_000
 
 
 def kept(runs: list[Replayed]) -> tuple[int, int]:
@@ -78,11 +78,15 @@ def test_what_one_training_says_of_another_with_other_workers_batches_or_epochs_
 def test_where_others_left_the_cores_alone_the_end_is_known_at_a_tenth_better_than_any_tool_knows_it(
     runs: list[Replayed],
 ) -> None:
-    """A tenth of them is 5 to 9 s, on two virtual cores whose pace wanders by more than that tells."""
+    """Of minutes: within 3 %. Of shorter ones a tenth is 5 to 9 s, and two virtual cores' pace wanders by more than that
+    tells."""
     calm = [run for run in runs if run.kind == "recorded"]
-    own = median(run.error for run in calm)
-    assert len(calm) >= 10 and own <= 0.08
-    assert all(own < median(run.tool(name) for run in calm) for name in TOOLS)
+    long = [run for run in calm if run.seconds >= LONG_SECONDS]
+    assert len(long) >= 8 and len(calm) - len(long) >= 10
+    assert median(run.error for run in long) <= 0.03
+    assert 0.85 <= sum(run.coverage for run in long) / len(long) <= 0.95
+    for some in (long, calm):
+        assert all(median(run.error for run in some) < median(run.tool(name) for run in some) for name in TOOLS)
 
 
 def test_after_a_stop_and_a_resume_the_end_is_still_known(runs: list[Replayed]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.config.experiment import Plan
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.earlier import Earlier
@@ -22,7 +23,7 @@ from engine.journals.journal import read, write_all
 from engine.journals.records import SupervisorInfo
 from engine.live.replay import Replay
 from engine.live.watch import Watch
-from engine.paths import ExperimentPaths, timings_file, write_json
+from engine.paths import ExperimentPaths, read_json, timings_file, write_json
 from engine.process import ident
 from tests.recordings import write_recording
 from tests.tui.conftest import view
@@ -99,8 +100,20 @@ def test_the_command_prints_the_table_without_a_terminal(logs: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "whole/fold 0 restart 0"
     assert lines[1].split() == ["%", "gone", "total", "low", "high", "truth", "error", "inside", "basis"]
-    assert sum(line.lstrip().startswith("from ") and "the 90 % range held" in line for line in lines) == 4
-    assert sum(" yes " in line or " NO " in line for line in lines) >= 36
+    assert sum(line.lstrip().startswith("from ") and "the 90 % range held" in line for line in lines) == 8
+    assert sum(" yes " in line or " NO " in line for line in lines) >= 72
+    runs = [f"whole/fold {fold} restart {restart}" for fold in (0, 1) for restart in (0, 1)]
+    assert [line for line in lines if line.startswith("whole/")] == [name for run in runs for name in (run, f"{run}: the experiment")]
+
+
+def test_of_one_run_the_experiment_is_the_run_and_is_not_said_twice(logs: Path, tmp_path: Path) -> None:
+    shutil.copytree(logs / "whole", tmp_path / "alone")
+    plan = read_json(ExperimentPaths(tmp_path / "alone").plan, Plan)
+    assert plan is not None
+    write_json(ExperimentPaths(tmp_path / "alone").plan, msgspec.structs.replace(plan, runs=plan.runs[:1]))
+    done = steptop("replay", str(tmp_path / "alone"), "--forecast", "--every", "10")
+    assert done.returncode == 0, done.stderr
+    assert "the experiment" not in done.stdout and done.stdout.count("the 90 % range held") == 1
 
 
 def test_as_json_with_its_mean_error_and_coverage(logs: Path) -> None:
@@ -112,6 +125,11 @@ def test_as_json_with_its_mean_error_and_coverage(logs: Path) -> None:
     assert run["mean_error"] == pytest.approx(sum(errors) / len(errors))
     assert 0 <= run["inside"] <= 1
     assert {"percent", "step", "gone", "total", "low", "high", "truth", "error", "inside", "basis"} == set(run["percents"][0])
+    whole = run["experiment"]
+    assert set(whole) == set(run) - {"run", "experiment"}
+    assert whole["seconds"] > 3 * run["seconds"] and whole["percents"][0]["total"] > 3 * run["percents"][0]["total"]
+    half = json.loads(steptop("replay", str(logs / "half"), "--forecast", "--json").stdout)
+    assert half["runs"][0]["experiment"] is None, "it has not ended"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def orphaned(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
     paths = lab.launch(fake_plan(folds=1, restarts=2))
     os.kill(lab.trainer(paths).who.pid, signal.SIGSTOP)
+    wait_until(lambda: Watch(paths.folder).poll().under_way, what="the run in the journal, which is written after it")
     supervisor = lab.supervisor(paths)
     os.kill(supervisor.who.pid, signal.SIGKILL)
     wait_until(lambda: not alive(supervisor.who), what="the supervisor's end")

@@ -27,7 +27,7 @@ from engine.whatif.until_end import seconds_more
 from engine.whatif.what_if import Question, times
 from tests.benchmarks.forecast import ended
 from tests.fixtures.recorded import unpack
-from tests.recordings import LIKE_QUICKSTART, write_recording
+from tests.recordings import LIKE_QUICKSTART, on_this_machine, write_recording
 from tui.cli import main
 from tui.what_if import answered
 
@@ -129,8 +129,9 @@ def test_check_and_estimate_foretell_the_same_launch(tmp_path: Path) -> None:
     """`check` and the launch dialog say what `expect` does, `estimate` what is made of the request."""
     (tmp_path / "small.toml").write_text(LIKE_QUICKSTART)
     write_recording(tmp_path / "logs" / "before", "quickstart", 4.0)
+    on_this_machine(tmp_path / "logs" / "before")
     request = Request(
-        experiment=str(tmp_path / "small.toml"), logs=tmp_path / "logs", settings={"num_workers": 2}, restarts=1
+        experiment=str(tmp_path / "small.toml"), logs=tmp_path / "logs", settings={"num_workers": 2}, restarts=1, device="cpu"
     )
     said, subject = expect(request), of_request(request, ())
     assert said is not None and len(subject.known.runs) == 2

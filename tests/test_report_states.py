@@ -66,7 +66,7 @@ def test_markdown_goes_to_stdout_and_begins_with_what_matters(logs: Path) -> Non
     text = steptop(logs, "report", "finished").stdout
     glance = section(text, "At a glance")
     rows = [line.split(" | ")[0].removeprefix("| ") for line in glance.splitlines() if line.startswith("| ")]
-    assert rows[2:] == ["state", "runs", "the last run", "pace", "learning", "is it well", "ended", "what held it back", "what to do next"]
+    assert rows[2:] == ["state", "data", "runs", "the last run", "pace", "learning", "is it well", "ended", "what held it back", "what to do next"]
     assert "`steptop results finished`" in glance
     assert "\x1b" not in text
 

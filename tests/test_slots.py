@@ -158,15 +158,15 @@ def test_what_has_failed_and_what_was_left_out_are_remembered_by_the_queue() -> 
     one, two, three = fake_plan(folds=1, restarts=3).runs
     queue = Queue((one, two, three), retries=1)
     assert queue.next() == one and not queue.gave_up(one)
-    assert (queue.failed, queue.in_a_row) == ([one], 1)
     assert queue.next() == two and not queue.gave_up(two)
-    assert queue.in_a_row == 2
-    queue.follow((one, two))
-    queue.follow((one, two, three))
+    assert (queue.failed, queue.in_a_row) == ([one, two], 0), "both have another try"
+    assert queue.waiting == (three, one, two)
+    queue.follow((one, two), (one, two))
+    queue.follow((one, two, three), (one, two, three))
     assert [queue.next() for _ in range(len(queue))] == [one, two, three]
+    assert queue.gave_up(two) and queue.in_a_row == 1
     queue.succeeded(one)
     assert (queue.failed, queue.in_a_row) == ([two], 0)
-    assert queue.gave_up(two)
 
 
 # ---------------------------------------------------------------- what is asked for
@@ -178,6 +178,7 @@ def test_every_device_named_is_a_slot_and_gets_its_own_runs() -> None:
     plan = msgspec.structs.replace(fake_plan(), device=found.device, devices=found.devices, slots=found.slots)
     assert [device_of(plan, slot) for slot in (0, 1)] == ["0", "1"]
     assert [environment(plan, slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0", "1"]
+    assert environment(plan, 0)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "as nvidia-smi and the preflight count"
     assert "OMP_NUM_THREADS" in environment(plan, 0)
     assert environment(fake_plan(), 0) == {}
 

@@ -40,6 +40,11 @@ class Situation(NamedTuple):
         over = state is not None and not state.supervisor_alive and state.phase in ("stopped", "failed", "lost")
         return over and not self.recording
 
+    @property
+    def several(self) -> bool:
+        """More than one run goes on, so that there is another one to look at."""
+        return self.state is not None and len(self.state.under_way) > 1
+
 
 class Command(NamedTuple):
     """One thing the screen can do. `bar`: its words in the key bar, '' to leave it out; `rank`: who goes first."""
@@ -110,6 +115,24 @@ COMMANDS: tuple[Command, ...] = (
         "A time, a date or a sum after which it stops, with a checkpoint.",
         when=lambda s: s.resumable or (s.going and s.state is not None and s.state.plan.test is None),
         writes=True,
+    ),
+    Command(
+        "next_run",
+        "right_square_bracket",
+        "Next run",
+        "Of those that go on side by side: the panels show it.",
+        "next run",
+        2,
+        lambda s: s.several,
+        shown_key="]",
+    ),
+    Command(
+        "previous_run",
+        "left_square_bracket",
+        "Previous run",
+        "As ], the other way round.",
+        when=lambda s: s.several,
+        shown_key="[",
     ),
     Command(
         "logs",

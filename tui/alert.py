@@ -40,7 +40,9 @@ def news(before: View | None, after: View) -> list[str]:
         found.append(new.phase)
     if new.stalled_seconds and not old.stalled_seconds:
         found.append("stalled")
-    if old.run is not None and new.run is not None and slowdowns(new.run).keys() - slowdowns(old.run).keys():
+    known = {run.key.at: run for run in old.runs}
+    going = [new.runs[place] for place in new.under_way] or [run for run in (new.run,) if run is not None]
+    if any(slowdowns(run).keys() - slowdowns(known[run.key.at]).keys() for run in going if run.key.at in known):
         found.append("drift")
     tight, was = after.allowance, before.allowance
     if tight is not None and tight.tight and was is not None and was.fit is not None and not was.tight:

@@ -21,17 +21,14 @@ from textual.screen import Screen
 from engine.errors import UsageError, unknown
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, experiments_in
-from engine.runs import control, launch
-from engine.runs.control import Verb
 from tui import settings as stored
 from tui.actions import BY_ACTION, COMMANDS, DASHBOARD_ACTIONS, Situation
 from tui.glyphs import AsciiFilter, terminal_is_ascii
-from tui.limiting import Limiting
 from tui.messages import OpenExperiment, SourceFailed, StateChanged
 from tui.monitor import Monitor, Source
 from tui.palette import Commands
+from tui.picking import Picking
 from tui.plain import plain
-from tui.profiling import BY
 from tui.recording import Recording
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings
@@ -40,7 +37,6 @@ from tui.terminal import LeanDriver
 from tui.theme import THEMES, variables_for
 from tui.widgets.keybar import KeyBar
 from tui.widgets.panel import Lines
-from tui.words import runs_stopped_here
 
 # With --low-bandwidth the screen is looked at less often and shows no running seconds.
 LOW_BANDWIDTH_INTERVAL = 2.0
@@ -63,7 +59,7 @@ class Options:
     recording: Recording | None = None
 
 
-class SteptopApp(Limiting):
+class SteptopApp(Picking):
     """The dashboard of `folder`; without one, of the only experiment in `logs`, or a list, or a welcome.
 
     Raises UsageError for an unknown theme.
@@ -171,7 +167,7 @@ class SteptopApp(Limiting):
     def _stop_watching(self) -> None:
         if self._monitor is not None:
             self._monitor.stop()
-        self._monitor, self.problem = None, ""
+        self._monitor, self.problem, self._picked_run = None, "", None
         self.set_reactive(SteptopApp.view, None)
         self.set_reactive(SteptopApp.asked, None)
 
@@ -188,6 +184,7 @@ class SteptopApp(Limiting):
     def on_state_changed(self, message: StateChanged) -> None:
         self.problem, before = "", self.view
         self.view = message.view
+        self.run_is_shown(message.view)
         self.call(before, message.view)
 
     def on_source_failed(self, message: SourceFailed) -> None:
@@ -214,7 +211,9 @@ class SteptopApp(Limiting):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002  Textual's signature
         for command in sorted(COMMANDS, key=lambda command: command.writes):
             if command.action != "command_palette" and command.possible(self.situation):
+                # The palette reads its lines as markup, in which a bracket begins a style.
                 key = command.shown_key or command.key
+                key = {"[": "left bracket", "]": "right bracket"}.get(key, key)
                 yield SystemCommand(f"{command.title} ({key})", command.help, self._runner(command.action))
 
     def _runner(self, action: str) -> Callable[[], object]:
@@ -232,63 +231,6 @@ class SteptopApp(Limiting):
         if severity == "information":
             self.clear_notifications()
         self.notify(str(plain(text)), severity=severity, markup=False, timeout=6)  # type: ignore[arg-type]
-
-    def action_stop_after_run(self) -> None:
-        if self.view is not None:
-            cancel = runs_stopped_here(self.view.state)
-            self._ask("stop_cancel" if cancel else "stop_after_run")
-
-    def action_stop_now(self) -> None:
-        from tui.screens.confirm import Confirm, stop_now_question
-
-        if self.view is not None:
-            self.push_screen(Confirm(stop_now_question(self.view)), self._confirmed("stop_now"))
-
-    def action_stop_force(self) -> None:
-        from tui.screens.confirm import Confirm, force_question
-
-        if self.view is not None:
-            self.push_screen(Confirm(force_question(self.view)), self._confirmed("stop_force"))
-
-    def _confirmed(self, verb: Verb) -> Callable[[bool | None], None]:
-        def confirmed(yes: bool | None) -> None:
-            if yes:
-                self._ask(verb)
-
-        return confirmed
-
-    def _ask(self, verb: Verb) -> None:
-        if self.folder is not None and self.view is not None:
-            self._leave_request(self.folder, verb, not self.view.state.supervisor_alive)
-
-    @work(thread=True)
-    def _leave_request(self, folder: Path, verb: Verb, unsupervised: bool) -> None:
-        """Leave the request; the supervisor's answer comes back with the next states."""
-        try:
-            control.request(ExperimentPaths(folder), verb, by=BY)
-            if unsupervised:
-                launch.take_over(folder)
-        except (OSError, UsageError) as error:
-            self.call_from_thread(self.say, f"the request could not be left: {error}", "error")
-        if self._monitor is not None:
-            self._monitor.wake()
-
-    def action_resume(self) -> None:
-        if self.used_up:
-            self.action_limit()
-        elif self.folder is not None:
-            self.say(f"{self.folder.name}: resuming …")
-            self._resume(self.folder)
-
-    @work(thread=True, exclusive=True, group="resume")
-    def _resume(self, folder: Path) -> None:
-        try:
-            if not launch.take_over(folder):
-                launch.resume(folder)
-        except (OSError, UsageError) as error:
-            self.call_from_thread(self.say, str(error), "error")
-        if self._monitor is not None:
-            self._monitor.wake()
 
     def action_report(self) -> None:
         if self.folder is not None:

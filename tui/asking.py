@@ -37,6 +37,8 @@ class Asking(Profiling):
         self.push_screen(WhatIfScreen(load, barred=barred, again=True))
 
     def on_what_if_screen_launch(self, message: WhatIfScreen.Launch) -> None:
+        from engine.config.experiment import runs_of, variants_of
+        from engine.whatif.options import devices_for
         from tui.launching import Preset
         from tui.screens.launch import LaunchScreen
 
@@ -50,8 +52,9 @@ class Asking(Profiling):
             "folds": "" if every else ",".join(str(fold) for fold in option.folds),
             "restarts": "" if option.restarts == plan.experiment.runs.restarts else str(option.restarts),
             "epochs": str(question.epochs or plan.experiment.epochs),
+            "slots": "" if plan.slots == 1 or question.gpus > 1 else str(plan.slots),
+            "variants": "" if option.variants == variants_of(runs_of(plan.experiment)) else ",".join(option.variants),
         }
-        preset = Preset(
-            plan.experiment_name, data=plan.data_dir, device=device_words(plan), settings=settings, fields=fields
-        )
+        devices = ",".join(devices_for(plan, question, option.runs)) or device_words(plan)
+        preset = Preset(plan.experiment_name, data=plan.data_dir, device=devices, settings=settings, fields=fields)
         self.push_screen(LaunchScreen(self.logs, preset), self.launched)

@@ -203,7 +203,9 @@ def between(low: float, high: float) -> Callable[[str], float]:
 def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.epilog = "\n".join(["knobs:", *knob_table.lines()])
-    sub.add_argument("experiment", help="a name from `steptop experiments`, or a .toml file")
+    sub.add_argument(
+        "experiment", help="a name from `steptop experiments`, a .toml file, or a manifest.json: that training again"
+    )
     sub.add_argument(
         "--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI"
     )

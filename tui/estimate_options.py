@@ -24,7 +24,7 @@ def add(sub: argparse.ArgumentParser, counted: Callable[[str], int]) -> None:
         "experiment", nargs="?", help="a training or test in the logs folder, or an experiment to be launched"
     )
     sub.add_argument("--data", type=Path, metavar="DIR", help="volumes of an experiment to be launched")
-    sub.add_argument("--profile", metavar="P", help="its profile")
+    sub.add_argument("--profile", metavar="P", help="with the knobs of another profile")
     sub.add_argument("--gpu", action="append", default=[], metavar="NAME", help="a GPU; repeatable (default: all)")
     sub.add_argument("--gpus", type=counted, default=1, metavar="N", help="runs side by side on N GPUs")
     sub.add_argument("--cores", type=counted, metavar="N", help="cores of the machine it would run on")
@@ -32,7 +32,9 @@ def add(sub: argparse.ArgumentParser, counted: Callable[[str], int]) -> None:
     sub.add_argument("--steps-per-epoch", type=counted, metavar="N")
     sub.add_argument("--folds", metavar="0,1,…", help="only these folds")
     sub.add_argument("--restarts", type=counted, metavar="N", help="of every fold")
-    sub.add_argument("--rest", action="store_true", help="only runs that are not finished")
+    sub.add_argument(
+        "--rest", action="store_true", help="what is left of one that has begun, not all of it from its first step"
+    )
     sub.add_argument(
         "--set", action="append", default=[], dest="settings", metavar="KNOB=VALUE", help="one knob; repeatable"
     )

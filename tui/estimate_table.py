@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.whatif.both import both
 from engine.whatif.estimate import precision_there
 from engine.whatif.hardware_table import TOO_SMALL, HardwareRow
 from engine.whatif.known import Known
@@ -14,6 +15,7 @@ from tui.estimating import (
     MEMORY,
     asked_words,
     between,
+    both_words,
     doubtful,
     measured_words,
     middle,
@@ -139,6 +141,8 @@ def report(
         lines = [f"{known.plan.experiment_name}: {NOTHING_LEFT}, nothing is left to do"]
         return [*lines, "", "all of it again", *option_lines(found, hardware)] if found else lines
     lines = [f"{known.plan.experiment_name}: {asked_words(known, question)}", f"  {measured_words(known)}"]
+    told = both(known, question)
+    lines += [f"  {line}" for line in both_words(told)] if told is not None else []
     lines += [f"  {note}" for note in notes]
     lines += [f"  {wish_words(one)}" for one in wished]
     lines += ["", *table_lines(rows), "", *why_lines(rows, precision_there(known))]

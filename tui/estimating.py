@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from engine.config.experiment import dimensions
 from engine.diagnosis.consequences import Range
+from engine.whatif.both import Both
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import HardwareRow, Money
 from engine.whatif.known import Known
@@ -95,7 +96,22 @@ def asked_words(known: Known, question: Question) -> str:
     said += f", {plural(int(knobs['num_workers']), 'worker')}" if known.workload is not None else ""
     said += f", {question.gpus} GPUs side by side" if question.gpus > 1 else ""
     said += f", {question.cores} cores" if question.cores is not None and question.cores != known.cores else ""
-    return said + (", without the finished ones" if question.rest else "")
+    return said + (", what is left of them" if question.rest else "")
+
+
+def both_words(told: Both) -> tuple[str, str]:
+    """Of a training that has begun, what the rows below are of, and the other answer: nobody shall take one for the
+    other."""
+    whole, left = f"all of it, from its first step: {_amount(told.whole)}", f"what is left of it: {_amount(told.left)}"
+    if told.rest:
+        return f"asked for {left}", f"{whole}; without --rest that is asked for"
+    return f"asked for {whole}", f"{left}; --rest asks for that"
+
+
+def _amount(one: Range) -> str:
+    if one.value is None:
+        return f"no claim ({one.basis})" if one.basis else "no claim"
+    return "nothing" if one.value <= 0 else f"{middle(one)} ({between(one)})"
 
 
 def wish_words(one: Granted) -> str:

@@ -133,6 +133,13 @@ def loss(value: float | None) -> str:
     return DASH if value is None or not math.isfinite(value) else significant(value, 4)
 
 
+def figure(value: float | None) -> str:
+    """What held-out cases are judged by, in three places: what differs by less is the same."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.3f}" if not 0 < value < 0.0005 else "<0.001"
+
+
 def percent(share: float | None) -> str:
     return DASH if share is None or not math.isfinite(share) else f"{100 * share:.0f} %"
 

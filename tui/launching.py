@@ -16,6 +16,7 @@ from engine.limit import limits
 from engine.phase import plans, trials
 from engine.runs import launch
 from engine.runs.launch import Request
+from engine.runs.queue import Order
 from tui import limit_options, settings
 from tui.format import duration, margin, plural
 
@@ -54,15 +55,23 @@ class Field(NamedTuple):
 
 FIELDS = (
     Field("data", "data", "a BIDS-like tree, or a folder of image/label NIfTI; quickstart makes its own"),
+    Field("variants", "variants", "all; or some"),
     Field("folds", "folds", "all; or some, as 0,2"),
     Field("restarts", "restarts", "as the experiment says"),
     Field("epochs", "epochs", "as the experiment says"),
-    Field("device", "devices", "auto; cpu, or a GPU's number"),
+    Field("device", "devices", "auto; cpu, a GPU's number, or several: 0,1 trains a run on each"),
+    Field("slots", "slots", "a run on each device; 2: two side by side, each with its share of cores and memory"),
+    Field("retries", "retries", "none; how often a run that failed is tried again, after the others"),
     Field("stop_after_runs", "stop after", "all runs; or a number of runs, as 1"),
     Field("limit", "limit", "none; 12h, 2026-11-22T08:00, 25USD at 1.89USD: it stops in time, with a checkpoint"),
     Field("steps", "steps", "of a test, for each phase: as many as the precision needs"),
     Field("name", "name", "the folder's name, if another than the experiment's"),
 )
+# How runs are put into order, and in words.
+ORDERS: dict[Order, str] = {
+    "folds": "all restarts of a fold, then the next fold's",
+    "restarts": "one restart of every fold first: a figure for each soonest",
+}
 
 
 def request_from(values: Mapping[str, str], logs: Path) -> Request:
@@ -73,6 +82,10 @@ def request_from(values: Mapping[str, str], logs: Path) -> Request:
             folds = tuple(int(word) for word in values["folds"].replace(" ", ",").split(",") if word)
         except ValueError:
             raise UsageError(f"folds {values['folds']!r}: write fold numbers with commas, as 0,2") from None
+    wanted = values.get("variants", "").replace(" ", ",").split(",")
+    retries = number_of(values, "retries") or 0
+    if retries < 0:
+        raise UsageError(f"retries {retries}: it is 0 or more")
     return Request(
         experiment=values["experiment"],
         logs=logs,
@@ -81,8 +94,12 @@ def request_from(values: Mapping[str, str], logs: Path) -> Request:
         data=Path(values["data"]) if values.get("data") else None,
         folds=folds,
         restarts=number_of(values, "restarts"),
+        variants=tuple(word for word in wanted if word) or None,
         epochs=number_of(values, "epochs"),
         device=values.get("device") or None,
+        slots=number_of(values, "slots"),
+        order="restarts" if values.get("order") == "restarts" else "folds",
+        retries=retries,
         stop_after_runs=number_of(values, "stop_after_runs") or 0,
         limits=(limits.typed(values["limit"]) if values.get("limit") else None) or limits.NOTHING,
         **afterwards(values.get("task", TRAIN)),
@@ -140,14 +157,27 @@ def number_of(values: Mapping[str, str], name: str) -> int | None:
         raise UsageError(f"{name.replace('_', ' ')} {text!r}: it is a whole number") from None
 
 
+def variants_in(experiment: str) -> tuple[str, ...]:
+    """The variants that an experiment's file names; nothing for one that cannot be read, which is said elsewhere."""
+    try:
+        return tuple(catalog.experiment_named(experiment).variants) if experiment else ()
+    except UsageError:
+        return ()
+
+
 def summary(plan: Plan) -> str:
     """What would be trained."""
     if plan.test is not None:
         return test_summary(plan, plan.test)
     stop = f", stopping after {plural(plan.stop_after_runs, 'run')}" if plan.stop_after_runs else ""
+    several = f", {plan.slots} at a time" if plan.slots > 1 else ""
+    device = f"devices {' and '.join(plan.devices)}" if plan.devices else f"device {plan.device}"
+    times = "try" if plan.retries == 1 else "tries"
+    again = f", {plan.retries} more {times} of a run that fails" if plan.retries else ""
+    epochs = plural(plan.experiment.epochs, "epoch")
     return (
-        f"{plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of "
-        f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}, device {plan.device}{stop}"
+        f"{plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of {epochs}{several}, "
+        f"profile {plan.profile.name}, {device}{again}{stop}"
     )
 
 

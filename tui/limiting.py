@@ -68,7 +68,8 @@ class Limiting(Asking):
         if wanted is not None:
             run = view.state.run
             device = run.begin.device_name if run is not None and run.begin is not None else ""
-            held = limits.limits(wanted, time.time(), lambda: device, view.state.plan.limits)
+            plan = view.state.plan
+            held = limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
         name = control.request(paths, "limit", by=BY, limits=held)
         if not view.state.supervisor_alive:
             launch.take_over(folder)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from textual.message import Message
 
+from engine.beside import Beside
 from engine.config.knob import Value
 from engine.diagnosis.bottleneck import Bottleneck
 from engine.eta.forecast import Forecast
@@ -18,13 +19,15 @@ from engine.runs.control import Answer
 
 
 class View(NamedTuple):
-    """Everything the dashboard shows, as it was at `state.now`. `allowance`: None where nothing limits it."""
+    """Everything the dashboard shows, as it was at `state.now`. `allowance`: None where nothing limits it.
+    `beside`: runs that go on side by side, `state.run` among them; nothing where only one does."""
 
     state: ExperimentState
     forecast: Forecast
     bottleneck: Bottleneck
     trend: Trend
     allowance: Allowance | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class StateChanged(Message):
@@ -47,6 +50,14 @@ class SourceFailed(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, SourceFailed)
+
+
+class RunPicked(Message):
+    """The panels shall show this run of those under way: fold, restart, variant."""
+
+    def __init__(self, at: tuple[int, int, str]) -> None:
+        super().__init__()
+        self.at = at
 
 
 class OpenExperiment(Message):

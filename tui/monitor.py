@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from engine.beside import looked_at, side_by_side
 from engine.diagnosis.advice import Advice, advice
 from engine.diagnosis.bottleneck import bottleneck
 from engine.errors import UsageError
@@ -35,7 +36,8 @@ class Source(Protocol):
 
 def view_of(state: ExperimentState, advised: Advice | None = None) -> View:
     """`state` with everything that follows from it; `advised` as in engine.diagnosis.bottleneck."""
-    return View(state, forecast(state), bottleneck(state, advised), trend_of(state), allowance(state))
+    expected, limits = forecast(state), bottleneck(state, advised)
+    return View(state, expected, limits, trend_of(state), allowance(state), side_by_side(state, expected.run))
 
 
 class Adviser:
@@ -74,6 +76,7 @@ class Monitor(threading.Thread):
         self._wake = threading.Event()
         self._stopped = False
         self._adviser = Adviser()
+        self._picked: tuple[int, int, str] | None = None
 
     def run(self) -> None:
         source: Source | None = None
@@ -105,8 +108,17 @@ class Monitor(threading.Thread):
             self._wake.wait(due - time.monotonic())
 
     def _tell(self, state: ExperimentState) -> None:
+        picked = self._picked
+        seen = looked_at(state, picked)
+        if picked is not None and self._picked == picked and (seen.run is None or seen.run.key.at != picked):
+            self._picked = None  # it has ended: what begins is shown again, and it is not come back to unasked
         if not self._stopped:
-            self._post(StateChanged(view_of(state, self._adviser.on(state))))
+            self._post(StateChanged(view_of(seen, self._adviser.on(seen))))
+
+    def pick(self, at: tuple[int, int, str]) -> None:
+        """Show this run of those under way, until it ends; now."""
+        self._picked = at
+        self.wake()
 
     def _recall(self, source: Source) -> None:
         try:

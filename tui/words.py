@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.beside import hanging
 from engine.config.leading import measure
 from engine.journals.events import PhaseBegun, PhaseEnded
 from engine.live.state import ENDED as ENDED, ExperimentState, RunState
@@ -15,6 +16,7 @@ from tui.theme import ROLES
 
 # What interrupts the steps for less than this is not worth a word: the screen would only flicker.
 BRIEF_SECONDS = 2.0
+STOPPING = "finishes its step, writes a checkpoint and ends"
 
 _ACTIVITIES = {
     "startup": "starting",
@@ -60,7 +62,9 @@ def state_word(state: ExperimentState) -> Word:
     text = f"preparing {samples(state)}" if state.phase == "preparing" else text
     symbol = _PHASE_SYMBOLS.get(state.phase, glyphs.DOT)
     if state.stalled_seconds:
-        return Word(symbol, f"stalled {whole(state.stalled_seconds)}", "bad")
+        other = hanging(state)
+        whose = f"run {other + 1} " if other is not None and other != state.current else ""
+        return Word(symbol, f"{whose}stalled {whole(state.stalled_seconds)}", "bad")
     activity = lasting_activity(state)
     if state.phase in ("running", "stopping") and activity:
         doing = activity_word(state, activity)
@@ -72,9 +76,10 @@ def state_word(state: ExperimentState) -> Word:
     return Word(symbol, text, role)
 
 
-def lasting_activity(state: ExperimentState) -> str:
-    """The span under way, '' while stepping and for one that has only just begun between two steps."""
-    run = state.run
+def lasting_activity(state: ExperimentState, run: RunState | None = None) -> str:
+    """The span under way in `run` (the one shown), '' while stepping and for one that has only just begun between two
+    steps."""
+    run = run or state.run
     if run is None or not run.activity:
         return ""
     brief = run.step > 0 and run.activity_since > 0 and 0 <= state.now - run.activity_since < BRIEF_SECONDS
@@ -99,7 +104,7 @@ def doing(state: ExperimentState) -> tuple[str, float | None, str]:
             None,
             "label",
         )
-    if state.stalled_seconds:
+    if state.stalled_seconds and hanging(state) == state.current:
         return f"nothing new for {whole(state.stalled_seconds)}: it may hang", None, "alarm"
     if state.phase in ENDED or run.phase != "running":
         return _ended(state, run)
@@ -137,6 +142,12 @@ def _ended(state: ExperimentState, run: RunState) -> tuple[str, None, str]:
     return f"run {(state.current or 0) + 1} {run.phase}; {onward}", None, "text"
 
 
+def runs_words(state: ExperimentState) -> str:
+    """`runs 1 and 2`, `runs 1, 2 and 4`: those that go on side by side; '' where fewer than two do."""
+    *first, last = [str(place + 1) for place in state.under_way] or [""]
+    return f"runs {', '.join(first)} and {last}" if first else ""
+
+
 def pending_stop(view: View) -> str:
     """When a stop that was asked for will happen, in words; '' if none is pending."""
     state = view.state
@@ -150,13 +161,15 @@ def pending_stop(view: View) -> str:
         if stop.mode == "now" and state.plan.test is not None:
             return f"finishes its step and ends; this visit does not count{asked}"
         if stop.mode == "now":
-            return f"finishes its step, writes a checkpoint and ends{asked}"
+            what = "each finishes its step, writes a checkpoint and ends" if runs_words(state) else STOPPING
+            return f"{what}{asked}"
         if state.phase == "preparing" or state.run is None:
             return f"stops before a run starts{asked}"
         if state.plan.test is not None:
             return f"stops after this visit{asked}"
         at = view.forecast.stop_here.at
-        return f"stops after run {number}{f', {clock(at, state.now)}' if at else ''}{asked}"
+        those = runs_words(state) or f"run {number}"
+        return f"stops after {those}{f', {clock(at, state.now)}' if at else ''}{asked}"
     if state.stop_after_runs:
         left = state.stop_after_runs - state.runs_ended_here
         if left > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,18 @@ def experiment_named(name: str, own: Path | None = None) -> Experiment:
     if name not in known:
         raise unknown("experiment", name, known)
     return experiment.load(known[name][0])
+
+
+def about(name: str, own: Path | None = None) -> str:
+    """The comment that an experiment's file begins with, where it says what it is and what it takes; '' without one."""
+    known = files("experiments", own)
+    path = Path(name) if name.endswith(".toml") else known[name][0] if name in known else None
+    try:
+        lines = path.read_text("utf-8").splitlines() if path is not None else []
+    except (OSError, UnicodeDecodeError):
+        return ""
+    head = takewhile(lambda line: line.startswith("#"), lines)
+    return "\n".join(line.removeprefix("#").strip() for line in head)
 
 
 def profile_named(name: str, own: Path | None = None, machine: Machine | None = None) -> tuple[str, dict[str, Value]]:

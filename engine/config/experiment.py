@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.config import minimums, variants as variant_sets
+from engine.config import minimums, networks, variants as variant_sets
 from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_source, resolved
 from engine.config.profile_file import line_in
@@ -59,7 +59,7 @@ class Experiment(Table, frozen=True, kw_only=True):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    figures: tuple[Literal["surface_dice_2", "voi_score"], ...] = ()
+    figures: tuple[Literal["surface_dice_2", "voi_score", "topo_score"], ...] = ()
     runs: Runs = Runs()
     variants: dict[str, Variant] = {}
     checkpoints: Checkpoints = Checkpoints()
@@ -150,7 +150,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """One prepared image/label pair. `folder` holds image.npy (float32) and label.npy (uint8) of the prepared shape."""
+    """One prepared image/label pair. `folder` holds image.npy (float32) and label.npy (uint8) of the prepared shape.
+    `kept_bytes`: what the knob cache = ram keeps of it, `shape`: of the prepared volume; 0 where not written down."""
 
     id: str
     folder: str
@@ -160,6 +161,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     lesion_mm3: float = 0.0
     acquisition: str = ""
     sha256: str = ""
+    kept_bytes: int = 0
+    shape: tuple[int, int, int] = (0, 0, 0)
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +243,8 @@ def from_table(raw: dict[str, Any], where: str, line: Where | None = None) -> Ex
         made, place = of_variant(experiment, name), f"{where} [variants.{name}]" if name else where
         check_ranges(made, place)
         minimums.check(experiment.minimums, made, place)
+        if name or not experiment.variants:  # beside variants the file itself is not trained
+            networks.check(made, place, not name or "loss.deep_supervision" in experiment.variants[name].set)
     return experiment
 
 

@@ -11,7 +11,8 @@ from engine.config.experiment import Experiment
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """`figure`: its name in records; `title`: on a screen; `better`: which way. `sample` is a noun, `element` what one
-    sample has many of; `whole`: the split under which what is done every reconstruct_every_epochs is told."""
+    sample has many of; `whole`: the split under which what is done every reconstruct_every_epochs is told.
+    `whole_is_test`: that scores what the evaluation would, so that after the last epoch it is not done again."""
 
     figure: str
     title: str
@@ -20,6 +21,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     sample: str
     element: str
     whole: str
+    whole_is_test: bool = False
 
     def best(self, values: list[float]) -> float | None:
         if not values:
@@ -30,7 +32,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 MEASURES: dict[str, Measure] = {
     "segmentation": Measure(
         figure="dice", title="Dice", better="higher", figures=("dice", "avd", "mcc"), sample="volume", element="voxel",
-        whole="volume",
+        whole="volume", whole_is_test=True,
     ),
     # Held-out cross-entropy of the clean residues, nats per token.
     "peptides": Measure(

@@ -76,6 +76,12 @@ KNOBS: dict[str, Knob] = {
             "keep no activations, compute them again in the backward pass, in networks that can: less VRAM, slower",
         ),
         Knob(
+            "deterministic",
+            False,
+            Kind.SPEED,
+            "on a GPU only algorithms that give the same bits every time, where PyTorch has them: slower",
+        ),
+        Knob(
             "cache",
             "disk",
             Kind.SPEED,

@@ -54,8 +54,9 @@ class Patch(Table, frozen=True, kw_only=True):
 
 
 class Model(Table, frozen=True, kw_only=True):
-    """What a network has no use for it leaves alone. `multipliers`: of `channels`, level by level; `blocks` of each
-    level; `aux`: heads on lower levels, for deep supervision; `mkdc`: multi-kernel convolutions on the skips.
+    """What a network has no use for is refused (engine.config.networks). `multipliers`: of `channels`, level by level;
+    `blocks` of each level; `aux`: heads on lower levels, for deep supervision; `mkdc`: multi-kernel convolutions on
+    the skips.
 
     `layers`, `heads` and `diffusion_steps` are a transformer's; `targets`: for how many things, none among them, its
     sequences may be.
@@ -97,8 +98,8 @@ class Loss(Table, frozen=True, kw_only=True):
 
 class Optimizer(Table, frozen=True, kw_only=True):
     """`clip`: the largest norm of all gradients together, 0 for any. `ema`: decay of the averaged weights that are
-    scored and kept as the result, 0 for none. `lr_batch`: the batch size that `lr` is meant for: it grows in proportion
-    (Goyal et al. 2017); 0: it is the same at any."""
+    scored and kept beside the others, 0 for none; after n steps (1 + n) / (10 + n) while that is less. `lr_batch`: the
+    batch size that `lr` is meant for: it grows in proportion (Goyal et al. 2017); 0: it is the same at any."""
 
     name: Literal["adamw"] = "adamw"
     lr: float = 1e-3

@@ -33,6 +33,7 @@ OF_NO_MODEL = (
     "channels_last",
     "compile",
     "activation_checkpointing",
+    "deterministic",
     "cache",
     "val_batch_size",
 )

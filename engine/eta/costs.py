@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import hypot, sqrt
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.profile import Profile
+from engine.config.experiment import Plan, variants_of
 from engine.counts import plural
+from engine.eta.devices import device_called
+from engine.eta.newest import ITEMS, like
 from engine.eta.periodic import periodic
+from engine.eta.steady import comparable, meant, newest_begin, steady, steps_so, trained
+from engine.eta.tested import timing_of_phase
 from engine.eta.timing import (
     KeyTiming as KeyTiming,
+    alone,
     benchmark_key as benchmark_key,
+    between,
     between_runs as between_runs,
     training_key as training_key,
 )
-from engine.journals.events import PhaseEnded
+from engine.eta.work import scored_as, windows_of
+from engine.live import conditions
+from engine.live.conditions import Anew
 from engine.live.pace import Pace, Segment
 from engine.live.state import ExperimentState, Part, RunState
-from engine.phase import phases
 
 # The same training after a resume: another node, a cache gone cold.
 AFTER_RESUME = 0.08
@@ -51,8 +59,6 @@ ONE_QUICKER = 0.8
 GAP_SECONDS = 3.0
 # What somebody says about a step without having measured it here.
 QUOTED = 0.1
-# So many experiments of one kind say what the next one takes.
-FEW = 5
 EARLIER = "from earlier experiments"
 STARTUP_SECONDS = 8.0
 CLOSING_SECONDS = 1.0
@@ -77,56 +83,59 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 def timing_of(state: ExperimentState) -> KeyTiming | None:
-    """What this experiment can tell a later one; None before its first epoch has ended."""
+    """What this experiment can tell a later one, of the profile and the device that it has now; None before its first
+    epoch has ended. Of a test of profiles what its first phase tells."""
     if state.plan.test is not None:
-        return _timing_of_test(state)
-    seen = [run for run in state.runs if run.begin and run.pace.segments and run.step >= run.steps_per_epoch]
-    means = [steady for run in seen if (steady := steady_mean(run.pace)) > 0]
-    if not seen or not means:
+        return timing_of_phase(state, 0)
+    done = [run for run in comparable(state.runs, None) if run.step >= run.steps_per_epoch]
+    newest, last = newest_begin(done), newest_begin(state.runs)
+    # Where attempts do not write their profile down it is the plan's, which is that of the last one.
+    if newest is None or last is None or not (newest.knobs or conditions.alike(newest, last)):
         return None
-    newest = seen[-1].begin
-    assert newest is not None
-    mean = sum(means) / len(means)
-    validate, evaluate = pooled(state, "validate"), pooled(state, "evaluate")
+    seen = comparable(done, newest)
+    state = msgspec.structs.replace(state, runs=tuple(seen))
+    mean = fmean(steady(run) for run in seen)
+    plan, device_name = trained(state.plan, newest), device_called(newest)
     return KeyTiming(
-        key=benchmark_key(state.plan, newest.device_name),
-        device_name=newest.device_name,
-        experiment=state.plan.name,
-        steps=sum(run.pace.steps for run in seen),
+        key=benchmark_key(plan, device_name),
+        device_name=device_name,
+        experiment=plan.name,
+        steps=sum(steps_so(run) for run in seen),
         step_seconds=mean,
-        between_runs=between(means, newest.device),
+        between_runs=between(_within(seen), newest.device),
         device=newest.device,
         startup=_mean(pooled(state, "startup")),
-        validate_item=_per_item(validate),
-        evaluate_item=_per_item(evaluate),
+        validate_item=_per_item(pooled(state, "validate")),
+        evaluate_item=_per_item(pooled(state, "evaluate")),
         volume_item=_per_item(pooled(state, "reconstruct")),
         checkpoint=_mean(pooled(state, "checkpoint")),
         gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
         closing=sum(beside) / len(beside) if (beside := closings(state)) else None,
+        scored={span: scored_as(plan, span) for span in ITEMS},
+        windows=windows_of(plan, state.prepared),
+        paces=_paces(plan, device_name, seen),
     )
+
+
+def _within(seen: Sequence[RunState]) -> list[float]:
+    """The pace of each run beside the mean of its variant: what variants differ by is not how far runs lie apart."""
+    own: dict[str, list[float]] = {}
+    for run in seen:
+        own.setdefault(run.key.variant, []).append(steady(run))
+    return [mean / fmean(means) for means in own.values() if len(means) > 1 for mean in means]
+
+
+def _paces(plan: Plan, device_name: str, seen: Sequence[RunState]) -> dict[str, float]:
+    """Of several variants what a step of each took, under the key it has by itself."""
+    names = variants_of(plan.runs)
+    if len(names) < 2:
+        return {}
+    own = {name: [steady(run) for run in seen if run.key.variant == name] for name in names}
+    return {benchmark_key(alone(plan, name), device_name): fmean(means) for name, means in own.items() if means}
 
 
 def device_of(run: RunState | None) -> str:
     return run.begin.device if run is not None and run.begin is not None else ""
-
-
-def steady_mean(pace: Pace) -> float:
-    """Seconds per step without warm-up, over all paces the run has had but a slower first one (a cold first epoch)."""
-    segments = pace.segments
-    if len(segments) > 1 and segments[0].mean > segments[1].mean:
-        segments = segments[1:]
-    steps = sum(segment.steps for segment in segments)
-    return sum(segment.seconds for segment in segments) / steps if steps else 0.0
-
-
-def between(means: Sequence[float], device: str) -> float:
-    """Relative standard deviation between runs; with few runs mostly what is usual on such a device."""
-    usual = between_runs(device)
-    if len(means) < 2:
-        return usual
-    mean = sum(means) / len(means)
-    own = sum((value - mean) ** 2 for value in means)
-    return sqrt((own / mean**2 + 2 * usual**2) / (len(means) - 1 + 2))
 
 
 def pooled(state: ExperimentState, name: str) -> Part:
@@ -164,21 +173,16 @@ def step_cost(state: ExperimentState, run: RunState | None, history: Sequence[Ke
     before = _elsewhere(state, run, history)
     if run is None or not run.pace.steps:
         return before
-    pace, changed = run.pace, run.tested[-1].step if run.tested else 0
-    if changed:
-        before = None  # another profile's pace says nothing of this one's
+    pace, anew = run.pace, run.anew
     here = [segment for segment in pace.segments if segment.attempt == pace.attempt and segment.steps]
-    earlier = [
-        segment
-        for segment in pace.segments
-        if segment.attempt < pace.attempt and segment.steps and (not changed or segment.first > changed)
-    ]
+    # Another profile's pace, or another device's, says nothing of this one's.
+    earlier = [one for one in pace.segments if anew.attempt <= one.attempt < pace.attempt and one.steps]
     if earlier:
         last = earlier[-1]
         error = hypot(_error(last, last.mean), AFTER_RESUME * last.mean)
         before = Cost(last.mean, error, _noise(last), 0.0, f"from before the resume, {last.steps:,} steps", "measured")
     if not here:
-        return _or_quicker(before, pace) if before is not None else _warming(pace, changed)
+        return _or_quicker(before, run) if before is not None else _warming(pace, anew)
     now, usual = _in_rhythm(here[-1], pace)
     basis = f"measured here, {now.steps:,} steps"
     error = hypot(_error(now, usual), _restless(here))
@@ -248,30 +252,34 @@ def _restless(segments: Sequence[Segment]) -> float:
     return 0.7 * sqrt(sum(segment.steps * (segment.mean - mean) ** 2 for segment in changed) / steps)
 
 
-def _warming(pace: Pace, changed: int = 0) -> Cost:
-    """Before the pace is known: the quicker of the steps so far, and next to nothing sure. `changed`: the step after
-    which another profile was taken up."""
+def _warming(pace: Pace, anew: Anew) -> Cost:
+    """Before the pace is known: the quicker of the steps since it trains as it does, and next to nothing sure."""
     whole = pace.seconds / pace.steps
-    known = [bucket for bucket in pace.buckets if bucket.last > changed]
+    known = [bucket for bucket in pace.buckets if bucket.last > anew.step]
     count = sum(bucket.steps for bucket in known)
     lately = [bucket.seconds / bucket.steps for bucket in known[len(known) // 2 :]]
     guess = sorted(lately)[len(lately) // 2] if lately else whole
-    said = plural(count, "step") + (" with this profile" if changed else "")
+    said = f"{plural(count, 'step')} {anew.words}".rstrip()
     return Cost(guess, guess, guess, COLD_EPOCH * guess, f"warming: {said} so far", "measured")
 
 
-def _or_quicker(before: Cost, pace: Pace) -> Cost:
+def _or_quicker(before: Cost, run: RunState) -> Cost:
     """While it warms up: as before; but steps that are quicker already will hardly get slower."""
-    quick = ONE_QUICKER * _warming(pace).mean
+    if not any(bucket.last > run.anew.step for bucket in run.pace.buckets):
+        return before
+    quick = ONE_QUICKER * _warming(run.pace, run.anew).mean
     return msgspec.structs.replace(before, below=max(before.below, before.mean - quick))
 
 
 def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Cost | None:
     """What other runs of the experiment, or earlier experiments of the same key, say about a step."""
-    others = [other for other in state.runs if other is not run and other.pace.segments and not other.pace.warming]
-    alike = [other for other in others if run is None or other.key.variant == run.key.variant]
-    others, away = (alike, 0.0) if alike or run is None else (others, UNTRIED)
-    means = [steady_mean(other.pace) for other in others]
+    there = comparable(state.runs, meant(state, run))
+    others = [other for other in there if other is not run and not other.pace.warming]
+    # What other variants take is counted beside the steps of the present one (engine.eta.variants).
+    present = run or state.run
+    alike = [other for other in others if present is None or other.key.variant == present.key.variant]
+    others, away = (alike, 0.0) if alike else (others, UNTRIED)
+    means = [steady(other) for other in others]
     if means:
         mean, apart = sum(means) / len(means), between(means, device_of(others[-1]))
         error = hypot(apart * sqrt(1 + 1 / len(means)), away) * mean
@@ -279,56 +287,6 @@ def _elsewhere(state: ExperimentState, run: RunState | None, history: Sequence[K
         return Cost(mean, error, _noise(others[-1].pace.segments[-1]), 0.0, basis, "earlier")
     timing = like(state, run, history)
     return from_timing(timing) if timing is not None else None
-
-
-def _timing_of_test(state: ExperimentState) -> KeyTiming | None:
-    """From the first phase of a test: a short one, of nothing but steps."""
-    done = [visit for visit in state.visits if isinstance(visit, PhaseEnded)]
-    measured = phases.measurement(done, 0)
-    begin = state.run.begin if state.run is not None else None
-    if measured is None or begin is None or state.plan.test is None:
-        return None
-    profile = Profile(name="", knobs=state.plan.test.phases[0].knobs)
-    half = (measured.samples_high / measured.samples_low) ** 0.5 - 1 if measured.samples_low > 0 else 1.0
-    return KeyTiming(
-        key=benchmark_key(msgspec.structs.replace(state.plan, profile=profile), begin.device_name),
-        device_name=begin.device_name,
-        experiment=state.plan.name,
-        steps=measured.steps,
-        step_seconds=measured.step_seconds,
-        between_runs=max(0.05, half / 2),
-        device=begin.device,
-    )
-
-
-def like(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> KeyTiming | None:
-    """The newest earlier experiment whose steps can be compared with these; until a run has said what it trains on, one
-    of a device that it may get."""
-    plan = state.plan
-    if run is not None and run.begin is not None:
-        return newest_of([t for t in history if t.key == benchmark_key(plan, run.begin.device_name)])
-    gpus = {gpu.name for sample in state.samples[-1:] for gpu in sample.gpus}
-    wanted = plan.device != "cpu"
-    fits = [t for t in history if not gpus or (t.device_name in gpus) == wanted]
-    return newest_of([t for t in fits if t.key == benchmark_key(plan, t.device_name)])
-
-
-def newest_of(timings: Sequence[KeyTiming]) -> KeyTiming | None:
-    """The newest of them (newest first), its step that of the newest few of its key: what those differ by is how far
-    the next one may lie."""
-    if not timings or timings[0].quoted:
-        return timings[0] if timings else None
-    same = [t for t in timings if t.key == timings[0].key and t.step_seconds > 0 and not t.quoted][:FEW]
-    if len(same) < 2:
-        return timings[0]
-    means = [t.step_seconds for t in same]
-    return msgspec.structs.replace(
-        timings[0],
-        experiment=f"{timings[0].experiment} and {len(same) - 1} more",
-        steps=sum(t.steps for t in same),
-        step_seconds=sum(means) / len(means),
-        between_runs=max(between(means, timings[0].device), *(t.between_runs for t in same)),
-    )
 
 
 def from_timing(timing: KeyTiming) -> Cost:

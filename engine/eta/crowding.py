@@ -14,11 +14,13 @@ FULL, OTHERS = 0.85, 0.1
 # What others leave varies by about this part of what they take, and stays alike for about so long: trainings beside
 # test suites and benchmarks on two cores.
 VARIES, LASTS_SECONDS = 0.5, 300.0
-# What a processor's pace wanders by without anybody else on it (its clock, the host of a virtual machine), from one
-# stretch of so long to the next: trainings by themselves on two virtual cores took 0.08 to 0.15 s a step, epoch by
-# epoch. With these figures the ranges of 13 of them held 92 %, of 15 others beside test suites 90 % of the time. So
-# many stretches of a run weigh as much as them.
-WANDERS, STRETCH_SECONDS, BELIEVED = 0.08, 10.0, 4.0
+# What a processor's pace wanders by without anybody else on it (its clock, the host of a virtual machine), and for how
+# long it stays alike. Seven trainings of six to eight minutes by themselves on two virtual cores: 5 to 9 % between
+# means over 10 s, 2 to 6 % between those over 40 s; one of them 14 and 12 %, for minutes on end. With these figures
+# their ranges held 86 % of the time, those of 13 trainings of 45 to 180 s 94 % (tests/benchmarks/forecast.py
+# --recorded). What a run has shown over so many stretches weighs as much as that.
+WANDERS, LASTING_SECONDS = 0.10, 30.0
+STRETCH_SECONDS, BELIEVED = 10.0, 4.0
 
 
 def crowding(state: ExperimentState, run: RunState | None, left_seconds: float) -> float:
@@ -33,7 +35,7 @@ def crowding(state: ExperimentState, run: RunState | None, left_seconds: float) 
     newest = state.samples[-1].m
     lately = [sample for sample in state.samples if newest - LOOK_SECONDS <= sample.m <= newest]
     others = VARIES * _taken(lately) * sqrt(_unlike(run.pace.seconds, left_seconds, LASTS_SECONDS))
-    own = _wanders(run) * sqrt(_unlike(run.pace.seconds, left_seconds, STRETCH_SECONDS))
+    own = _wanders(run) * sqrt(_unlike(run.pace.seconds, left_seconds, LASTING_SECONDS))
     return _bound(run) * hypot(others, own)
 
 

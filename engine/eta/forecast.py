@@ -13,9 +13,11 @@ import msgspec
 
 from engine.config.experiment import Plan
 from engine.eta.calibration import Calibration, Rung as RungKind
-from engine.eta.costs import Cost, KeyTiming, benchmark_key, newest_of, step_cost, timing_of
+from engine.eta.costs import Cost, KeyTiming, benchmark_key, step_cost, timing_of
+from engine.eta.devices import as_counted, devices, on_device
 from engine.eta.interval import NOT_KNOWN, Estimate, ending, interval, nested
 from engine.eta.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
+from engine.eta.newest import timing_for
 from engine.eta.remaining import (
     Amounts,
     added,
@@ -31,6 +33,7 @@ from engine.eta.side_by_side import shared, until_last
 from engine.eta.standing import stage_now
 from engine.eta.timing import unlike
 from engine.eta.unit_costs import costs_before, costs_of
+from engine.eta.variants import paces_told
 from engine.live.changes import Change, changes_of
 from engine.live.drift import Creep
 from engine.live.state import ENDED, ExperimentState, RunState
@@ -145,9 +148,13 @@ def _stop_rung(
 
 
 def _nothing_known(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> str:
-    device = run.begin.device_name if run is not None and run.begin is not None else None
-    why = unlike(state.plan, device, history) or "no step has ended"
+    device = next(iter(devices(state, run)), None)
+    why = _unlike(state.plan, device, history) or "no step has ended"
     return f"not known yet: {why}"
+
+
+def _unlike(plan: Plan, device: str | None, timings: Sequence[KeyTiming]) -> str:
+    return unlike(plan, device, as_counted(timings, device) if device is not None else timings)
 
 
 def _over(state: ExperimentState) -> Forecast:
@@ -196,32 +203,34 @@ def _between_runs(state: ExperimentState, run: RunState | None, history: Sequenc
     )
 
 
-def timing_for(plan: Plan, timings: Sequence[KeyTiming]) -> KeyTiming | None:
-    """What earlier experiments of the plan's own benchmark key took, of `timings`, newest first."""
-    return newest_of([t for t in timings if t.key == benchmark_key(plan, t.device_name)])
-
-
 def before_launch(
-    plan: Plan, steps_per_epoch: Mapping[int, int], test_counts: Mapping[int, int], timings: Sequence[KeyTiming]
+    plan: Plan,
+    steps_per_epoch: Mapping[int, int],
+    test_counts: Mapping[int, int],
+    timings: Sequence[KeyTiming],
+    device: str | None = None,
 ) -> Forecast:
     """What an experiment would take if launched now; `steps_per_epoch` and `test_counts` are by fold.
 
-    `timings` come newest first. Only timings under the plan's own benchmark key count; without one nothing is known.
+    `timings` come newest first. Only timings under the plan's own benchmark key count, on the `device` that it would
+    train on (as engine.eta.devices calls it; None: all of them are of that device); without one nothing is known.
     """
-    timing = timing_for(plan, timings)
+    timing = timing_for(plan, on_device(timings, device) if device is not None else timings)
     if timing is None or not plan.runs or not all(key.fold in steps_per_epoch for key in plan.runs):
-        why = unlike(plan, None, timings) or "nothing of this kind has run here"
+        why = _unlike(plan, device, timings) or "nothing of this kind has run here"
         return Forecast(text=f"not known yet: {why}")
-    costs = costs_before(timing)
+    costs, paces = costs_before(timing, plan), paces_told(plan, timing)
     step = costs["step"]
     runs = plan.runs[: plan.stop_after_runs or None]
-    each = [
-        whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean) for key in runs
-    ]
-    each = [left | {"gap": float(place >= plan.slots)} for place, left in enumerate(each)]
+    each = []
+    for place, key in enumerate(runs):
+        whole = whole_run(planned(plan, steps_per_epoch[key.fold], test_counts.get(key.fold, 0)), step.mean)
+        beside = paces.beside(key.variant, whole["step"], step.mean)
+        each.append(whole | {"gap": float(place >= plan.slots)} | beside)
     total = shared(each, costs, plan.slots)
     fold = runs[0].fold
     first = of_epoch(planned(plan, steps_per_epoch[fold], test_counts.get(fold, 0)), step.mean)
+    first |= paces.beside(runs[0].variant, first["step"], step.mean)
     epoch, run = interval(first, costs, step.basis), interval(each[0], costs, step.basis)
     experiment = nested(interval(total, costs, step.basis), run)
     rungs = (
@@ -234,7 +243,7 @@ def before_launch(
         run=run,
         stop_here=run,
         experiment=experiment,
-        text=f"{step.basis} · 90 % range",
+        text=" · ".join((step.basis, "90 % range", *paces.untried_words(plan.runs))),
         parts=_sums(rungs[-1].parts),
         ladder=rungs,
         intervals=Calibration().basis,
@@ -256,7 +265,7 @@ def _text(costs: Mapping[str, Cost], amounts: Amounts) -> str:
     """What it rests on, and what of it has not been seen yet."""
     basis = costs["step"].basis
     said = [basis, "the first epoch may be slower than the rest" if basis.startswith("warming") else "90 % range"]
-    for name in ("validate", "evaluate"):
+    for name, word in (("validate", "validate"), ("volume", "reconstruct"), ("evaluate", "evaluate")):
         if amounts.get(name) and costs[name].basis.startswith("modelled"):
-            said.append(f"{name} not seen yet: {costs[name].basis}")
+            said.append(f"{word} not seen yet: {costs[name].basis}")
     return " · ".join(said)

@@ -9,9 +9,10 @@ from typing import TypeAlias
 import msgspec
 
 from engine.config.experiment import Plan, split_of, steps_per_epoch
+from engine.config.leading import measure
 from engine.eta.costs import Cost, pooled
 from engine.eta.validation import validation_samples
-from engine.eta.variants import beside
+from engine.eta.variants import paces_of
 from engine.live.state import ExperimentState, RunState
 
 # Unit -> how many. Units: step, drift (steps of other runs), anew (the square of each of those runs' steps, which are
@@ -23,13 +24,16 @@ Amounts: TypeAlias = dict[str, float]
 
 STRUCTURED = ("startup", "validate", "evaluate", "checkpoint", "prepare")
 LINE_SECONDS = 0.3
+# Spans whose items are counted, by the name of their cost.
+COUNTED = {"validate": "validate", "reconstruct": "volume"}
 # Of a step, or a line of quick ones, that is overdue: it has not ended, so something is left of it.
 OVERDUE = 0.1
 
 
 class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
     """What happens beside the steps. `validate_items` and `evaluate_items`: subjects each time, None where not counted;
-    `rates`: spans per epoch that follow no known interval."""
+    `rates`: spans per epoch that follow no known interval; `whole_is_test`: what is reconstructed after the last epoch
+    is evaluated with that."""
 
     epochs: int
     steps: int
@@ -40,6 +44,12 @@ class Rhythm(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_every: int = 0
     checkpoint_seconds: float = 0.0
     rates: dict[str, float] = {}
+    whole_is_test: bool = False
+
+    @property
+    def tested_at_end(self) -> bool:
+        """Whether the last epoch's end leaves nothing to evaluate."""
+        return self.whole_is_test and bool(self.reconstruct_every) and self.epochs % self.reconstruct_every == 0
 
     def ends(self, first: int, last: int | None = None) -> Amounts:
         """What belongs to the ends of epochs `first` to `last`."""
@@ -83,7 +93,7 @@ def _add(amounts: Amounts, name: str, count: float) -> None:
 
 def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
     """What steptop's own trainer does in a fold of so many steps per epoch and test subjects."""
-    checkpoints = plan.experiment.checkpoints
+    checkpoints, own = plan.experiment.checkpoints, not plan.experiment.command
     return Rhythm(
         epochs=plan.experiment.epochs,
         steps=steps,
@@ -93,6 +103,7 @@ def planned(plan: Plan, steps: int, tests: int) -> Rhythm:
         evaluate_items=float(tests),
         checkpoint_every=checkpoints.epochs,
         checkpoint_seconds=checkpoints.minutes * 60,
+        whole_is_test=own and measure(plan.experiment).whole_is_test,
     )
 
 
@@ -172,10 +183,19 @@ def of_run(state: ExperimentState, run: RunState, costs: Mapping[str, Cost]) -> 
     rest["step"] = rest["cold"] = float(after * rhythm.steps)
     _add(rest, "checkpoint", rhythm.timed(after * rhythm.steps, step_seconds))
     evaluated = run.test is not None or (not left and not after and "evaluate" in run.parts)
-    if not evaluated or run.activity == "evaluate":
+    if run.activity == "evaluate" or not (evaluated or _tested_at_end(run, rhythm)):
         rest = added(rest, _evaluation(run, rhythm))
     rest["closing"] = 1.0
     return here, added(here, rest)
+
+
+def _tested_at_end(run: RunState, rhythm: Rhythm) -> bool:
+    """Whether the last epoch's end scores what the evaluation would. A process that begins behind it knows no more of
+    that, and scores again."""
+    total = rhythm.epochs * rhythm.steps
+    behind = run.begin is not None and run.begin.resumed_from_step >= total
+    scored = run.whole is not None and run.whole.step >= total
+    return rhythm.tested_at_end and not (behind and (scored or run.activity == "startup"))
 
 
 def _pending(run: RunState, rhythm: Rhythm, epoch: int) -> Amounts:
@@ -189,6 +209,8 @@ def _pending(run: RunState, rhythm: Rhythm, epoch: int) -> Amounts:
         pending = {name: count for name, count in pending.items() if not name.startswith("validate")}
     if saved and run.activity != "checkpoint":
         pending.pop("checkpoint", None)
+    if run.whole is not None and run.whole.step >= run.step and run.activity != "reconstruct":
+        pending.pop("volume", None)
     return pending
 
 
@@ -205,9 +227,9 @@ def _under_way(state: ExperimentState, run: RunState, here: Amounts, costs: Mapp
     name = run.activity
     if not name or name == "evaluate":
         return here
-    counted = bool(run.activity_total) and name == "validate"
-    if counted:
-        return {**here, "validate": float(max(0, run.activity_total - run.activity_done))}
+    counted = {"validate": "validate"} if state.plan.experiment.command else COUNTED
+    if name in counted and run.activity_total:
+        return {**here, counted[name]: float(max(0, run.activity_total - run.activity_done))}
     cost = costs.get(name) or costs.get(f"{name} (whole)") or Cost(0.0)
     if run.activity_done and run.activity_total:
         left = max(0.0, 1 - run.activity_done / run.activity_total)
@@ -233,6 +255,8 @@ def whole_run(rhythm: Rhythm, step_seconds: float, done: int = 0) -> Amounts:
     amounts: Amounts = {"startup": 1.0, "closing": 1.0} | rhythm.ends(done // rhythm.steps + 1, rhythm.epochs)
     amounts["step"] = float(max(0, rhythm.epochs * rhythm.steps - done))
     _add(amounts, "checkpoint", rhythm.timed(amounts["step"], step_seconds))
+    if rhythm.tested_at_end and amounts["step"]:
+        return amounts
     if rhythm.evaluate_items is None:
         return added(amounts, {"evaluate (whole)": 1.0})
     return added(amounts, {"evaluate": rhythm.evaluate_items})
@@ -255,23 +279,23 @@ def of_epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:
 
 
 def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
-    """Runs that will be started after the present one, in order; after a resume the one that was stopped comes too."""
-    resumed = not running and not state.runs_ended_here
-    last = max(state.under_way, default=-1)
-    if state.plan.slots > 1 and running:
-        left = [
-            run for place, run in enumerate(state.runs)
-            if run.phase == "waiting" or (place > last and run.phase != "finished")
-        ]
-    else:
-        first = 0 if state.current is None or resumed else state.current + 1
-        left = [run for run in state.runs[first:] if run.phase != "finished"]
+    """Runs that will be started after the present one, in order: those that wait, and behind them those that failed and
+    are tried again. After a resume those that were stopped, or failed before it, wait too."""
     if state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done":
         return []
+    going = {*state.under_way, state.current if running else None}
+    others = [run for place, run in enumerate(state.runs) if place not in going]
+    again = [run for run in others if run.phase == "failed" and 0 < run.failures <= state.plan.retries]
+    left = [run for run in others if _waits(run)] + sorted(again, key=lambda run: run.ended_monotonic)
     if state.stop_after_runs:
         begun = max(len(state.under_way), 1) if running else 0
         left = left[: max(0, state.stop_after_runs - state.runs_ended_here - begun)]
     return left
+
+
+def _waits(run: RunState) -> bool:
+    """It has had no try since the present supervisor started, or was put back."""
+    return run.phase in ("waiting", "stopped", "lost") or (run.phase == "failed" and not run.failures)
 
 
 def later_runs(state: ExperimentState, runs: list[RunState], step_seconds: float, running: bool) -> Amounts | None:
@@ -290,11 +314,12 @@ def each_later(
 ) -> list[Amounts] | None:
     """What each of those runs needs, with the gap before it; None if one of them is not known."""
     found: list[Amounts] = []
+    paces = paces_of(state)
     for run in runs:
         rhythm = rhythm_of(state, run)
         if rhythm is None:
             return None
         gap = bool(found) or running or bool(state.runs_ended_here)
         amounts = another_run(rhythm, step_seconds, run.step)
-        found.append(amounts | {"gap": float(gap)} | beside(state, run.key, amounts["step"], step_seconds))
+        found.append(amounts | {"gap": float(gap)} | paces.beside(run.key.variant, amounts["step"], step_seconds))
     return found

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
-from engine.errors import UsageError
 from engine.eta.calibration import Residual, Rung, Stage, residual, stage_of
 from engine.eta.earlier import Earlier
 from engine.eta.forecast import Forecast, forecast
 from engine.eta.interval import Estimate
-from engine.journals.events import AnyRecord, Begin, EpochEnded, ExperimentEnded, RunEnded, RunStarted, Steps
+from engine.eta.moments import Moment as Moment, moments as moments
+from engine.journals.events import AnyRecord, ExperimentEnded, RunEnded, RunStarted, Steps
 from engine.journals.journal import read
-from engine.live.fold import fold_run, fold_samples, fold_supervisor
-from engine.live.history import as_supervised, with_run
-from engine.live.state import ExperimentState, new_experiment
-from engine.paths import ExperimentPaths, read_json
+from engine.live.state import ExperimentState
+from engine.paths import ExperimentPaths
 
 # Percents of a run's steps whose residuals are kept; of one run they are alike, and more would tell no more.
 KEPT = (2, 5, 10, 20, 35, 50, 65, 80, 90)
@@ -83,49 +79,11 @@ class Ends(msgspec.Struct, frozen=True):
         return self.experiment - min(begun) if self.experiment is not None and begun else None
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """One moment of a recorded run, `percent` of its steps done. `epochs`: when each of its attempt's epochs ended, by
-    the monotonic clock."""
-
-    state: ExperimentState
-    percent: int
-    record: Steps
-    event: RunStarted
-    epochs: dict[int, float]
-
-
 def foretold(folder: Path, every: int = 1, earlier: Earlier | None = None) -> list[Foretold]:
     """Every finished run of an experiment, at each `every` percent of its steps, with what could be known then: its own
-    journal, the runs before it, and `earlier` experiments. Raises UsageError for a folder that is no experiment."""
+    journal, the runs before and beside it, and `earlier` experiments. Raises UsageError for a folder that is none."""
     ends = ends_of(folder)
     return [one for moment in moments(folder, every, earlier) for one in _held(moment, ends)]
-
-
-def moments(folder: Path, every: int = 1, earlier: Earlier | None = None) -> Iterator[Moment]:
-    """The moments that are foretold, as they were then. Raises UsageError for a folder that is no experiment."""
-    paths = ExperimentPaths(folder)
-    plan = read_json(paths.plan, Plan)
-    if plan is None:
-        raise UsageError(f"{folder} is not an experiment: it has no readable plan.json")
-    state = msgspec.structs.replace(
-        new_experiment(str(folder), plan), prepared=read_json(paths.data, Prepared), earlier=earlier or Earlier()
-    )
-    events, samples = read(paths.events), read(paths.machine)
-    ends = _ends(events)
-    for event in events:
-        state = fold_supervisor(state, [event])
-        if isinstance(event, RunStarted) and state.current is not None:
-            records = read(paths.run(*event.at).segment(event.attempt))
-            index, run, done = state.current, state.runs[state.current], 0
-            epochs = {record.epoch: record.m for record in records if isinstance(record, EpochEnded)}
-            for cut, percent, record in _cuts(records, every) if event.at in ends.finished else ():
-                run, done = fold_run(run, records[done : cut + 1]), cut + 1
-                due = bisect_right(samples, record.m, key=_monotonic)
-                state, samples = fold_samples(state, samples[:due]), samples[due:]
-                seen = _as_of(with_run(state, index, as_supervised(run, state.runs[index])), record)
-                yield Moment(state=seen, percent=percent, record=record, event=event, epochs=epochs)
-            run = fold_run(run, records[done:])
-            state = with_run(state, index, as_supervised(run, state.runs[index]))
 
 
 def ends_of(folder: Path) -> Ends:
@@ -149,26 +107,6 @@ def _ends(events: Sequence[AnyRecord]) -> Ends:
             last = event.m
     alone = sum(isinstance(event, ExperimentEnded) for event in events) == 1
     return Ends(attempts, frozenset(finished), last if alone else None)
-
-
-def _cuts(records: Sequence[AnyRecord], every: int) -> Iterator[tuple[int, int, Steps]]:
-    """Where the records of an attempt are cut: index, percent, and the first line that has come so far."""
-    begin = next((record for record in records if isinstance(record, Begin)), None)
-    total = begin.epochs * begin.steps_per_epoch if begin is not None else 0
-    if begin is None or total < 1:
-        return
-    due = max(every, 100 * begin.resumed_from_step // total + 1)
-    due += -due % every
-    for index, record in enumerate(records):
-        if isinstance(record, Steps) and (percent := 100 * record.step // total) >= due:
-            yield index, percent, record
-            due = percent + every - percent % every
-
-
-def _as_of(state: ExperimentState, record: AnyRecord) -> ExperimentState:
-    return msgspec.structs.replace(
-        state, now=record.t, now_monotonic=record.m, supervisor_alive=True, trainer_alive=True
-    )
 
 
 def _held(moment: Moment, ends: Ends) -> Iterator[Foretold]:
@@ -231,10 +169,6 @@ def residuals(found: Sequence[Foretold]) -> list[Residual]:
         nearest = {_nearest(own, percent) for percent in KEPT}
         kept += [left for one in own if one.percent in nearest and (left := one.residual) is not None]
     return kept
-
-
-def _monotonic(record: AnyRecord) -> float:
-    return record.m
 
 
 def _nearest(found: Sequence[Foretold], percent: int) -> int:

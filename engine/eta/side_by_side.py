@@ -45,8 +45,11 @@ def until_last(
         step = step_cost(state, run, history)
         mine = {**costs, "step": step} if step is not None else costs
         if (left := of_run(state, run, mine)) is not None:
-            busy.append(seconds_of(left[1], mine))
-            whole = added(whole, left[1])
+            seconds, counted = seconds_of(left[1], mine), seconds_of(left[1], costs)
+            busy.append(seconds)
+            # Of units at the costs of the run that is shown, as many as take what it takes by its own pace.
+            factor = seconds / counted if counted else 1.0
+            whole = added(whole, {name: count * factor for name, count in left[1].items()})
     each = [seconds_of(amounts, costs) for amounts in later]
     for amounts in later:
         whole = added(whole, amounts)

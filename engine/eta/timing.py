@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import msgspec
 
@@ -22,7 +23,10 @@ PARTS = ("model", "shape", "batch", "precision", "compilation", "device", "cache
 class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
     """Measured unit costs of an earlier experiment under its benchmark key, seconds. None where it had none.
 
-    `quoted`: who says so, where nothing here has measured it.
+    `device_name`: as the key has it (engine.eta.devices). `quoted`: who says so, where nothing here has measured it.
+    `scored`: what an item of each scoring was (engine.eta.work.scored_as), by span, and `windows` those of a whole
+    case; what is not said there is taken to be as asked for. `paces`: of several variants together the seconds of a
+    step of each, under the key it has by itself.
     """
 
     key: str
@@ -40,11 +44,24 @@ class KeyTiming(msgspec.Struct, frozen=True, kw_only=True):
     closing: float | None = None
     device: str = ""
     quoted: str = ""
+    scored: dict[str, str] = {}
+    windows: float = 0.0
+    paces: dict[str, float] = {}
 
 
 def between_runs(device: str) -> float:
     """Relative standard deviation between runs of one configuration on such a device (cpu, cuda:0, mps)."""
     return BETWEEN_RUNS_ON_CPU if device == "cpu" else BETWEEN_RUNS
+
+
+def between(means: Sequence[float], device: str) -> float:
+    """Relative standard deviation between runs of these means; with few runs mostly what is usual on such a device."""
+    usual = between_runs(device)
+    if len(means) < 2:
+        return usual
+    mean = sum(means) / len(means)
+    own = sum((value - mean) ** 2 for value in means)
+    return sqrt((own / mean**2 + 2 * usual**2) / (len(means) - 1 + 2))
 
 
 def training_key(experiment: Experiment, profile: Profile, device_name: str) -> str:
@@ -62,7 +79,9 @@ def training_key(experiment: Experiment, profile: Profile, device_name: str) -> 
             f"batch {profile['batch_size']}×{profile['accumulate_steps']}",
             str(profile["precision"]),
             ("compiled" if profile["compile"] else "eager")
-            + (" recomputing" if profile["activation_checkpointing"] else ""),
+            + (" recomputing" if profile["activation_checkpointing"] else "")
+            + (" deterministic" if profile["deterministic"] else "")
+            + (" channels-last" if profile["channels_last"] else ""),
             device_name,
             *([] if profile["cache"] == "disk" else [f"cache {profile['cache']}"]),
         )
@@ -85,10 +104,16 @@ def benchmark_key(plan: Plan, device_name: str) -> str:
     variants = variants_of(plan.runs)
     one = variants[0] if len(variants) == 1 else ""
     key = training_key(of_variant(plan.experiment, one), plan.profile, device_name)
-    # A mean over several variants tells of the same ones together.
-    several = f"{', '.join(variants)}: " if len(variants) > 1 else ""
+    # A mean over several variants tells of the same ones together; of a trainer of one's own nothing else tells them.
+    named = variants if len(variants) > 1 or plan.experiment.command else ()
+    several = f"{', '.join(named)}: " if any(named) else ""
     beside = f" in each of {plan.slots} runs at once" if plan.slots > 1 else ""
     return f"{several}{key}|workers {plan.profile['num_workers']}{beside}"
+
+
+def alone(plan: Plan, variant: str) -> Plan:
+    """`plan` as if that variant were the only one: what its steps have in common with others of its key."""
+    return msgspec.structs.replace(plan, runs=tuple(key for key in plan.runs if key.variant == variant))
 
 
 def unlike(plan: Plan, device_name: str | None, timings: Sequence[KeyTiming]) -> str:

@@ -18,6 +18,7 @@ from engine.eta.calibration import Residual, calibrated
 from engine.eta.costs import timing_of
 from engine.eta.earlier import Earlier
 from engine.eta.replayed import foretold, residuals
+from engine.eta.tested import timings_of_test
 from engine.eta.timing import KeyTiming
 from engine.journals.journal import Reader
 from engine.journals.records import SupervisorInfo
@@ -26,7 +27,7 @@ from engine.live.state import ExperimentState, new_experiment
 from engine.paths import RUNS, ExperimentPaths, experiments_in, read_json, timings_file, write_json
 from engine.process import alive
 
-FORMAT = 2
+FORMAT = 4
 # So many experiments are known; reading new ones may take so long at a time, the rest is read the next time.
 MOST = 200
 LOOK_SECONDS = 5.0
@@ -35,12 +36,12 @@ REPLAYED_BYTES = 32 << 20
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One experiment. `stamp`: size and time of its events when it was read. `timing` None: it had no whole epoch."""
+    """One experiment. `stamp`: size and time of its events when it was read. `timings` empty: it had no whole epoch."""
 
     name: str
     stamp: tuple[int, int]
     created: float = 0.0
-    timing: KeyTiming | None = None
+    timings: tuple[KeyTiming, ...] = ()
     residuals: tuple[Residual, ...] = ()
 
 
@@ -81,8 +82,8 @@ def history(logs: Path) -> list[KeyTiming]:
     known = refresh(logs)
     names = {entry.name for entry in known.experiments}
     running = [folder for folder in experiments_in(logs)[:MOST] if folder.name not in names] if logs.is_dir() else []
-    now = [timing for folder in running if (timing := _timing(_state(folder))) is not None]
-    return [*now, *(entry.timing for entry in known.experiments if entry.timing is not None)]
+    now = [timing for folder in running for timing in _timings(_state(folder))]
+    return [*now, *(timing for entry in known.experiments for timing in entry.timings)]
 
 
 def _entry(folder: Path, stamp: tuple[int, int]) -> Entry:
@@ -93,7 +94,7 @@ def _entry(folder: Path, stamp: tuple[int, int]) -> Entry:
     if state.plan.test is None and state.runs_finished and _size(folder) < REPLAYED_BYTES:
         left = residuals(foretold(folder))
     created = state.plan.created
-    return Entry(name=folder.name, stamp=stamp, created=created, timing=_timing(state), residuals=tuple(left))
+    return Entry(name=folder.name, stamp=stamp, created=created, timings=_timings(state), residuals=tuple(left))
 
 
 def _state(folder: Path) -> ExperimentState | None:
@@ -105,8 +106,13 @@ def _state(folder: Path) -> ExperimentState | None:
     return History(paths, Reader).fold(state)
 
 
-def _timing(state: ExperimentState | None) -> KeyTiming | None:
-    return timing_of(state) if state is not None else None
+def _timings(state: ExperimentState | None) -> tuple[KeyTiming, ...]:
+    if state is None:
+        return ()
+    if state.plan.test is not None:
+        return timings_of_test(state)
+    timing = timing_of(state)
+    return (timing,) if timing is not None else ()
 
 
 def _running(folder: Path) -> bool:
@@ -130,7 +136,7 @@ def _told(path: Path, _stamp: tuple[int, int], apart: str, before: float | None)
         for entry in _read(path).experiments
         if entry.name != apart and (before is None or entry.created < before)
     ]
-    timings = tuple(entry.timing for entry in entries if entry.timing is not None)
+    timings = tuple(timing for entry in entries for timing in entry.timings)
     return Earlier(timings, calibrated(left for entry in entries for left in entry.residuals))
 
 

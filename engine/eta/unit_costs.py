@@ -8,6 +8,7 @@ from math import hypot
 
 import msgspec
 
+from engine.config.experiment import Plan
 from engine.eta.costs import (
     CLOSING_SECONDS,
     EARLIER,
@@ -20,12 +21,12 @@ from engine.eta.costs import (
     between_runs,
     device_of,
     from_timing,
-    like,
     pooled,
 )
 from engine.eta.crowding import crowding
-from engine.eta.part_costs import closing_cost, item_cost, part_cost
-from engine.eta.variants import pooled_alike
+from engine.eta.item_costs import UNITS, item_before, item_cost, item_of_step
+from engine.eta.newest import like
+from engine.eta.part_costs import closing_cost, part_cost
 from engine.live.state import ENDED, ExperimentState, RunState
 
 FIRST_CHECKPOINT = 0.5
@@ -42,15 +43,11 @@ def costs_of(state: ExperimentState, run: RunState | None, step: Cost, history: 
         "checkpoint": part_cost(state, "checkpoint", known, _first_checkpoint(run)),
         "closing": closing_cost(state, known),
     }
-    for name in ("validate", "evaluate"):
-        cost = item_cost(state, run, name, known)
-        costs[name] = cost if cost is not None else Cost(0.5 * step.mean, 0.5 * step.mean, basis="modelled from a step")
-        if pooled(state, name).count:
+    for span, name in UNITS.items():
+        cost = item_cost(state, run, span, known)
+        costs[name] = cost if cost is not None else item_of_step(state.plan, span, step, state.prepared)
+        if name != "volume" and pooled(state, name).count:
             costs[f"{name} (whole)"] = part_cost(state, name, {}, Cost(0.0))
-    seen = pooled_alike(state, "reconstruct")
-    costs["volume"] = _known(known, "volume", 0.0) if "volume" in known else costs["evaluate"]
-    if seen.items:
-        costs["volume"] = Cost(seen.seconds / seen.items, basis="measured here", kind="measured")
     for name in sorted({name for other in state.runs for name in other.parts} - set(costs)):
         costs[name] = part_cost(state, name, {}, Cost(0.0))
     if away := crowding(state, run, _to_go(run, step)):
@@ -58,8 +55,8 @@ def costs_of(state: ExperimentState, run: RunState | None, step: Cost, history: 
     return costs
 
 
-def costs_before(timing: KeyTiming) -> dict[str, Cost]:
-    """Of an experiment that is not launched yet, from an earlier one of its key."""
+def costs_before(timing: KeyTiming, plan: Plan) -> dict[str, Cost]:
+    """Of `plan`, which is not launched yet, from an earlier one of its key as engine.eta.newest gives it."""
     step, known = from_timing(timing), remembered(timing)
     costs = with_steps(None, step) | {
         "startup": _known(known, "startup", STARTUP_SECONDS),
@@ -67,12 +64,7 @@ def costs_before(timing: KeyTiming) -> dict[str, Cost]:
         "checkpoint": _known(known, "checkpoint", FIRST_CHECKPOINT),
         "closing": _known(known, "closing", 0.0) if "closing" in known else Cost(CLOSING_SECONDS, CLOSING_SECONDS),
     }
-    for name, other in (("validate", "evaluate"), ("evaluate", "validate")):
-        guess = _known(known, other, 0.5 * step.mean)
-        basis = f"modelled from {other}" if other in known else "modelled from a step"
-        costs[name] = _known(known, name, 0.0) if name in known else Cost(guess.mean, 0.4 * guess.mean, basis=basis)
-    costs["volume"] = _known(known, "volume", 0.0) if "volume" in known else costs["evaluate"]
-    return costs
+    return costs | {name: item_before(plan, span, known, step) for span, name in UNITS.items()}
 
 
 def with_steps(run: RunState | None, step: Cost) -> dict[str, Cost]:

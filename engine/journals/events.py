@@ -51,7 +51,8 @@ from engine.journals.run_events import (
 
 
 class Begin(Record, frozen=True, kw_only=True, tag="begin"):
-    """First line of an attempt."""
+    """First line of an attempt. `cores`: that it may use, as a scheduler or a container grants them (0: not known).
+    `knobs`: its whole profile."""
 
     v: int = FORMAT
     attempt: int = 1
@@ -72,6 +73,8 @@ class Begin(Record, frozen=True, kw_only=True, tag="begin"):
     resumed_from: str = ""
     pid: int = 0
     boot_id: str = ""
+    cores: int = 0
+    knobs: dict[str, bool | int | float | str] = {}
 
 
 class Steps(Record, frozen=True, kw_only=True, tag="steps"):

@@ -9,7 +9,7 @@ from engine.journals.record import Outcome, Record, Stop, Verdict
 
 class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
     """A supervisor took the lock; `runs` are the (fold, restart) pairs it will see to, in order, and `variants` each
-    one's variant, nothing for an experiment without any."""
+    one's variant, nothing for an experiment without any. `processor` and `cores`: what it may use of its machine."""
 
     pid: int
     host: str
@@ -18,6 +18,8 @@ class SupervisorStarted(Record, frozen=True, kw_only=True, tag="supervisor"):
     variants: tuple[str, ...] = ()
     stop_after_runs: int = 0
     adopted: int = 0
+    processor: str = ""
+    cores: int = 0
 
 
 class PrepareStarted(Record, frozen=True, kw_only=True, tag="prepare_started"):

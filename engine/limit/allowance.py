@@ -10,6 +10,7 @@ from engine.counts import plural
 from engine.eta.forecast import Estimate, forecast
 from engine.journals.limit_events import LimitSet, Rate
 from engine.limit import limits
+from engine.limit.ends import nth_end
 from engine.limit.limits import Due
 from engine.live.state import ENDED, ExperimentState
 from engine.process import boot_id
@@ -97,7 +98,16 @@ def fit_of(state: ExperimentState, seconds: float) -> Fit | None:
 def ends_after(state: ExperimentState, count: int) -> Estimate:
     """When `count` more runs are done, the one under way counted."""
     asked = msgspec.structs.replace(state, stop=None, stop_after_runs=state.runs_ended_here + count)
-    return forecast(asked).experiment
+    until = forecast(asked).experiment
+    if len(state.under_way) < 2 or not until.seconds or until.low is None or until.high is None:
+        return until
+    at = nth_end(state, count)  # one of those side by side is done before the others are
+    if at is None:
+        return until
+    part = at / until.seconds
+    return msgspec.structs.replace(
+        until, seconds=at, low=until.low * part, high=until.high * part, at=state.now + at
+    )
 
 
 def fit(ends: Callable[[int], Estimate], left: int, seconds: float, done: int = 0) -> Fit | None:

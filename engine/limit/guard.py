@@ -17,7 +17,8 @@ from engine.journals.events import Note
 from engine.journals.journal import Writer, read
 from engine.journals.limit_events import LimitReached, Limits, LimitSet, Session
 from engine.limit import limits, notify, platforms
-from engine.limit.allowance import Allowance, allowance, ends_after
+from engine.limit.allowance import Allowance, allowance
+from engine.limit.ends import one_more
 from engine.limit.limits import Due
 from engine.limit.notify import Event, Notifier
 from engine.live.slowdowns import Key, slowdowns
@@ -137,7 +138,7 @@ class Guard:
         first = self.first()
         if first is None:
             return None
-        needed = self._safely(lambda: ends_after(self._read(), 1).low)
+        needed = self._safely(lambda: one_more(self._read()).low)
         if needed is not None and needed <= first.seconds:
             return None
         refused = LimitReached(
@@ -233,12 +234,18 @@ class Guard:
 
 
 def stop_seconds(state: ExperimentState) -> float | None:
-    """Seconds that a stop may take, from what was measured; None before a step has ended."""
-    run = state.run
-    if run is None or not run.recent:
+    """Seconds that a stop may take, from what was measured: as long as the slowest of the runs that go on. None before
+    a step has ended."""
+    shown = [state.run] if state.run is not None else []
+    going = [run for run in ([state.runs[place] for place in state.under_way] or shown) if run.recent]
+    if not going:
         return None
-    step = max(record.high for record in run.recent)
-    return SAFETY * (step + _checkpoint(state, run) + _item(state, run)) + _closing(state)
+    return max(SAFETY * _until_stopped(state, run) for run in going) + _closing(state)
+
+
+def _until_stopped(state: ExperimentState, run: RunState) -> float:
+    """Its step, one volume of what it scores, and a checkpoint."""
+    return max(record.high for record in run.recent) + _checkpoint(state, run) + _item(state, run)
 
 
 def _closing(state: ExperimentState) -> float:

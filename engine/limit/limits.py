@@ -136,9 +136,11 @@ def typed(text: str) -> Wanted | None:
     return Wanted(**found)
 
 
-def limits(wanted: Wanted, now: float, device: Callable[[], str], held: Limits | None = None) -> Limits:
+def limits(
+    wanted: Wanted, now: float, device: Callable[[], str], held: Limits | None = None, devices: int = 1
+) -> Limits:
     """What was typed on top of what `held` already. `device` names the device to be trained on, and is asked only where
-    a budget needs its price. Raises UsageError."""
+    a budget needs its price; that is of one of `devices`, all of which cost while it trains. Raises UsageError."""
     found = held or Limits()
     change = msgspec.structs.replace
     if wanted.until is not None:
@@ -158,6 +160,8 @@ def limits(wanted: Wanted, now: float, device: Callable[[], str], held: Limits |
     if wanted.session_limit is not None:
         none = wanted.session_limit.strip().lower() == "none"
         found = change(found, session_seconds=0.0 if none else duration(wanted.session_limit, "--session-limit"))
+    if found.rate is not None:
+        found = change(found, rate=change(found.rate, devices=max(1, devices)))
     return change(found, asked=found.asked or now)
 
 

@@ -46,7 +46,7 @@ from engine.journals.events import (
 from engine.live import loss_terms, pace
 from engine.live.epochs import own_seconds
 from engine.live.fold_limit import finished_words, limit_words, reached_words
-from engine.live.fold_profile import changed_profile, say, visited, with_lines
+from engine.live.fold_profile import begun_anew, changed_profile, say, visited, with_lines
 from engine.live.held_out import with_figures
 from engine.live.state import RECENT, SAMPLES, SENTENCES, ExperimentState, Part, RunState, Sentence, StopState
 
@@ -107,9 +107,8 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
             first = not run.begin
             return new(
                 run,
-                begin=record,
-                attempt=record.attempt,
-                step=resumed,
+                begin=record, attempt=record.attempt, step=resumed,
+                anew=begun_anew(run, record),
                 activity="startup",
                 activity_since=record.t,
                 activity_monotonic=record.m,
@@ -213,12 +212,11 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 phase="running" if record.adopted else "queued",
                 ended=None,
                 reached=state.reached if record.adopted else None,
-                survivors=(),
-                verdict=None,
-                stop=None,
+                survivors=(), verdict=None, stop=None,
                 stop_after_runs=record.stop_after_runs,
+                runs=tuple(new(run, failures=0) for run in state.runs),
                 runs_ended_here=state.runs_ended_here if record.adopted else 0,
-                boot_id=record.boot_id,
+                processor=record.processor, cores=record.cores, boot_id=record.boot_id,
                 sentences=_tell(state, record.t, again or f"supervisor started, {to_do}"),
             )
         case PrepareStarted():
@@ -226,7 +224,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             phase = "preparing" if state.current is None else state.phase
             return new(state, phase=phase, prepare_started=record.t)
         case PrepareEnded():
-            text = f"volumes prepared in {record.seconds:.1f} s" if record.ok else _failure(record.verdict)
+            text = f"{state.cases} prepared in {record.seconds:.1f} s" if record.ok else _failure(record.verdict)
             return new(
                 state,
                 phase="queued" if record.ok else "failed",
@@ -273,9 +271,9 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 state.runs[index],
                 phase=record.outcome,
                 verdict=record.verdict,
-                ended=record.t,
-                ended_monotonic=record.m,
+                ended=record.t, ended_monotonic=record.m,
                 activity="",
+                failures=state.runs[index].failures + (record.outcome == "failed"),
                 elapsed=state.runs[index].elapsed + record.seconds,
                 survivors=record.survivors,
             )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.config.knob import shown
-from engine.journals.events import Level, PhaseEnded, ProfileChanged, Steps
-from engine.live import pace
+from engine.journals.events import Begin, Level, PhaseEnded, ProfileChanged, Steps
+from engine.live import conditions, pace
+from engine.live.conditions import Anew
 from engine.live.state import PROFILES, SENTENCES, TESTED, RunState, Sentence, Tested
 from engine.machine import contention
 
@@ -30,6 +31,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
             begin,
             num_workers=workers if isinstance(workers, int) else begin.num_workers,
             batch_size=batch if isinstance(batch, int) else begin.batch_size,
+            knobs=record.knobs,
         )
     values = ", ".join(f"{name} = {shown(record.knobs.get(name))}" for name in record.changed)
     text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
@@ -43,15 +45,26 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         t=record.t,
         seconds=record.seconds,
     )
+    paced = pace.rewound(run.pace, record.step) if record.changed else run.pace
     return new(
         run,
         taken=record,
         begin=begin,
         recent=(),
         tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,
-        pace=pace.rewound(run.pace, record.step) if record.changed else run.pace,
+        pace=paced,
+        anew=Anew(paced.attempt, record.step, "with this profile") if record.changed else run.anew,
         sentences=say(run, record.t, text if record.changed else ""),
     )
+
+
+def begun_anew(run: RunState, begin: Begin) -> Anew:
+    """Since when its steps are what they are, once an attempt has begun: since then, if it trains with another profile
+    or on another device than the one before it."""
+    if run.begin is None or conditions.alike(run.begin, begin):
+        return run.anew
+    words = "with this profile" if conditions.same_device(run.begin, begin) else "on this device"
+    return Anew(pace.rewound(run.pace, begin.resumed_from_step).attempt, begin.resumed_from_step, words)
 
 
 def with_lines(tested: tuple[Tested, ...], lines: Sequence[Steps]) -> tuple[Tested, ...]:

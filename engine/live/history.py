@@ -149,6 +149,7 @@ def _forgotten(run: RunState) -> RunState:
         started=run.started,
         ended=run.ended,
         elapsed=run.elapsed,
+        failures=run.failures,
         verdict=run.verdict,
         survivors=run.survivors,
     )

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from engine.config.experiment import Plan, Prepared, RunKey
+from engine.config.leading import measure
 from engine.eta.earlier import Earlier
 from engine.journals.clocks import merged
 from engine.journals.events import (
@@ -28,6 +29,7 @@ from engine.journals.events import (
     Stop,
     Verdict,
 )
+from engine.live.conditions import Anew
 from engine.live.pace import Pace
 
 RECENT = 64
@@ -88,6 +90,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     `taken`: the newest profile it was asked for and answered, taken up or not. `causes`: why the pace changed, by the
     first step of the new one. `elapsed`: seconds of all its attempts that have ended, as the supervisor counted them.
+    `failures`: how often it has failed since the present supervisor started.
     """
 
     key: RunKey
@@ -108,6 +111,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     pace: Pace = Pace()
     recent: tuple[Steps, ...] = ()
     tested: tuple[Tested, ...] = ()
+    anew: Anew = Anew()
     taken: ProfileChanged | None = None
     parts: dict[str, Part] = {}
     loss: float | None = None
@@ -127,6 +131,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     ended_monotonic: float = 0.0
     last_monotonic: float = 0.0
     elapsed: float = 0.0
+    failures: int = 0
     verdict: Verdict | None = None
     survivors: tuple[int, ...] = ()
     sentences: tuple[Sentence, ...] = ()
@@ -169,7 +174,7 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a screen or a status line says, but for the forecast (a function of this).
 
     `survivors`: pids of an ended or lost experiment's tree that live on. `earlier`: what earlier experiments tell.
-    `boot_id`: the supervisor's.
+    `boot_id`: the supervisor's; `processor` and `cores`: what it may use of its machine.
     """
 
     folder: str
@@ -198,6 +203,8 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     ended: ExperimentEnded | None = None
     gaps: tuple[float, ...] = ()
     earlier: Earlier = Earlier()
+    processor: str = ""
+    cores: int = 0
     boot_id: str = ""
     damaged: int = 0
     partial: bool = False
@@ -213,6 +220,11 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     def under_way(self) -> tuple[int, ...]:
         """Places of the runs that go on, side by side where the experiment has slots."""
         return tuple(place for place, run in enumerate(self.runs) if run.phase == "running")
+
+    @property
+    def cases(self) -> str:
+        """What it learns from, as its task calls it: volumes, sequences."""
+        return f"{measure(self.plan.experiment).sample}s"
 
     @property
     def runs_finished(self) -> int:

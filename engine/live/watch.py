@@ -176,18 +176,19 @@ def stalled(state: ExperimentState, now_monotonic: float) -> float:
 
     Records of another boot or host have another monotonic clock and say nothing.
     """
-    return max((_quiet(state.runs[place], now_monotonic) for place in state.under_way), default=0.0)
+    return max((quiet(state.runs[place], now_monotonic) for place in state.under_way), default=0.0)
 
 
-def _quiet(run: RunState, now_monotonic: float) -> float:
+def quiet(run: RunState, now_monotonic: float) -> float:
+    """Seconds without a record of this run, once that is more than a minute and ten of its steps; else 0."""
     if run.begin is None or run.begin.boot_id != boot_id():
         return 0.0
     if run.begin.attempt != run.attempt:
         return 0.0  # another attempt is starting: how long nobody trained before it is no stall
-    quiet = now_monotonic - run.last_monotonic
+    silent = now_monotonic - run.last_monotonic
     recent = run.recent[-8:]
     step = sum(r.seconds for r in recent) / max(1, sum(r.steps for r in recent)) if recent else 0.0
-    return quiet if quiet > max(STALLED_SECONDS, STALLED_STEPS * step) else 0.0
+    return silent if silent > max(STALLED_SECONDS, STALLED_STEPS * step) else 0.0
 
 
 def _stamp(path: Path) -> int:

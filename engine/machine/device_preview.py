@@ -45,7 +45,7 @@ def quick_device(wanted: str) -> dict[str, str]:
     gpus = _gpus(wanted)
     if gpus:
         return {"kind": "cuda", "name": gpus[0].name}
-    return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": _processor()}
+    return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": processor()}
 
 
 def device_memory(wanted: str) -> tuple[int | None, int]:
@@ -65,7 +65,8 @@ def _built_for_cuda() -> bool:
     return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its model as the kernel says it, as a trainer on the CPU calls its device."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

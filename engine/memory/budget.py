@@ -125,13 +125,16 @@ def _trainer(knobs: Mapping[str, Value], known: Footprint) -> Part:
     """The trainer with everything that its workers share with it, each page once."""
     loader, batch = known.loader, int(knobs["batch_size"])
     kept = known.samples * _volume(known) if knobs["cache"] == "ram" and not int(knobs["num_workers"]) else 0
-    step = known.estimate.activations / known.estimate.batch if known.estimate and known.device == "cpu" else 0.0
+    # Without a GPU the network and its step are in host memory.
+    here = known.estimate if known.device == "cpu" else None
+    step = here.activations / here.batch if here else 0.0
     if loader is not None:
         shared = loader.trainer + loader.workers * (loader.pss - loader.uss)
         size = max(shared, shared + (batch - loader.batch) * step) + kept
         text = f"trainer {said(size)}"
         return Part("trainer", text, (1 - AGAIN) * size, size, (1 + AGAIN) * size, "measured here")
-    low, usual, high = (value + kept + batch * step for value in TRAINER[known.device])
+    fixed = here.fixed if here else 0
+    low, usual, high = (value + kept + fixed + batch * step for value in TRAINER[known.device])
     return Part("trainer", f"trainer {said(usual)}", low, usual, high, "modelled")
 
 

@@ -9,9 +9,9 @@ from statistics import median
 import msgspec
 
 from engine.config import label_maps
-from engine.config.experiment import Plan
+from engine.config.experiment import Plan, Prepared, Split
 from engine.config.knob import Value
-from engine.journals.events import PhaseEnded, Sample
+from engine.journals.events import PhaseEnded, Sample, Worker
 from engine.live.filling import Filling
 from engine.live.state import ExperimentState, RunState
 from engine.live.trend import Trend, memory_trend
@@ -48,7 +48,8 @@ class Peak(msgspec.Struct, frozen=True, kw_only=True):
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """A step's memory at `batch`, bytes, worked out from the network without a device (engine.training.vram).
 
-    `activations`: what a forward pass keeps for the backward pass, the input and passing buffers included.
+    `activations`: what a forward pass keeps for the backward pass, the input and passing buffers included; `averaged`:
+    the weights averaged over the steps, where the experiment wants them.
     """
 
     batch: int
@@ -56,10 +57,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     gradients: int = 0
     optimizer: int = 0
     activations: int = 0
+    averaged: int = 0
 
     @property
     def fixed(self) -> int:
-        return self.weights + self.gradients + self.optimizer
+        return self.weights + self.gradients + self.optimizer + self.averaged
 
     @property
     def total(self) -> int:
@@ -101,9 +103,12 @@ def sample_bytes(plan: Plan) -> int:
     return prod(experiment.sample_shape) * (BYTES_PER_VOXEL + maps)
 
 
-def volume_bytes(plan: Plan) -> int:
+def volume_bytes(plan: Plan, kept: Sequence[int] = ()) -> int:
     """One prepared volume as the knob `cache` = ram keeps it, with the maps of its label: where patches are samples,
-    all that they are cut from. Of TIFF as stored nobody knows the shapes before they are read: a patch, at least."""
+    all that they are cut from. `kept`: what each of them takes, where that is known: their mean. Of TIFF as stored
+    nobody knows the shapes before they are read: a patch, at least."""
+    if known := [size for size in kept if size]:
+        return -(-sum(known) // len(known))
     experiment, made = plan.experiment, plan.experiment.data.source == "sheets"
     as_stored = not any(experiment.prepare.shape)
     if experiment.task == "peptides" or experiment.patch.whole or (as_stored and not made):
@@ -111,6 +116,21 @@ def volume_bytes(plan: Plan) -> int:
     maps = len(label_maps.needed(experiment.loss))
     each = 2 if experiment.data.source in ("sheets", "tiff") else BYTES_PER_VOXEL
     return prod(experiment.data.shape if as_stored else experiment.prepare.shape) * (each + maps)
+
+
+def checkpoint_bytes(estimate: Estimate | None) -> int | None:
+    """One checkpoint, but for some tens of kB: weights, those averaged over the steps, and the optimizer's state. None
+    where only activations are known."""
+    if estimate is None or not estimate.weights:
+        return None
+    return estimate.weights + estimate.averaged + estimate.optimizer
+
+
+def kept_of(prepared: Prepared | None, split: Split | None) -> list[int]:
+    """What the knob cache = ram keeps of each volume that a fold learns from; 0 where data.json does not say."""
+    if prepared is None or split is None:
+        return []
+    return [prepared.subjects[i].kept_bytes for i in split.train if i < len(prepared.subjects)]
 
 
 def in_flight(knobs: Mapping[str, Value], item: int) -> int:
@@ -125,28 +145,33 @@ def footprint(
     estimate: Estimate | None = None,
     hours: float | None = None,
 ) -> Footprint:
-    """From readings of a training and of test phases. `hours`: how long it still goes on."""
+    """From readings of a training and of test phases: of one of its runs, and what is its share where several go on
+    side by side. `hours`: how long it still goes on."""
     run, plan = state.run, state.plan
     knobs = knobs_now(state)
     newest = state.samples[-1] if state.samples else None
     own = sum(worker.pss if worker.pss is not None else worker.rss for worker in newest.workers) if newest else 0
     item = sample_bytes(plan)
-    waiting = min(in_flight(knobs, item), newest.shm_used) if newest and newest.workers else 0
-    total, others = _device(newest)
+    going = max(1, len(_by_trainer(newest))) if newest else 1
+    waiting = min(going * in_flight(knobs, item), newest.shm_used) if newest and newest.workers else 0
+    total, others = _device(newest, -(-plan.slots // max(1, len(plan.devices))))
     trend = trend_of(state)
     split = next((s for s in state.prepared.splits if run and s.fold == run.key.fold), None) if state.prepared else None
     return Footprint(
         sample_bytes=item,
-        volume_bytes=volume_bytes(plan),
+        volume_bytes=volume_bytes(plan, kept_of(state.prepared, split)),
         samples=len(split.train) if split else 0,
         device="cuda" if run and run.begin and run.begin.device.startswith("cuda") else "cpu",
         parameters=run.begin.parameters if run and run.begin else 0,
         loader=_loader(state.samples, knobs) or _of_phases(phases),
-        growth=trend.bytes_per_hour,
-        growth_at_most=trend.at_most,
+        growth=trend.bytes_per_hour / going if trend.bytes_per_hour is not None else None,
+        growth_at_most=trend.at_most / going if trend.at_most is not None else None,
         hours=hours,
-        ram_free=newest.ram_available + own if newest and newest.ram_total else None,
-        shm_free=newest.shm_total - newest.shm_used + waiting if newest and newest.shm_total else None,
+        shares=plan.slots,
+        ram_free=(newest.ram_available + own) // plan.slots if newest and newest.ram_total else None,
+        shm_free=(
+            (newest.shm_total - newest.shm_used + waiting) // plan.slots if newest and newest.shm_total else None
+        ),
         vram_total=total,
         vram_others=others,
         peaks=_peaks(run, knobs, phases),
@@ -193,7 +218,7 @@ def filling_of(state: ExperimentState) -> Filling | None:
         workers, passes = 1, run.step_in_epoch / steps_a_pass
     return Filling(
         volumes=len(split.train),
-        each=volume_bytes(state.plan),
+        each=volume_bytes(state.plan, kept_of(prepared, split)),
         workers=workers,
         passes=passes,
         pass_seconds=seconds * steps_a_pass,
@@ -201,21 +226,14 @@ def filling_of(state: ExperimentState) -> Filling | None:
 
 
 def _loader(samples: Sequence[Sample], knobs: Mapping[str, Value]) -> Loader | None:
-    """Medians of the newest readings in which the trainer and all of its workers are: what a worker has at one moment
-    depends on how far it is with its batch. None if there are no such readings."""
+    """Medians of the newest readings in which a trainer that is still there and all of its workers are: what a worker
+    has at one moment depends on how far it is with its batch. None if there are no such readings."""
     count = int(knobs["num_workers"])
-    readings: list[tuple[float, float, float]] = []
+    of: dict[int, list[tuple[float, float, float]]] = {}
     for sample in samples[-READINGS:]:
-        trainers = [one for one in sample.workers if one.role == "trainer"]
-        workers = [one for one in sample.workers if one.role == "worker"]
-        pss, uss = [one.pss for one in workers], [one.uss for one in workers]
-        if len(trainers) != 1 or trainers[0].pss is None or len(workers) != count or None in pss or None in uss:
-            readings.clear()
-            continue
-        each = max(1, count)
-        readings.append(
-            (trainers[0].pss, sum(map(int, filter(None, pss))) / each, sum(map(int, filter(None, uss))) / each)
-        )
+        now = [(trainer.pid, _whole(trainer, workers, count)) for trainer, workers in _by_trainer(sample)]
+        of = {pid: [*of.get(pid, ()), one] if one is not None else [] for pid, one in now}
+    readings = [one for found in of.values() for one in found]
     if not readings:
         return None
     trainer, pss_each, uss_each = (median(column) for column in zip(*readings, strict=True))
@@ -228,6 +246,27 @@ def _loader(samples: Sequence[Sample], knobs: Mapping[str, Value]) -> Loader | N
         uss=uss_each,
         cached=knobs["cache"] == "ram",
     )
+
+
+def _by_trainer(sample: Sample) -> list[tuple[Worker, list[Worker]]]:
+    """Each trainer with its loader's processes: the sampler names tree after tree, each with its trainer first."""
+    trees: list[tuple[Worker, list[Worker]]] = []
+    for one in sample.workers:
+        if one.role == "trainer":
+            trees.append((one, []))
+        elif one.role == "worker" and trees:
+            trees[-1][1].append(one)
+    return trees
+
+
+def _whole(trainer: Worker, workers: Sequence[Worker], count: int) -> tuple[float, float, float] | None:
+    """PSS of the trainer, mean PSS and USS of its workers; None where not `count` of them are there, or one cannot be
+    read."""
+    pss = [one.pss for one in workers if one.pss is not None]
+    uss = [one.uss for one in workers if one.uss is not None]
+    if trainer.pss is None or not len(workers) == len(pss) == len(uss) == count:
+        return None
+    return trainer.pss, sum(pss) / max(1, count), sum(uss) / max(1, count)
 
 
 def _of_phases(phases: Sequence[PhaseEnded]) -> Loader | None:
@@ -260,10 +299,12 @@ def _peaks(run: RunState | None, knobs: Mapping[str, Value], phases: Sequence[Ph
     return tuple(Peak(batch=batch, bytes=most) for batch, most in sorted(found.items()))
 
 
-def _device(sample: Sample | None) -> tuple[int | None, int]:
-    """The memory of the GPU this training is on, and what others have of it."""
+def _device(sample: Sample | None, runs: int) -> tuple[int | None, int]:
+    """The memory of the GPU this training is on, and what others have of it; as if what those leave were shared out,
+    where so many of its `runs` are on one."""
     gpus = sample.gpus if sample is not None else ()
     gpu = next((one for one in gpus if one.own_memory), gpus[0] if gpus else None)
     if gpu is None or gpu.memory_total is None:
         return None, 0
-    return gpu.memory_total, max(0, (gpu.memory_used or 0) - (gpu.own_memory or 0))
+    others = max(0, (gpu.memory_used or 0) - (gpu.own_memory or 0))
+    return others + max(0, gpu.memory_total - others) // runs, others

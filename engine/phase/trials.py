@@ -66,7 +66,8 @@ def _phase(request: launch.Request, base: Plan, one: Wanted) -> Phase:
     name = one.profile or request.profile or base.experiment.profile
     try:
         profile, _ = choose(
-            base.experiment, name, request.settings | settings, request.logs, base.device, request.override_locks
+            base.experiment, name, request.settings | settings, request.logs, base.device, request.override_locks,
+            variants=request.variants,
         )
     except UsageError as error:
         raise UsageError(f"phase {one.name!r}: {error}") from None

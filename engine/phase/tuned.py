@@ -37,10 +37,12 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
-    """The knobs found for one `key` (engine.eta.costs.training_key) with so many cores. `found`: s since 1970."""
+    """The knobs found for one `key` (engine.eta.costs.training_key) with so many cores. `found`: s since 1970.
+    `variant`: of the experiment, that was measured; '' where it has none, or where the file is older than that."""
 
     key: str
     cores: int
+    variant: str = ""
     host: str = ""
     found: float = 0.0
     samples_per_second: float = 0.0
@@ -50,12 +52,17 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, bool | int | float | str] = {}
 
     @property
+    def kind(self) -> tuple[str, str, int]:
+        """What there is one entry of."""
+        return self.key, self.variant, self.cores
+
+    @property
     def text(self) -> str:
         """One sentence for whoever chose `auto`."""
         day = time.strftime("%Y-%m-%d", time.localtime(self.found))
         other = {name: value for name, value in self.knobs.items() if value != KNOBS[name].default}
         knobs = ", ".join(f"{name} {shown(value)}" for name, value in other.items())
-        on = f" on {self.host}" if self.host else ""
+        on = (f" on {self.host}" if self.host else "") + (f" with variant {self.variant}" if self.variant else "")
         pace = f"{self.samples_per_second:.3g} samples/s{self._range}"
         return f"as tuned {day}{on}: {knobs or 'every knob at its default'} ({pace})"
 
@@ -71,10 +78,12 @@ class _File(msgspec.Struct, frozen=True):
     tuned: tuple[Tuned, ...] = ()
 
 
-def remember(logs: Path, key: str, knobs: Mapping[str, Value], measured: Measured) -> Tuned:
-    """Write down what was found for `key`; replaces what was known of it. Raises UsageError for impossible knobs."""
+def remember(logs: Path, key: str, knobs: Mapping[str, Value], measured: Measured, variant: str = "") -> Tuned:
+    """Write down what was found for `key` with that variant; replaces what was known of it. Raises UsageError for
+    impossible knobs."""
     fresh = Tuned(
         key=clean(key),
+        variant=clean(variant),
         cores=cores.machine().cores,
         host=socket.gethostname(),
         found=time.time(),
@@ -82,18 +91,20 @@ def remember(logs: Path, key: str, knobs: Mapping[str, Value], measured: Measure
         **msgspec.structs.asdict(measured),
     )
     with _alone(logs):
-        kept = [entry for entry in entries(logs) if (entry.key, entry.cores) != (fresh.key, fresh.cores)]
+        kept = [entry for entry in entries(logs) if entry.kind != fresh.kind]
         write_atomic(tuned_file(logs), _text([fresh, *kept]).encode())
     return fresh
 
 
-def recall(logs: Path, key: str) -> Tuned | None:
-    """What was found for `key` with as many cores as there are now; None if nothing was.
+def recall(logs: Path, key: str, variant: str = "") -> Tuned | None:
+    """What was found for `key` with as many cores as there are now: with that variant, else where no variant is named;
+    None if nothing was.
 
     Host names are not compared: a container gets another one every time it starts.
     """
     here = cores.machine().cores
-    return next((entry for entry in entries(logs) if (entry.key, entry.cores) == (clean(key), here)), None)
+    found = {entry.kind: entry for entry in reversed(entries(logs))}
+    return found.get((clean(key), clean(variant), here)) or found.get((clean(key), "", here))
 
 
 def entries(logs: Path) -> list[Tuned]:

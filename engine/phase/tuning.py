@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
 
-from engine.config.experiment import Plan
+import msgspec
+
+from engine.config.experiment import Plan, of_variant
 from engine.config.knob import Value
 from engine.config.profile import Profile
 from engine.counts import plural
@@ -58,8 +60,17 @@ def trials(done: Sequence[PhaseEnded]) -> list[Trial]:
 
 
 def answer(plan: Plan, done: Sequence[PhaseEnded], limits: Limits, cores: int) -> Measure | Finished:
-    """What to measure next, or what was found."""
-    return decide(space_of(plan, cores), trials(done), limits)
+    """What to measure next, or what was found, with which variant where the experiment has some."""
+    found = decide(space_of(plan, cores), trials(done), limits)
+    if isinstance(found, Measure) or not (variant := measured_with(plan)):
+        return found
+    return msgspec.structs.replace(found, why=f"{found.why} {variant}")
+
+
+def measured_with(plan: Plan) -> str:
+    """Of an experiment with variants, which one was measured, in words; another network may want other workers."""
+    variant = plan.runs[0].variant
+    return f"Measured with variant {variant}; `--variants NAME` measures another." if variant else ""
 
 
 def next_visit(plan: Plan, done: Sequence[PhaseEnded], limits: Limits) -> Visit | str:
@@ -112,10 +123,10 @@ def write_down(
     write_json(paths.tuning, found)
     best = next((one.measured for one in found.ranking if one.measured and key(one.knobs) == key(found.best)), None)
     if best is not None and device_name:
-        profile = Profile(name="", knobs=found.best)
+        profile, variant = Profile(name="", knobs=found.best), plan.runs[0].variant
         tuned.remember(
             paths.folder.parent,
-            training_key(plan.experiment, profile, device_name),
+            training_key(of_variant(plan.experiment, variant), profile, device_name),
             {name: found.best[name] for name in VARIED},
             tuned.Measured(
                 samples_per_second=best.samples_per_second,
@@ -123,6 +134,7 @@ def write_down(
                 high=best.samples_high,
                 steps=best.steps,
             ),
+            variant,
         )
     return found.best
 

@@ -8,9 +8,9 @@ import msgspec
 
 from engine.errors import UsageError
 from engine.live.state import ExperimentState
-from engine.whatif import hardware, hardware_table, options as choices, session_limits
+from engine.whatif import estimate, hardware, hardware_table, options as choices, session_limits
 from engine.whatif.hardware_table import HardwareRow
-from engine.whatif.known import Known, known_of
+from engine.whatif.known import Known
 from engine.whatif.options import Decision, Option
 from engine.whatif.session_limits import Session
 from engine.whatif.what_if import Question
@@ -38,11 +38,15 @@ def elsewhere(state: ExperimentState) -> Elsewhere:
         return Elsewhere(why=TESTED, decision=decision)
     try:
         sheet, sessions = hardware.gpus(), session_limits.sessions()
-        known, question = known_of(state, sheet), Question()
-        rows = hardware_table.table(known, question, sheet, sessions)
-        found = choices.options(known, question, lambda asked: hardware_table.row(known, asked, known.gpu))
-        live = state.supervisor_alive or state.trainer_alive
-        commands = {one.number: choices.command(known, question, one, live) for one in found}
+        subject = estimate.of_state(state, Path(state.folder).parent, sheet)
+        known, question, others = subject.known, subject.question, subject.others
+
+        def asked(of: Question) -> HardwareRow:
+            return hardware_table.row(known, of, known.gpu, sessions, (), others)
+
+        rows = hardware_table.table(known, question, sheet, sessions, (), others)
+        found = choices.options(known, question, asked)
+        commands = {one.number: choices.command(known, question, one, subject.live) for one in found}
     except UsageError as error:
         return Elsewhere(why=str(error), decision=decision)
     return Elsewhere(

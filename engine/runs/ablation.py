@@ -1,16 +1,17 @@
 """Variants beside the first of them: means over folds, and paired differences with their intervals. Pure.
 
 Variants of a fold learn from the same subjects and are tested on the same ones, so what is compared is each fold's
-difference: how hard a fold is falls out of it. Restarts of a fold are averaged first, since they are no folds of their
-own. Folds share most of what they learn from, so that an interval over them is somewhat too narrow (Nadeau and Bengio
-2003).
+difference: how hard a fold is falls out of it. A restart begins with the same seed in every variant, so each is paired
+with its like; a fold's differences are averaged, since restarts are no folds of their own. Folds share most of what
+they learn from, so that an interval over them is somewhat too narrow (Nadeau and Bengio 2003).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from statistics import fmean, stdev
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,8 @@ from engine.phase.student import quantile
 
 LEVEL = 0.95
 NOT_APART = "not distinguishable"
+# Fold -> restart -> figure.
+Folds: TypeAlias = dict[int, dict[int, float]]
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -30,8 +33,9 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant. `mean` and `std` (of a sample, n - 1) are over folds; `difference`, with its `low` and `high` of
-    95 %, is to `to` over the `pairs` folds that both have; None where there are too few."""
+    """One variant. `mean` and `std` (of a sample, n - 1) are over folds, restarts of each averaged first; `difference`,
+    with its `low` and `high` of 95 %, is to `to` over the `pairs` folds in which both have a restart in common; None
+    where there are too few."""
 
     variant: str
     runs: int
@@ -64,24 +68,26 @@ def compare(results: Iterable[Result], order: Sequence[str]) -> tuple[Compared, 
     )
 
 
-def _by_fold(results: Iterable[Result]) -> dict[str, dict[int, list[float]]]:
-    found: dict[str, dict[int, list[float]]] = {}
+def _by_fold(results: Iterable[Result]) -> dict[str, Folds]:
+    found: dict[str, Folds] = {}
     for one in results:
-        found.setdefault(one.variant, {}).setdefault(one.fold, []).append(one.value)
+        found.setdefault(one.variant, {}).setdefault(one.fold, {})[one.restart] = one.value
     return found
 
 
-def _compared(
-    variant: str, own: Mapping[int, list[float]], first: str, base: Mapping[int, list[float]]
-) -> Compared:
-    means = [fmean(values) for values in own.values()]
+def _compared(variant: str, own: Folds, first: str, base: Folds) -> Compared:
+    means = [fmean(restarts.values()) for restarts in own.values()]
     made = Compared(
-        variant=variant, runs=sum(len(values) for values in own.values()), folds=len(own), mean=fmean(means),
+        variant=variant, runs=sum(map(len, own.values())), folds=len(own), mean=fmean(means),
         std=stdev(means) if len(means) > 1 else None,
     )
     if variant == first:
         return made
-    apart = [fmean(values) - fmean(base[fold]) for fold, values in own.items() if fold in base]
+    in_common = [
+        [value - base[fold][restart] for restart, value in restarts.items() if restart in base[fold]]
+        for fold, restarts in own.items() if fold in base
+    ]
+    apart = [fmean(differences) for differences in in_common if differences]
     made = msgspec.structs.replace(made, to=first, pairs=len(apart), difference=fmean(apart) if apart else None)
     if len(apart) < 2:
         return made

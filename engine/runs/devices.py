@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from engine.config.experiment import Plan
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.machine.cores import Machine
@@ -41,6 +42,11 @@ def places(devices: str | None, slots: int | None, here: Machine) -> Places:
 def share(here: Machine, slots: int) -> Machine:
     """What one of so many runs side by side has of the machine: cores by number."""
     return here if slots == 1 else msgspec.structs.replace(here, cores=max(1, here.cores // slots))
+
+
+def device_of(plan: Plan, slot: int) -> str:
+    """What a run in that slot trains on, as `plan.device` is written."""
+    return plan.devices[slot % len(plan.devices)] if plan.devices else plan.device
 
 
 def _checked(word: str, text: str) -> str:

@@ -11,7 +11,9 @@ import msgspec
 from engine.config.experiment import Plan
 from engine.eta import timings
 from engine.eta.costs import KeyTiming
+from engine.eta.devices import called, on_device
 from engine.eta.forecast import Forecast, before_launch
+from engine.machine.cores import machine
 from engine.runs.launch import Request, check, plan_for
 
 
@@ -34,17 +36,20 @@ def prospects(request: Request, plan: Plan) -> Callable[[int], Forecast] | None:
     found = surveyed(plan, known) if known else None
     if found is None:
         return None
-    steps, tests, here = found
-    return lambda count: before_launch(msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, here)
+    steps, tests, _, device = found
+    return lambda count: before_launch(
+        msgspec.structs.replace(plan, stop_after_runs=count), steps, tests, known, device
+    )
 
 
 class Survey(NamedTuple):
-    """Steps of an epoch and test subjects by fold, and the timings of the device that it would train on; of all where
-    none is."""
+    """Steps of an epoch and test subjects by fold, the device that it would train on (as engine.eta.devices calls it),
+    and what was measured on that."""
 
     steps: dict[int, int]
     tests: dict[int, int]
     timings: list[KeyTiming]
+    device: str
 
 
 def surveyed(plan: Plan, known: Sequence[KeyTiming]) -> Survey | None:
@@ -54,5 +59,5 @@ def surveyed(plan: Plan, known: Sequence[KeyTiming]) -> Survey | None:
         return None
     steps = {fold["fold"]: fold["steps_per_epoch"] for fold in found.folds}
     tests = {fold["fold"]: fold["test"] for fold in found.folds}
-    here = [timing for timing in known if timing.device_name == found.device.get("name")]
-    return Survey(steps, tests, here or list(known))
+    device = called(found.device.get("name", ""), found.device.get("kind", ""), machine().cores)
+    return Survey(steps, tests, on_device(known, device), device)

@@ -13,7 +13,7 @@ import msgspec
 from engine.config import catalog, minimums
 from engine.config.experiment import Plan, runs_of, training_hash
 from engine.config.knob import Value
-from engine.config.sources import FILES, MADE, WANTED
+from engine.config.sources import given
 from engine.errors import DataError, UsageError
 from engine.journals.journal import read
 from engine.journals.limit_events import Limits, OnFinish
@@ -33,6 +33,7 @@ from engine.paths import (
     write_json,
 )
 from engine.process import alive
+from engine.runs import again
 from engine.runs.choice import choose
 from engine.runs.devices import places, share
 from engine.runs.manifest import manifest
@@ -84,8 +85,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     device: dict[str, str] = {}
 
 
-def plan_for(request: Request) -> Plan:
-    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range."""
+def plan_for(request: Request, without_data: bool = False) -> Plan:
+    """Everything decided, nothing written. Raises UsageError for anything unknown, locked or out of range, and for data
+    that are not given unless it shall do `without_data`."""
+    if request.experiment.endswith(again.ENDING):
+        return _limited(request, _again(request))
     stem = Path(request.experiment).stem if request.experiment.endswith(".toml") else request.experiment
     experiment = catalog.experiment_named(request.experiment)
     if request.epochs is not None:
@@ -100,23 +104,9 @@ def plan_for(request: Request) -> Plan:
     device, devices, slots = places(request.device, request.slots, here)
     name = request.profile or experiment.profile
     profile, overridden = choose(
-        experiment, name, request.settings, request.logs, device, request.override_locks, share(here, slots)
+        experiment, name, request.settings, request.logs, device, request.override_locks, share(here, slots),
+        request.variants,
     )
-    data = request.data.expanduser().resolve() if request.data else None
-    if data is not None and experiment.data.source in MADE and not experiment.command:
-        raise UsageError(
-            f"--data {request.data}: {stem} trains on {MADE[experiment.data.source]} that it makes itself; take one "
-            "for data of yours (`steptop experiments`), or a copy of its file with another [data] source"
-        )
-    if experiment.data.source not in MADE and not experiment.command:
-        if data is None:
-            what = "FILE" if experiment.data.source in FILES else "DIR"
-            raise UsageError(
-                f"{stem} trains on your data: say where they are with --data {what}, {WANTED[experiment.data.source]}"
-            )
-        if not data.is_dir() and not (experiment.data.source in FILES and data.is_file()):
-            noun = "file" if experiment.data.source in FILES else "folder"
-            raise DataError(f"--data {data}: there is no such {noun}")
     if request.stop_after_runs < 0:
         raise UsageError("--stop-after-run must be 1 or more")
     plan = Plan(
@@ -125,7 +115,7 @@ def plan_for(request: Request) -> Plan:
         experiment=experiment,
         profile=profile,
         runs=ordered(runs_of(experiment, request.folds, request.restarts, request.variants), request.order),
-        data_dir=str(data or ""),
+        data_dir=given(request.data, stem, experiment, without_data),
         cache_dir=str(cache_folder(request.logs.resolve())),
         device=device,
         devices=devices,
@@ -139,10 +129,31 @@ def plan_for(request: Request) -> Plan:
         created=time.time(),
         on_finish=request.on_finish,
     )
-    if request.limits.any:
-        held = limits.limits(request.limits, plan.created, lambda: device_name(plan))
-        plan = msgspec.structs.replace(plan, limits=held)
-    return plan
+    return _limited(request, plan)
+
+
+def _limited(request: Request, plan: Plan) -> Plan:
+    if not request.limits.any:
+        return plan
+    held = limits.limits(request.limits, plan.created, lambda: device_name(plan), devices=len(plan.devices))
+    return msgspec.structs.replace(plan, limits=held)
+
+
+def _again(request: Request) -> Plan:
+    """What a manifest.json says, on the devices that are asked for."""
+    again.refuse(request.experiment, {
+        "--profile": request.profile, "--set": request.settings, "--folds": request.folds, "--epochs": request.epochs,
+        "--restarts": request.restarts, "--variants": request.variants, "--override-locks": request.override_locks,
+    })
+    found = again.read(Path(request.experiment))
+    plan = again.plan_of(found, request.name, request.data, cache_folder(request.logs.resolve()))
+    device, devices, slots = places(request.device, request.slots, cores.machine())
+    return msgspec.structs.replace(
+        plan, device=device, devices=devices, slots=slots, retries=request.retries,
+        stop_after_runs=request.stop_after_runs, over_budget=request.over_budget,
+        command=request.command or ("steptop", "run", request.experiment), created=time.time(),
+        on_finish=request.on_finish,
+    )
 
 
 def device_name(plan: Plan) -> str:
@@ -329,7 +340,9 @@ def resume(
     held = Limits()
     if wanted is not None:
         device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
-        held = limits.limits(wanted, time.time(), lambda: device, plan.limits) if wanted.any else plan.limits
+        held = plan.limits
+        if wanted.any:
+            held = limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
         record = reckoned(read(paths.events), held, 0.0)
         if wanted.until or wanted.deadline or wanted.budget:
             held = limits.outlived(wanted, held, record, state.reached, time.time())

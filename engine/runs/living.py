@@ -12,10 +12,11 @@ from engine.config.knob import shown
 from engine.config.profile import KNOBS, Profile, Value, check_all, check_workers
 from engine.errors import UsageError
 from engine.live.watch import Watch
-from engine.machine.cores import machine
+from engine.machine.cores import Machine, machine
 from engine.memory import budget
 from engine.memory.footprint import footprint
 from engine.runs.control import Request
+from engine.runs.devices import share
 
 # So many changed knobs are a name.
 FEW = 2
@@ -56,12 +57,12 @@ def refusal(plan: Plan, asked: Request) -> str:
     return ""
 
 
-def beyond(plan: Plan, asked: Request, folder: Path) -> str:
-    """Why the machine cannot bear the profile, with the arithmetic; '' if it can. `folder`: the experiment's, whose
-    readings say what the training uses now."""
+def beyond(plan: Plan, asked: Request, folder: Path, here: Machine | None = None) -> str:
+    """Why the machine (this one) cannot bear the profile, each of its runs in its share, with the arithmetic; '' if it
+    can. `folder`: the experiment's, whose readings say what the training uses now."""
     knobs = with_profile(plan, asked).profile.knobs
     try:
-        check_workers(knobs, lambda _: "the profile", machine())
+        check_workers(knobs, lambda _: "the profile", share(here or machine(), plan.slots))
     except UsageError as error:
         return str(error)
     return budget.refusal(knobs, footprint(Watch(folder).quick()))

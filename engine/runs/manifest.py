@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
 import subprocess
@@ -12,15 +13,21 @@ from pathlib import Path
 import msgspec
 
 from engine.config.experiment import Plan, Prepared
+from engine.config.sources import trained_on
 from engine.paths import ExperimentPaths, read_json, write_json
 
-PACKAGES = ("steptop", "torch", "numpy", "scipy", "nibabel", "msgspec", "textual", "psutil", "nvidia-ml-py")
+PACKAGES = (
+    "steptop", "torch", "numpy", "scipy", "nibabel", "tifffile", "pillow", "scikit-image", "gudhi", "msgspec",
+    "textual", "psutil", "nvidia-ml-py",
+)
+ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG")
 
 
 def manifest(plan: Plan) -> dict[str, object]:
     """Who ran what, with which versions, where."""
     return {
         "command": list(plan.command),
+        "folder": _standing(),
         "name": plan.name,
         "experiment": plan.experiment_name,
         "configuration": msgspec.to_builtins(plan.experiment),
@@ -30,6 +37,8 @@ def manifest(plan: Plan) -> dict[str, object]:
         "seeds": sorted({key.seed for key in plan.runs}),
         "runs": [[k.fold, k.restart, *([k.variant] if k.variant else [])] for k in plan.runs],
         "data": plan.data_dir or plan.experiment.data.source,
+        "trained_on": trained_on(plan),
+        "environment": environment(),
         "data_hash": "",
         "device": plan.device,
         "host": socket.gethostname(),
@@ -39,6 +48,19 @@ def manifest(plan: Plan) -> dict[str, object]:
         "git": git_commit(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def environment() -> dict[str, str]:
+    """What is set of the variables that threads and devices follow."""
+    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+
+
+def _standing() -> str:
+    """Where the command was typed: relative paths in it begin there. '' for a folder that is gone."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def versions() -> dict[str, str]:

@@ -28,20 +28,23 @@ from engine.limit import limits
 from engine.limit.guard import Guard
 from engine.paths import ExperimentPaths, write_json
 from engine.runs import control, living
+from engine.runs.queue import Queue
 from engine.runs.requeue import Wish, requeued, words
 
 
 class Orders:
-    """`plan` as it is by now. `places`: which of its runs are under way. `reached`: the limit that stops it.
-    `signalled`: a signal to this process that means stop now."""
+    """`plan` as it is by now. `places`: which of its runs are under way; `queue`: those that wait; `closed`: why none
+    of them is begun any more. `reached`: the limit that stops it. `signalled`: a signal to this process that means
+    stop now."""
 
-    def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer, guard: Guard) -> None:
-        self.paths, self.plan, self.journal, self.guard = paths, plan, journal, guard
+    def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer, guard: Guard, queue: Queue) -> None:
+        self.paths, self.plan, self.journal, self.guard, self.queue = paths, plan, journal, guard, queue
         self.stop: Stop | None = None
         self.stop_id = ""
         self.by = ""
         self.reached: LimitReached | None = None
         self.places: tuple[int, ...] = ()
+        self.closed = ""
         self.finished_here = 0
         self.signalled = ""
 
@@ -152,12 +155,17 @@ class Orders:
         control.answer(self.paths, asked, True, ends or "no limit now")
 
     def _change_queue(self, asked: control.Request) -> None:
-        """Another order for what waits. Finished runs and those under way stay."""
+        """Another order for what waits. Finished runs and those under way stay; one that has failed for good waits
+        again where it is named."""
+        if self.closed:
+            after = "nothing more is started; once that is mended, `steptop resume` goes on with what is left"
+            control.answer(self.paths, asked, False, f"{self.closed}: {after}")
+            return
         running = {self.plan.runs[place].at for place in self.places}
         done = {key.at for key in self.plan.runs if self.paths.run(*key.at).results.exists()}
-        before = self.plan.runs
+        before, waited = self.plan.runs, self.queue.waiting
         try:
-            runs = requeued(self.plan, running | done, asked.queue or Wish())
+            runs, waiting = requeued(self.plan, running | done, asked.queue or Wish(), [key.at for key in waited])
         except UsageError as error:
             control.answer(self.paths, asked, False, str(error))
             return
@@ -168,11 +176,15 @@ class Orders:
         self.plan = self.guard.plan = msgspec.structs.replace(self.plan, runs=runs)
         self.places = tuple(place for place, key in enumerate(runs) if key.at in running)
         write_json(self.paths.plan, self.plan)
+        # Of those with results the supervisor still looks whether they are this configuration's.
+        self.queue.follow((*(key for key in waited if key.at in running | done), *waiting), runs)
         fewer = [words(key.at) for key in before if key not in runs]
         more = [words(key.at) for key in runs if key not in before]
         said = [f"left out: {', '.join(fewer)}"] if fewer else []
         said += [f"added: {', '.join(more)}"] if more else []
-        rest = [words(key.at) for key in runs if key.at not in running | done]
+        again = [words(key.at) for key in waiting if key in before and key not in waited]
+        said += [f"to be tried again: {', '.join(again)}"] if again else []
+        rest = [words(key.at) for key in waiting]
         said.append(f"next: {', '.join(rest[:3])}" if rest else "nothing waits")
         text = "; ".join(said)
         self.journal.write(Note(text=f"another order of runs, by {asked.by or 'somebody'}: {text}"), sync=True)

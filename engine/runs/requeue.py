@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TypeAlias
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -26,30 +26,45 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.first or self.last or self.skip or self.add)
 
 
-def requeued(plan: Plan, begun: Collection[At], wish: Wish) -> tuple[RunKey, ...]:
-    """The plan's runs as wished: those that have `begun` first, as they were.
+class Requeued(NamedTuple):
+    """All runs of the plan as it is to be, and those of them that wait, in the order in which they will be begun."""
 
-    Raises UsageError for a run that is not there, is there already, or has begun, and where nothing would be left.
+    runs: tuple[RunKey, ...]
+    waiting: tuple[RunKey, ...]
+
+
+def requeued(plan: Plan, begun: Collection[At], wish: Wish, waiting: Iterable[At] | None = None) -> Requeued:
+    """The plan's runs as wished: those that do not wait first, as they were.
+
+    `waiting`: those that wait now, in their order; all that have not `begun` where nobody knows. One that neither waits
+    nor has begun has failed for good: put first or last, or added, it waits again. One that waits for another try keeps
+    its place behind the others unless it is named.
+
+    Raises UsageError for a run that is not there, waits already, or has begun, and where nothing would be left.
     """
     runs = {key.at: key for key in plan.runs}
-    for at in wish.add:
-        if at in runs:
+    held = [at for at in (runs if waiting is None else waiting) if at in runs and at not in begun]
+    over = {at for at in runs if at not in begun and at not in held}
+    added = tuple(dict.fromkeys(wish.add))
+    for at in added:
+        if at in runs and at not in over:
             raise UsageError(f"{words(at)} is one of its runs already")
-        runs[at] = _new(plan, at)
-    for at in (*wish.first, *wish.last, *wish.skip):
+        if at not in runs:
+            runs[at] = _new(plan, at)
+    named = (*wish.first, *wish.last, *wish.skip)
+    for at in named:
         if at not in runs:
             raise UsageError(f"{words(at)} is none of its runs; --add makes it one")
         if at in begun:
             raise UsageError(f"{words(at)} has begun; what waits can be put elsewhere, `steptop stop` ends what runs")
-    named = [*wish.first, *wish.last, *wish.skip]
-    for at in named:
         if named.count(at) > 1:
             raise UsageError(f"{words(at)} is named twice")
-    waiting = [at for at in runs if at not in begun and at not in named]
-    order = [*(at for at in runs if at in begun), *wish.first, *waiting, *wish.last]
-    if not order:
+    between = [at for at in (*held, *added) if at not in named]
+    now = [*wish.first, *between, *wish.last]
+    stay = [at for at in runs if at not in now and at not in wish.skip]
+    if not stay and not now:
         raise UsageError("then nothing would be left to train; `steptop stop` ends it")
-    return tuple(runs[at] for at in order)
+    return Requeued(tuple(runs[at] for at in (*stay, *now)), tuple(runs[at] for at in now))
 
 
 def words(at: At) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from engine.config.experiment import Plan, RunKey
 from engine.machine import cores
 from engine.runs.attempt import Attempt
+from engine.runs.devices import device_of as device_of
 
 
 class Running(NamedTuple):
@@ -43,15 +44,11 @@ class Slots:
             yield one
 
 
-def device_of(plan: Plan, slot: int) -> str:
-    """What a run in that slot trains on, as `plan.device` is written."""
-    return plan.devices[slot % len(plan.devices)] if plan.devices else plan.device
-
-
 def environment(plan: Plan, slot: int) -> dict[str, str]:
     """What a trainer in that slot finds set: its own GPU, and its share of the cores where others train beside it."""
     device = device_of(plan, slot)
-    environ = {"CUDA_VISIBLE_DEVICES": device} if device.isdigit() else {}
+    # Numbers are those of nvidia-smi, by which the preflight goes too; CUDA itself counts the fastest first.
+    environ = {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if device.isdigit() else {}
     if plan.slots > 1:
         threads = str(max(1, cores.machine().cores // plan.slots))
         environ |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -11,7 +11,6 @@ import ctypes
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -37,6 +36,8 @@ from engine.journals.records import Completion, SupervisorInfo
 from engine.limit import notify, on_finish
 from engine.limit.guard import Guard
 from engine.machine import logout, room
+from engine.machine.cores import machine
+from engine.machine.device_preview import processor
 from engine.machine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.phase import phases
@@ -47,15 +48,14 @@ from engine.runs.completion import completed
 from engine.runs.ending import Result, ending, with_limit
 from engine.runs.manifest import with_data_hash
 from engine.runs.orders import Orders
-from engine.runs.queue import Queue
+from engine.runs.queue import FAILURES_IN_A_ROW, Queue
+from engine.runs.sampling import Sampling
 from engine.runs.slots import Slots, device_of, environment
 from engine.runs.survivors import left_of
 
 LOCKED = 75
 POLL_SECONDS = 0.2
 PR_SET_CHILD_SUBREAPER = 36
-# Two trainings that fail one after the other fail for one reason, and the next would too.
-FAILURES_IN_A_ROW = 2
 # Slurm warns with SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends a job with SIGTERM.
 STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1, a warning that the time is nearly over"}
 
@@ -67,15 +67,13 @@ class Supervisor:
         self.paths = paths
         self.journal = journal
         self.guard = Guard(paths, plan, journal)
-        self.orders = Orders(paths, plan, journal, self.guard)
         self.slots = Slots(plan.slots)
         self.queue = Queue(plan.runs, plan.retries)
+        self.orders = Orders(paths, plan, journal, self.guard, self.queue)
         self.last: Verdict | None = None
         self.survivors: tuple[int, ...] = ()
-        self.sampler: subprocess.Popen[bytes] | None = None
-        self._sampler_due = 0.0
+        self.sampling = Sampling(paths.folder)
         self.full = False
-        self.closed = False  # nothing more is begun
         self.room = room.Room(paths.folder)
 
     @property
@@ -91,6 +89,10 @@ class Supervisor:
         self.journal.reserve(room.LAST_WORDS_BYTES)
         # A test's trial is thrown away anyway: its journal lacks the visit that was under way.
         adopted = adopt(self.paths, self.plan) if self.plan.test is None else []
+        for key, attempt in adopted:
+            self.queue.began(key)
+            self.slots.begin(key, attempt.info.slot, attempt)
+        self._place()
         strays = end_strays(self.paths, [attempt for _, attempt in adopted])
         self.journal.write(
             SupervisorStarted(
@@ -101,6 +103,8 @@ class Supervisor:
                 variants=tuple(key.variant for key in self.plan.runs) if self.plan.experiment.variants else (),
                 stop_after_runs=self.plan.stop_after_runs,
                 adopted=adopted[0][1].who.pid if adopted else 0,
+                processor=processor(),
+                cores=machine().cores,
             ),
             sync=True,
         )
@@ -122,8 +126,6 @@ class Supervisor:
             return "stopped" if self.orders.stop else "failed"
         if self.plan.test is not None:
             return self._test()
-        for key, attempt in adopted:
-            self.slots.begin(key, attempt.info.slot, attempt)
         self._see_to_runs()
         return self._end()
 
@@ -140,13 +142,13 @@ class Supervisor:
 
     def _fill(self) -> None:
         """Begin the runs that may begin now."""
-        self.queue.follow(self.plan.runs)
-        self.orders.places = tuple(self.plan.runs.index(one.key) for one in self.slots.running)
-        while len(self.queue) and not self.closed and (slot := self.slots.free()) is not None:
-            if self.orders.stop_due(len(self.slots.running)):
+        self._place()
+        while len(self.queue) and not self._held() and (slot := self.slots.free()) is not None:
+            # What is asked for may be another order, after which nothing need wait any more.
+            if self.orders.stop_due(len(self.slots.running)) or not len(self.queue):
                 return
             key = self.queue.next()
-            if any(one.key == key for one in self.slots.running) or self._complete(key):
+            if self._complete(key):
                 continue
             if (reached := self.guard.unfit(self.plan.runs.index(key) + 1)) is not None:
                 self.queue.put_back(key)
@@ -155,7 +157,7 @@ class Supervisor:
                 return
             attempt = begin_run(self.paths, self.plan, key, environment(self.plan, slot), slot)
             self.slots.begin(key, slot, attempt)
-            self.orders.places = (*self.orders.places, self.plan.runs.index(key))
+            self._place()
             self.journal.write(
                 RunStarted(
                     fold=key.fold, restart=key.restart, attempt=attempt.number, pid=attempt.who.pid,
@@ -163,6 +165,10 @@ class Supervisor:
                 ),
                 sync=True,
             )
+
+    def _place(self) -> None:
+        """Tell orders what is under way: an order that comes meanwhile leaves it where it is."""
+        self.orders.places = tuple(self.plan.runs.index(one.key) for one in self.slots.running)
 
     def _take(self, key: RunKey, attempt: Attempt) -> None:
         """A run has ended. A stop that was cancelled too late for its trainer is undone by going on from its
@@ -176,13 +182,31 @@ class Supervisor:
         elif outcome == "finished":
             self.queue.succeeded(key)
         elif outcome == "failed":
-            if not self.queue.gave_up(key):
-                tries = f"try {self.queue.tried(key) + 1} of {self.plan.retries + 1}"
-                self._note(f"{key.name} failed and waits behind the others for {tries}", "warn")
-            if self.full or (self.queue.in_a_row == FAILURES_IN_A_ROW and len(self.plan.runs) > 2):
-                why = room.FULL if self.full else f"{self.queue.in_a_row} runs failed one after the other"
-                self._note(f"{why}: the rest is not started", "bad")
-                self.closed = True
+            self._failed(key)
+
+    def _failed(self, key: RunKey) -> None:
+        """It waits for another try, if it has one. What fails again and again ends the queue, unless a run beside it
+        may still show that others can train: then nothing is begun until that one has ended."""
+        again = not self.queue.gave_up(key)
+        why = f"{self.queue.in_a_row} runs failed one after the other"
+        if self.full:
+            self.orders.closed = room.FULL
+        elif again:
+            tries = f"try {self.queue.tried(key) + 1} of {self.plan.retries + 1}"
+            self._note(f"{key.name} failed and waits behind the others for {tries}", "warn")
+        elif self._failing() and len(self.queue) and self.slots.running:
+            self._note(f"{why}: no other is started before one of those under way has finished", "bad")
+        elif self._failing() and len(self.queue):
+            self.orders.closed = why
+        if self.orders.closed:
+            self._note(f"{self.orders.closed}: the rest is not started", "bad")
+
+    def _failing(self) -> bool:
+        return self.queue.failing and len(self.plan.runs) > FAILURES_IN_A_ROW
+
+    def _held(self) -> bool:
+        """Whether nothing is begun, for good or for as long as those under way take."""
+        return bool(self.orders.closed) or (self._failing() and bool(self.slots.running))
 
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
@@ -222,7 +246,7 @@ class Supervisor:
         stop = self.orders.stop
         if trial is not None and stop in ("now", "force"):
             trial.ask_to_stop(stop)
-        self._keep_sampling()
+        self.sampling.keep()
         return stop is not None and (trial is None or stop != "after_run")
 
     def _kept(self) -> set[int]:
@@ -232,7 +256,7 @@ class Supervisor:
             for attempt in self.slots.attempts()
             for pid in (*holding(attempt.info.token), attempt.who.pid, *descendants(attempt.who.pid))
         }
-        return self.guard.pids() | beside | ({self.sampler.pid} if self.sampler else set())
+        return self.guard.pids() | beside | self.sampling.pids
 
     def _over(self, key: RunKey, attempt: Attempt) -> Outcome:
         """Write down how an attempt ended that has."""
@@ -259,7 +283,7 @@ class Supervisor:
         if self.orders.stop in ("now", "force"):
             for attempt in attempts:
                 attempt.ask_to_stop(self.orders.stop)
-        self._keep_sampling()
+        self.sampling.keep()
         self.guard.look()
         if self.room.has_filled_up():
             self._note(room.GOES_ON, "bad")
@@ -268,18 +292,6 @@ class Supervisor:
         self.orders.obey()
         ended = attempt.close(self._kept)
         return ended._replace(verdict=with_limit(ended.verdict, self.orders.reached))
-
-    def _keep_sampling(self) -> None:
-        """A sampler that died is started again, but not more often than every ten seconds."""
-        if self.sampler is not None and self.sampler.poll() is None:
-            return
-        if time.monotonic() >= self._sampler_due:
-            self._sampler_due = time.monotonic() + 10
-            self.sampler = subprocess.Popen(
-                [sys.executable, "-P", "-m", "engine.machine.sampler", str(self.paths.folder), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                cwd=self.paths.folder,
-            )
 
     def _on_signal(self, number: int, _: object) -> None:
         self.orders.signalled = STOPPING[signal.Signals(number)]
@@ -342,10 +354,7 @@ class Supervisor:
         self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
 
     def close(self) -> None:
-        if self.sampler is not None:
-            self.sampler.terminate()
-            self.sampler.wait(5)
-            self.sampler = None
+        self.sampling.close()
 
 
 def main(folder: Path) -> int:

@@ -70,6 +70,11 @@ RESULT_KINDS: dict[str, tuple[str, str, str]] = {
         "the loss became NaN",
         "a lower learning rate, or precision = fp32; the checkpoint before it is intact",
     ),
+    "NaNGradients": (
+        "nan_loss",
+        "the gradients became NaN while the loss was a number",
+        "a lower learning rate, or precision = fp32; the checkpoint before it is intact",
+    ),
     "OutOfMemoryError": ("gpu_oom", BY_KIND["gpu_oom"].text, BY_KIND["gpu_oom"].advice),
     "MemoryError": ("host_alloc", BY_KIND["host_alloc"].text, BY_KIND["host_alloc"].advice),
     "DataError": ("bad_data", BY_KIND["bad_data"].text, BY_KIND["bad_data"].advice),

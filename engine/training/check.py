@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
 from engine.config.experiment import Plan, draws_per_epoch, of_variant, steps_per_epoch, variants_of
-from engine.config.sources import MADE
+from engine.config.sources import MADE, Unit, missing, source_of, trained_on
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.machine.device_preview import missing_devices, quick_device
 from engine.memory.footprint import Estimate
-from engine.training import needs, tokenise
+from engine.training import needs, requirements, tokenise
 from engine.training.data import cache
 from engine.training.data.conform import check_prepare
 from engine.training.data.discover import find
 from engine.training.data.nifti import shown
 from engine.training.folds import ACQUISITION, Member, make_folds, table
 from engine.training.looking import Looked, imagined, look_at_all
+from engine.training.requirements import Need
 
 SHOWN_ERRORS = 20
+# What differs among cases, as its source tells it.
+MEASURED: Mapping[Unit, Callable[[Looked], float | None]] = {
+    "mm³": lambda one: one.lesion_mm3, "% of the volume": lambda one: one.percent,
+}
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,13 +44,15 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `strata`: how many of each stratum every fold holds out. Bytes, mm, mm³."""
+    """What was found. `data`: what it trains on; `spreads`: what differs among cases, by name and unit; `strata`: how
+    many of each stratum every fold holds out; `needs`: what the whole training takes. Bytes, mm, mm³."""
 
     ok: bool
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     quick: bool = False
     experiment: str = ""
+    data: str = ""
     runs: int = 0
     epochs: int = 0
     subjects: int = 0
@@ -54,6 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     orientations: dict[str, int] = {}
     acquisitions: dict[str, int] = {}
     lesions_mm3: Range | None = None
+    spreads: dict[str, Range] = {}
     stratified_by: tuple[str, ...] = ()
     strata: dict[str, tuple[int, ...]] = {}
     folds: tuple[dict[str, int], ...] = ()
@@ -61,6 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     disk: dict[str, int] = {}
     memory: dict[str, int] = {}
     budget: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     estimate: Estimate | None = None
     model: dict[str, str | int] = {}
     device: dict[str, str] = {}
@@ -68,60 +77,59 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(plan: Plan, quick: bool) -> Report:
     """The whole report. Raises UsageError for a plan that cannot be looked at at all."""
+    first = Report(
+        ok=True, quick=quick, experiment=plan.experiment_name, data=trained_on(plan), runs=len(plan.runs),
+        epochs=plan.experiment.epochs, prepared_shape=plan.experiment.prepare.shape, device=quick_device(plan.device),
+    )
+    if why := missing_devices(plan):
+        first = _wrong(first, why)
+    first = _wrong(first, *requirements.absent(plan.experiment))
+    if why := missing(plan):
+        report = _with_memory(_wrong(first, why), plan, ())
+    else:
+        report = LOOKS[plan.experiment.task](first, plan)
+    return report if quick else _with_model(report, plan)
+
+
+def _wrong(report: Report, *errors: str) -> Report:
+    return msgspec.structs.replace(report, ok=False, errors=(*report.errors, *errors)) if errors else report
+
+
+def _of_volumes(report: Report, plan: Plan) -> Report:
     experiment = plan.experiment
-    if experiment.task == "peptides":
-        report = _with_memory(_of_sequences(plan, quick), plan, ())
-        return report if quick else _with_model(report, plan)
     check_prepare(experiment.prepare)
     warnings: list[str] = []
     if experiment.data.source in MADE:
         looked = imagined(plan)
     else:
-        if not plan.data_dir:
-            raise UsageError(f"{plan.experiment_name} needs volumes of your own: give their folder with --data DIR")
         found = find(experiment.data, Path(plan.data_dir))
         warnings += found.warnings
-        looked = look_at_all(found.cases, plan, quick)
-    errors = [one.error for one in looked if one.error]
-    if missing := missing_devices(plan):
-        errors.insert(0, missing)
-    report = Report(
-        ok=not errors,
-        errors=_first(errors),
+        looked = look_at_all(found.cases, plan, report.quick)
+    report = msgspec.structs.replace(
+        _wrong(report, *_first([one.error for one in looked if one.error])),
         warnings=(*warnings, *_twins(looked)),
-        quick=quick,
-        experiment=plan.experiment_name,
-        runs=len(plan.runs),
-        epochs=experiment.epochs,
         subjects=len(looked),
         acquisitions=dict(Counter(one.case.acquisition for one in looked if one.case.acquisition)),
-        prepared_shape=experiment.prepare.shape,
-        device=quick_device(plan.device),
     )
-    steps = (_with_headers, _with_folds, _with_disk, _with_memory)
-    for step in steps:
+    for step in (_with_headers, _with_folds, _with_disk, _with_memory):
         report = step(report, plan, looked)
-    return report if quick else _with_model(report, plan)
+    return report
 
 
-def _of_sequences(plan: Plan, quick: bool) -> Report:
+def _of_sequences(report: Report, plan: Plan) -> Report:
     """A held-out fold is scored in parts, `test` of them, which hold `held_out` sequences."""
-    missing = missing_devices(plan)
     try:
         found = tokenise.look(plan)
         if found.needed and plan.cache_dir:
             cache.check_writable(Path(plan.cache_dir))
             cache.check_room(Path(plan.cache_dir), found.needed)
     except UsageError as error:
-        return Report(
-            ok=False, errors=(*([missing] if missing else []), str(error)), quick=quick,
-            experiment=plan.experiment_name, device=quick_device(plan.device),
-        )
+        return _wrong(report, str(error))
     disk = {"needed": found.needed, "prepared": found.prepared}
-    return Report(
-        ok=not missing, errors=(missing,) if missing else (), warnings=found.warnings, quick=quick,
-        experiment=plan.experiment_name, runs=len(plan.runs), epochs=plan.experiment.epochs,
-        subjects=found.record.count, stratified_by=tokenise.BY, device=quick_device(plan.device),
+    low, middle, high = found.lengths
+    report = msgspec.structs.replace(
+        report, warnings=found.warnings, subjects=found.record.count, stratified_by=tokenise.BY,
+        spreads={source_of(plan.experiment).told: Range(low=low, middle=middle, high=high)},
         folds=tuple(
             {
                 "fold": split.fold, "train": split.draws, "test": len(split.test),
@@ -131,6 +139,7 @@ def _of_sequences(plan: Plan, quick: bool) -> Report:
         ),
         disk=disk | ({"free": cache.free_bytes(Path(plan.cache_dir))} if plan.cache_dir else {}),
     )
+    return _with_memory(report, plan, ())
 
 
 def _first(errors: Sequence[str]) -> tuple[str, ...]:
@@ -150,15 +159,17 @@ def _twins(looked: Iterable[Looked]) -> tuple[str, ...]:
     return (f"images that are there more than once: {len(named)} ({listed}); folds may test on what they learnt from",)
 
 
-def _with_headers(report: Report, _plan: Plan, looked: Sequence[Looked]) -> Report:
-    headers = [one.header for one in looked if one.header]
+def _with_headers(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
+    headers, source = [one.header for one in looked if one.header], source_of(plan.experiment)
     shapes = Counter(" × ".join(str(n) for n in header.shape) for header in headers)
+    spread = _range([value for one in looked if (value := MEASURED[source.unit](one)) is not None])
     return msgspec.structs.replace(
         report,
         shapes=dict(shapes.most_common()),
-        orientations=dict(Counter(header.orientation for header in headers).most_common()),
-        spacings_mm=_range([s for header in headers for s in header.spacing_mm]),
-        lesions_mm3=_range([one.lesion_mm3 for one in looked if one.lesion_mm3 is not None]),
+        orientations=dict(Counter(header.orientation for header in headers).most_common()) if source.spacing else {},
+        spacings_mm=_range([s for header in headers for s in header.spacing_mm]) if source.spacing else None,
+        lesions_mm3=spread if source.unit == "mm³" else None,
+        spreads={source.told: spread} if spread is not None else {},
     )
 
 
@@ -218,10 +229,15 @@ def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
     return report
 
 
-def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Report:
-    samples = max((fold["train"] for fold in report.folds), default=0)
-    told = needs.known(plan, report.device["kind"], samples, None if report.quick else _estimate(plan, report))
+def _with_memory(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
+    samples, kind = max((fold["train"] for fold in report.folds), default=0), report.device["kind"]
+    kept = [one.kept for one in looked]
+    told = needs.known(plan, kind, samples, None if report.quick else _estimate(plan, kind), kept)
     memory, made = needs.memory(plan, told)
+    # On data of one's own the whole training is meant, and that is done on a GPU, if not here.
+    wanted = not report.quick and kind != "cuda" and plan.experiment.data.source not in MADE
+    on_gpu = _estimate(plan, "cuda") if wanted else None
+    needed = requirements.needs(plan, told, report.disk, report.folds, on_gpu)
     batch = int(plan.profile["batch_size"])
     errors = [
         f"batch_size {batch} is more than the {plural(draws, 'sample')} of an epoch of fold {fold['fold']}"
@@ -231,20 +247,23 @@ def _with_memory(report: Report, plan: Plan, _looked: Sequence[Looked]) -> Repor
     if not plan.over_budget:
         errors += needs.refusals(made)
     return msgspec.structs.replace(
-        report, memory=memory, budget=needs.told(made), estimate=told.estimate, ok=report.ok and not errors,
-        errors=(*report.errors, *errors), warnings=(*report.warnings, *needs.warnings(plan, made)),
+        _wrong(report, *errors), memory=memory, budget=needs.told(made), needs=needed, estimate=told.estimate,
+        warnings=(*report.warnings, *needs.warnings(plan, made)),
     )
 
 
-def _estimate(plan: Plan, report: Report) -> Estimate | None:
-    """Of a step's memory, from the network itself, of variants the one with the most parameters; None where torch
-    cannot tell without computing."""
+def _estimate(plan: Plan, kind: str) -> Estimate | None:
+    """Of a step's memory on a device of this kind, from the network itself, of variants the one with the most
+    parameters; None where torch cannot tell without computing."""
     from engine.training import vram
 
     try:
-        return vram.of_plan(plan, report.device["kind"])
+        return vram.of_plan(plan, kind)
     except Exception:  # an unknown model is reported where the network is built; anything else is torch's
         return None
+
+
+LOOKS: Mapping[str, Callable[[Report, Plan], Report]] = {"segmentation": _of_volumes, "peptides": _of_sequences}
 
 
 def _with_model(report: Report, plan: Plan) -> Report:
@@ -263,7 +282,7 @@ def _with_model(report: Report, plan: Plan) -> Report:
             losses.build(made)
             chain.build(made.augment)
     except UsageError as error:
-        errors.append(str(error))
+        errors += [str(error)] if str(error) not in errors else []
     try:
         chosen = device.chosen(plan.device)
         found = {"kind": chosen.type, "name": device.name(chosen)}

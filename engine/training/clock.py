@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-# A step keeps its loss and the terms of it; so many steps' are pending at most (recorder.PENDING) with room to spare.
+# A step keeps its loss, the terms of it and the norm of its gradients; so many steps' are pending at most
+# (recorder.PENDING) with room to spare.
 RING = 16_384
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TypeAlias, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.config.experiment import Loss, Term
@@ -14,6 +16,8 @@ from engine.training.diffusion import bound, cross_entropy
 from engine.training.losses import Criterion, Parts
 from engine.training.models.denoiser import Guess, Noised
 from engine.training.registry import LOSS_TERMS, LOSSES
+
+Numbers: TypeAlias = NDArray[np.int64]
 
 FIGURES = ("ce", "bound", "accuracy", "loss")
 
@@ -64,33 +68,46 @@ def figures(
     look: Callable[[], None],
 ) -> dict[str, float]:
     """Of held-out sequences (N, L): `ce` and `accuracy` over all steps alike, `bound` the whole variational bound of
-    −log p, all per token, nats; `loss` what training minimises. In float32.
+    −log p, all per token, nats; `loss` the experiment's, with all its terms. In float32.
 
-    Every sequence is seen once, at the step that its place says, with noise that `seed` alone decides: two networks are
-    asked the same. `look` is called before each batch.
+    Every step of the diffusion is asked equally often, whatever N is, with noise that `seed` alone decides: two
+    networks are asked the same, in batches of any size. `look` is called before each batch.
     """
     diffusion, device = model.diffusion, model.diffusion.kept.device
-    noise = torch.Generator().manual_seed(seed)
+    rows, steps = asked(len(clean), diffusion.steps)
+    generator = torch.Generator().manual_seed(seed)
+    noise = diffusion.noise((len(rows), clean.shape[1]), generator.device, generator)
     total = torch.zeros(len(FIGURES), dtype=torch.float64, device=device)
-    for first in range(0, len(clean), batch_size):
+    for first in range(0, len(rows), batch_size):
         look()
-        known = torch.from_numpy(clean[first : first + batch_size].copy()).long().to(device)
-        t = (torch.arange(first, first + len(known)) % diffusion.steps + 1).to(device)
-        guess = model.guess(diffusion.noised(known, t, noise), t, targets[first : first + len(known)].to(device))
+        these = slice(first, first + batch_size)
+        known = torch.from_numpy(clean[rows[these]]).long().to(device)
+        t = torch.from_numpy(steps[these]).to(device)
+        wanted = targets[torch.from_numpy(rows[these])].to(device)
+        guess = model.guess(diffusion.noised_by(known, t, noise.rows(these)), t, wanted)
         right = (guess.logits.argmax(-1) == known).double().mean()
         ce, steps_bound = Denoising()(guess, known), Bound()(guess, known)
         loss = loss_of(criterion, guess, known, 0).total
         total += len(known) * torch.stack((ce.double(), steps_bound.double(), right, loss.double()))
-    found = dict(zip(FIGURES, (total / len(clean)).tolist(), strict=True))  # host-device sync
+    found = dict(zip(FIGURES, (total / len(rows)).tolist(), strict=True))  # host-device sync
     return found | {"bound": found["bound"] * diffusion.steps + diffusion.prior()}
 
 
-def samples(model: Noised, count: int, length: int, seed: int) -> Bytes:
-    """(count, length) tokens drawn by the network, for no target."""
+def asked(count: int, steps: int) -> tuple[Numbers, Numbers]:
+    """Which of `count` rows (from 0) is asked at which of the `steps` (from 1), so that every step comes equally often:
+    a mean over some of them is no mean over all, since they are the harder the noisier. Some rows are asked once more
+    than others; where there are fewer rows than steps, each several times."""
+    every = np.arange(-(-count // steps) * steps)
+    return every % count, every % steps + 1
+
+
+def samples(model: Noised, targets: Tensor, length: int, seed: int) -> Bytes:
+    """Tokens drawn by the network, (B, length) for `targets` int64 (B,)."""
+    wanted = targets.to(model.diffusion.kept.device)
 
     def network(noisy: Tensor, t: Tensor) -> Tensor:
-        return cast(Tensor, model.network(noisy, t, torch.zeros(len(noisy), dtype=torch.int64, device=noisy.device)))
+        return cast(Tensor, model.network(noisy, t, wanted))
 
-    drawn = model.diffusion.samples(network, count, length, torch.Generator().manual_seed(seed))
+    drawn = model.diffusion.samples(network, len(targets), length, torch.Generator().manual_seed(seed))
     found: Bytes = drawn.to(torch.uint8).cpu().numpy()
     return found

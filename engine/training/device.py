@@ -15,7 +15,8 @@ from engine.journals.events import Memory
 def choose(wanted: str, visible: str | None = None) -> torch.device:
     """`auto` (CUDA, else MPS, else the CPU), `cpu`, `mps`, `cuda:N` or `N`. Raises UsageError if it is not there.
 
-    N counts the machine's devices. Where `visible` (CUDA_VISIBLE_DEVICES) shows one device alone, that one is number 0.
+    N counts the machine's devices. Where `visible` (CUDA_VISIBLE_DEVICES) shows one device alone, it is that one: a
+    supervisor that trains on several shows each of its trainers its own.
     """
     if wanted == "auto":
         found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -35,11 +36,17 @@ def choose(wanted: str, visible: str | None = None) -> torch.device:
             f"({'built for CUDA ' + torch.version.cuda if torch.version.cuda else 'built for the CPU'}); "
             "choose --devices cpu, or install the CUDA build of torch and look at nvidia-smi"
         )
-    index = 0 if visible is not None and visible.strip() == name else int(name)
-    count = torch.cuda.device_count()
+    return torch.device("cuda", index_of(name, visible, torch.cuda.device_count()))
+
+
+def index_of(number: str, visible: str | None, count: int) -> int:
+    """Which of the `count` devices that this process sees is device `number` of the machine. Raises UsageError where it
+    sees none of that number."""
+    shown = [name for name in (visible or "").split(",") if name.strip()]
+    index = 0 if len(shown) == 1 else int(number)
     if index >= count:
-        raise UsageError(f"device {wanted}: there are {count} CUDA devices, numbered from 0")
-    return torch.device("cuda", index)
+        raise UsageError(f"device {number}: there are {count} CUDA devices, numbered from 0")
+    return index
 
 
 def chosen(wanted: str) -> torch.device:

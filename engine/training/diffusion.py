@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,17 @@ TINY = 1e-12
 
 # Noisy tokens (B, L) and steps (B,) -> logits (B, L, K) of the clean tokens.
 Network = Callable[[Tensor, Tensor], Tensor]
+
+
+class Noise(NamedTuple):
+    """What decides a draw from q(x_t | x_0), whatever t is: `even` (B, L), 0 to 1, and `others` int64 (B, L), the
+    tokens that come where one is drawn anew."""
+
+    even: Tensor
+    others: Tensor
+
+    def rows(self, which: slice) -> Noise:
+        return Noise(self.even[which], self.others[which])
 
 
 class Diffusion(nn.Module):
@@ -41,8 +53,16 @@ class Diffusion(nn.Module):
     def noised(self, clean: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A draw from q(x_t | x_0): (B, L). With a `generator`, from it, wherever that is; else from torch's own."""
         where = clean.device if generator is None else generator.device
-        even = torch.rand(clean.shape, device=where, generator=generator).to(clean.device)
-        others = torch.randint(self.tokens, clean.shape, device=where, generator=generator).to(clean.device)
+        return self.noised_by(clean, t, self.noise(clean.shape, where, generator))
+
+    def noise(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Noise:
+        """For (B, L) tokens, on `device`, which is the generator's."""
+        even = torch.rand(shape, device=device, generator=generator)
+        return Noise(even, torch.randint(self.tokens, shape, device=device, generator=generator))
+
+    def noised_by(self, clean: Tensor, t: Tensor, noise: Noise) -> Tensor:
+        """x_t (B, L)."""
+        even, others = (one.to(clean.device) for one in noise)
         return torch.where(even < self.kept[t][:, None], clean, others)
 
     def prior(self) -> float:

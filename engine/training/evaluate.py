@@ -17,9 +17,13 @@ from engine.training.recorder import LongSpan
 from engine.training.samples import Batch
 from engine.training.surfaces import FIGURES
 
+# No term of every k-th step counts at it (those do at steps 0, k, 2k, …): they are rare because they are costly.
+ORDINARY_STEP = 1
+
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of each subject, in the order of the volumes; `loss` is what training minimises."""
+    """Figures of each subject, in the order of the volumes. `loss` is that of the main output, sample by sample, by the
+    terms that count at every step: training's adds auxiliary outputs and rare terms, over a batch, so they differ."""
 
     subjects: dict[str, list[float]]
 
@@ -63,7 +67,8 @@ def evaluate(
                 for i, draw in enumerate(batch.indices):
                     one, truth = logits[i : i + 1], label[i : i + 1]
                     if window is None:
-                        figures["loss"].append(float(learner.criterion(one, truth.long()).total))  # host-device sync
+                        found_loss = learner.criterion(one, truth.long(), ORDINARY_STEP)
+                        figures["loss"].append(float(found_loss.total))  # host-device sync
                     predicted, marked = foreground(one)[0], truth[0] > 0
                     if further:
                         counted = truth[0] != ignored

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.config.coupled import learning_rate
 from engine.config.experiment import Experiment
@@ -16,6 +17,8 @@ from engine.training.average import Average
 from engine.training.samples import Batch
 
 VOLUME_DIMENSIONS = 5
+# What cuBLAS needs to add up in the same order every time (NVIDIA, "Results reproducibility"); read at its first use.
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 class Learner:
@@ -40,8 +43,7 @@ class Learner:
         self.scaler = precision.scaler(device, self.dtype)
         self.forward: Callable[..., Any] = self.model
         self._compile = bool(knobs["compile"])
-        # Volumes have one shape, so trying convolution algorithms once pays.
-        torch.backends.cudnn.benchmark = True
+        reproducible(bool(knobs["deterministic"]))
 
     @property
     def parameters(self) -> int:
@@ -67,16 +69,24 @@ class Learner:
             maps=maps,
         )
 
-    def descend(self) -> None:
-        """The optimizer's step, its gradients clipped before; the averaged weights follow."""
+    def descend(self) -> Tensor | None:
+        """The optimizer's step, its gradients clipped before; the averaged weights follow.
+
+        Their norm before, of all together, on the device: not finite means spoilt weights. None with a gradient scaler,
+        which skips such a step.
+        """
+        norm: Tensor | None = None
         if self.clip:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        elif not self.scaler.is_enabled():
+            norm = nn.utils.get_total_norm([one.grad for one in self.model.parameters() if one.grad is not None])
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.follow(self.model)
+        return None if self.scaler.is_enabled() else norm
 
     def autocast(self) -> torch.autocast:
         return precision.autocast(self.device, self.dtype)
@@ -98,12 +108,18 @@ class Learner:
             precision.observe(self.model, tell)
 
     def state(self) -> dict[str, Any]:
-        """Tensors on the learner's device, and plain values."""
+        """Tensors on the learner's device, and plain values. `scored` names the weights that held-out cases are put
+        through: `model`, or their `average` over the steps."""
         return {
             "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(), "scaler": self.scaler.state_dict(),
-            **({"average": self.average.model.state_dict()} if self.average is not None else {}),
+            "scored": "model" if self.average is None else "average", **self._averaged(),
         }
+
+    def _averaged(self) -> dict[str, Any]:
+        if self.average is None:
+            return {}
+        return {"average": self.average.model.state_dict(), "average_steps": self.average.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -112,3 +128,15 @@ class Learner:
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
+            # Checkpoints without the count were averaged at every step too.
+            self.average.steps = int(state.get("average_steps", state.get("step", 0)))
+
+
+def reproducible(on: bool) -> None:
+    """Of this process. On: the same weights from the same seed on a GPU too, as far as PyTorch has algorithms for it;
+    of others it warns. Off: convolution algorithms are tried once, which pays, since samples have one shape."""
+    torch.backends.cudnn.benchmark = not on
+    if on or torch.are_deterministic_algorithms_enabled():  # which imports a compiler's settings
+        torch.use_deterministic_algorithms(on, warn_only=True)
+    if on:
+        os.environ.setdefault(*CUBLAS)

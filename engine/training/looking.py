@@ -21,15 +21,24 @@ from engine.training.data.volumes import digest, lesions, read_header, read_raw,
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """One case as far as it was looked at. `bytes`: what it takes in the cache, at most."""
+    """One case as far as it was looked at. `bytes`: what it takes in the cache, at most; `kept`: what the knob cache =
+    ram keeps of it, at most."""
 
     case: Case
     header: Header | None = None
     lesion_mm3: float | None = None
     cached: bool = False
     bytes: int = 0
+    kept: int = 0
     content: str = ""
     error: str = ""
+
+    @property
+    def percent(self) -> float | None:
+        """How much of its volume the label marks."""
+        if self.header is None or self.lesion_mm3 is None:
+            return None
+        return 100.0 * self.lesion_mm3 / (prod(self.header.shape) * self.header.voxel_mm3)
 
 
 def imagined(plan: Plan) -> list[Looked]:
@@ -56,7 +65,10 @@ def _phantom(spec: phantom.Spec, plan: Plan) -> Looked:
         shape=spec.shape, dtype="<i2", spacing_mm=spec.spacing_mm, orientation=spec.axes, affine=(), offset=352,
         data_bytes=prod(spec.shape) * 2,
     )
-    return Looked(case=case, header=header, lesion_mm3=spec.lesion_mm3, bytes=_bytes(case, header, plan))
+    return Looked(
+        case=case, header=header, lesion_mm3=spec.lesion_mm3, bytes=_bytes(case, header, plan),
+        kept=_kept(case, header, plan),
+    )
 
 
 def _sheet(name: str, data: Data, plan: Plan) -> Looked:
@@ -66,11 +78,18 @@ def _sheet(name: str, data: Data, plan: Plan) -> Looked:
         maps.check_shape(case.image, data.shape, maps.wanted(plan.experiment))
     except DataError as error:
         return Looked(case=case, header=header, error=str(error))
-    return Looked(case=case, header=header, bytes=_bytes(case, header, plan))
+    return Looked(case=case, header=header, bytes=_bytes(case, header, plan), kept=_kept(case, header, plan))
 
 
 def _bytes(case: Case, header: Header, plan: Plan) -> int:
     return bytes_of(case, plan.experiment.prepare, maps.wanted(plan.experiment), header)
+
+
+def _kept(case: Case, header: Header, plan: Plan) -> int:
+    """TIFF keeps its type, and its shape where no other is asked for; NIfTI becomes float32 of the prepared shape."""
+    prepare, stacked = plan.experiment.prepare, tiff.is_tiff(case.image.name)
+    shape = prepare.shape if any(prepare.shape) else header.shape
+    return maps.kept_bytes(shape, header.dtype if stacked else cache.CONFORMED, maps.wanted(plan.experiment))
 
 
 def _look(case: Case, plan: Plan, quick: bool) -> Looked:
@@ -83,18 +102,20 @@ def _look(case: Case, plan: Plan, quick: bool) -> Looked:
         header = stacks.check_headers(case) if stacked else _nifti_header(case, plan)
         shape = header.shape if stacked and not any(prepare.shape) else prepare.shape
         maps.check_shape(case.image, shape, want)
-        takes = _bytes(case, header, plan)
+        takes, kept = _bytes(case, header, plan), _kept(case, header, plan)
         if quick:
             there = record is not None
             return Looked(
                 case=case, header=header, lesion_mm3=record.lesion_mm3 if record else None, cached=there, bytes=takes,
-                content=known[0] or "",
+                kept=kept, content=known[0] or "",
             )
         volume, contents = (_stack if stacked else _nifti)(case, plan, header)
     except DataError as error:
         return Looked(case=case, error=str(error))
     cached = bool(plan.cache_dir) and cache.find(folder, cache.case_key(*contents, prepare)) is not None
-    return Looked(case=case, header=header, lesion_mm3=volume, cached=cached, bytes=takes, content=contents[0])
+    return Looked(
+        case=case, header=header, lesion_mm3=volume, cached=cached, bytes=takes, kept=kept, content=contents[0]
+    )
 
 
 def _nifti_header(case: Case, plan: Plan) -> Header:

@@ -17,6 +17,7 @@ from engine.config.profile import Profile
 from engine.journals.events import Begin, EpochEnded, Metrics, Note, PrecisionActive, ProfileChanged, SpanEnded
 from engine.journals.journal import Writer, read_ends
 from engine.journals.records import ProfileRequest
+from engine.machine.cores import machine
 from engine.process import boot_id
 from engine.training import device as devices, manifest, results, seeds, tasks
 from engine.training.checkpoint import Loaded, State, Store
@@ -46,7 +47,7 @@ class Trainer:
         """`began`: the process's start by `time.monotonic`. Whoever makes one closes its `resources`."""
         self.job = job
         self.knobs = job.plan.profile
-        self.checkpoints = job.plan.experiment.checkpoints
+        self.checkpoints, self.judged = job.plan.experiment.checkpoints, measure(job.plan.experiment)
         self.journal = journal
         self.stop = stop
         self.began, self.started = began, time.time()
@@ -57,6 +58,7 @@ class Trainer:
         self.begun = False
         self.step = 0
         self.seen: list[int] = []
+        self.wholes: tuple[int, Scores | None] = 0, None  # of the held-out cases, after so many steps
         self.fresh = True  # batches are loaded, not repeated
         self.handover: Handover | None = None
         self.saved_as = ""
@@ -108,7 +110,7 @@ class Trainer:
                 device_name=device_name,
                 num_workers=self.knobs["num_workers"], parameters=self.learner.parameters,
                 config_hash=job.config_hash, resumed_from_step=self.step, resumed_from=self.saved_as, pid=os.getpid(),
-                boot_id=boot_id(),
+                boot_id=boot_id(), cores=machine().cores, knobs=self.knobs.knobs,
             ),
             sync=True,
         )
@@ -168,7 +170,7 @@ class Trainer:
         assert total is not None
         self.recorder.loss(total)  # copied without waiting, read when the device has passed it
         with span("optimizer"):
-            learner.descend()
+            self.recorder.gradients(learner.descend())
         if self.step + 1 < self.job.steps:
             learner.schedule.step()
 
@@ -182,7 +184,9 @@ class Trainer:
         if self.due("val_every_epochs", epoch):
             self.tell_scores("val", self.task.validate(self.scoring))
         if self.due("reconstruct_every_epochs", epoch):
-            self.tell_scores(measure(self.job.plan.experiment).whole, self.task.reconstruct(self.scoring))
+            scores = self.task.reconstruct(self.scoring)
+            self.tell_scores(self.judged.whole, scores)
+            self.wholes = self.step, scores
         self.journal.write(
             EpochEnded(
                 epoch=epoch, step=self.step, steps=self.job.steps_per_epoch,
@@ -191,10 +195,13 @@ class Trainer:
         )
 
     def evaluate(self) -> None:
-        """The held-out fold with the final weights; results.json, and the experiment's results with it."""
+        """The held-out fold with the final weights; results.json, and the experiment's results with it. What the last
+        epoch's end has scored with these very weights is not scored again."""
         job = self.job
         self.save(must=True, final=True)
-        scores = self.task.evaluate(self.scoring)
+        at, scores = self.wholes
+        if scores is None or at < self.step or not self.judged.whole_is_test:
+            scores = self.task.evaluate(self.scoring)
         test = {name: value for name, value in scores.mean().items() if name in self.task.figures}
         self.journal.write(
             Metrics(split="test", values=test, epoch=job.plan.experiment.epochs, step=self.step), sync=True

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.config import networks
 from engine.config.experiment import Experiment, Loss
 from engine.errors import UsageError
 from engine.training import generalised_dice as generalised_dice, loss_terms as loss_terms
@@ -61,7 +62,7 @@ class Criterion(nn.Module):
         several = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         weights = (self.config.deep_supervision or (1.0,))[: len(several)]
         total, terms = torch.zeros((), device=target.device), dict[str, Tensor]()
-        for weight, output in zip(weights, several, strict=False):
+        for weight, output in zip(weights, several, strict=True):  # an output without a weight would never be trained
             sized = output
             if output.shape[2:] != target.shape[1:]:
                 sized = functional.interpolate(output, target.shape[1:], mode="trilinear", align_corners=False)
@@ -83,14 +84,17 @@ class Criterion(nn.Module):
 
 
 def _of_term(term: nn.Module, logits: Tensor, target: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
-    """A term whose attribute `prepared` names a map is given it where there is one."""
+    """A term whose attribute `prepared` names a map is given it where there is one; where it is empty the term needs
+    another one than is prepared."""
     given = maps.get(str(getattr(term, "prepared", "")))
     return cast(Tensor, term(logits, target) if given is None else term(logits, target, given))
 
 
 def build(experiment: Experiment) -> Criterion:
-    """Raises UsageError for an unknown name, or terms of which at some step none would count."""
+    """Raises UsageError for an unknown name, terms of which at some step none would count, or outputs of the network
+    that have no weight."""
     loss = experiment.loss
+    networks.check_heads(experiment.model, loss, "[model]")
     if loss.terms and all(term.every > 1 for term in loss.terms.values()):
         raise UsageError("[loss.terms]: at least one term counts at every step (every = 1)")
     return Criterion(msgspec.structs.replace(loss, ignore=experiment.data.ignore))

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from engine.config.sources import trained_on
 from engine.journals.events import Outcome
 from engine.journals.journal import read_ends
 from engine.journals.records import ResultInfo
@@ -55,7 +56,8 @@ def run_results(job: Job, scores: Scores, train_loss: float | None, seconds: flo
         checkpoint_path=str(job.run.final), duration_seconds=seconds, per_subject_dice=each.get("dice", []),
         per_subject_avd=each.get("avd", []), per_subject_mcc=each.get("mcc", []), subject_indices=list(job.split.test),
         subject_ids=[subject.id for subject in job.held_out], config_hash=job.config_hash,
-        epochs=job.plan.experiment.epochs, attempts=len(job.run.segments()), started=_first_start(job, started),
+        data=trained_on(job.plan), epochs=job.plan.experiment.epochs, attempts=len(job.run.segments()),
+        started=_first_start(job, started),
         ended=time.time(), figures={name: means.get(name) for name in each if name not in FIELDS},
         per_subject={
             name: values for name, values in each.items() if name not in FIELDS and len(values) == len(job.held_out)

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from engine.config.experiment import Data, Plan, Prepared, Subject
-from engine.config.sources import MADE
+from engine.config.sources import MADE, example, missing
 from engine.errors import DISK_FULL, DataError, UsageError
 from engine.journals.events import Note, Outcome, Progress
 from engine.journals.journal import Writer
@@ -110,10 +110,11 @@ def sources(plan: Plan, logs: Path, writer: Writer) -> Found:
         def progress(done: int, total: int, name: str) -> None:
             writer.write(Progress(name=MADE[data.source], done=done, total=total, text=name))
 
+        writer.write(Note(text=example(plan.experiment)))
         folder = write(data, phantom_folder(logs), progress)
         return find(msgspec.structs.replace(data, source=layout, image="", label=""), folder)
-    if not plan.data_dir:
-        raise UsageError(f"{plan.experiment_name} needs volumes of your own: give their folder with --data DIR")
+    if why := missing(plan):
+        raise UsageError(why)
     return find(data, Path(plan.data_dir))
 
 
@@ -125,7 +126,7 @@ def data_hash(done: Sequence[Done], splits: object) -> str:
 
 def _with_folds(plan: Plan, folder: Path, done: Sequence[Done]) -> Prepared:
     """The cases as subjects with their folds; warnings are those that only all cases together give."""
-    runs = plan.experiment.runs
+    runs, want = plan.experiment.runs, maps.wanted(plan.experiment)
     members = [member(one.case, one.record.lesion_mm3) for one in done]
     folds = make_folds(members, runs.folds, runs.split_seed, runs.stratify, plan.experiment.patch.per_volume)
     return Prepared(
@@ -139,6 +140,8 @@ def _with_folds(plan: Plan, folder: Path, done: Sequence[Done]) -> Prepared:
                 lesion_mm3=one.record.lesion_mm3,
                 acquisition=one.case.acquisition,
                 sha256=one.record.key,
+                kept_bytes=maps.kept_bytes(one.record.shape, one.record.dtype, want, one.record.lesion_voxels),
+                shape=one.record.shape,
             )
             for one in done
         ),

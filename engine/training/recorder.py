@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch import Tensor
+
 from engine.journals.events import SPANS, Memory, Progress, Record, SpanEnded, Spans, Steps
 from engine.training.clock import Clock
 from engine.training.losses import Parts
@@ -28,6 +30,10 @@ Write = Callable[[Record], object]
 
 class NaNLoss(Exception):
     """The loss is no longer a number."""
+
+
+class NaNGradients(NaNLoss):
+    """The loss still is, its gradients are not: the weights after that step are spoilt."""
 
 
 class Mean:
@@ -50,7 +56,7 @@ class _Step:
     """One step, until the device has done it."""
 
     __slots__ = (
-        "data", "epoch", "load_cpu", "load_seconds", "load_squares", "loads", "loss", "lr", "marks", "number",
+        "data", "epoch", "load_cpu", "load_seconds", "load_squares", "loads", "loss", "lr", "marks", "norm", "number",
         "samples", "seconds", "spans", "terms",
     )
 
@@ -59,6 +65,7 @@ class _Step:
         self.seconds = self.data = self.load_seconds = self.load_squares = self.load_cpu = 0.0
         self.lr: float | None = None
         self.loss: Any = None
+        self.norm: Any = None
         self.terms: dict[str, Any] = {}
         self.marks: list[Any] = []
         self.spans: list[tuple[str, Any, Any]] = []
@@ -124,7 +131,7 @@ class Recorder:
     """Times steps and spans of one attempt and writes them down. `losses` is the mean over the present epoch.
 
     `memory` reads the device's memory (None without one). Raises NaNLoss from `step_ended` or `drain` when a loss that
-    is looked up is not finite.
+    is looked up is not finite, NaNGradients when a norm is not.
     """
 
     def __init__(
@@ -171,6 +178,11 @@ class Recorder:
         """The step's loss and its terms, still on the device. To be called before the step's last span."""
         self.step.loss = self.clock.keep(parts.total)
         self.step.terms = {name: self.clock.keep(value) for name, value in parts.terms.items()}
+
+    def gradients(self, norm: Tensor | None) -> None:
+        """The norm of the step's gradients, still on the device; None where nobody needs to look at it. To be called in
+        the step's last span."""
+        self.step.norm = None if norm is None else self.clock.keep(norm)
 
     def step_ended(self, number: int, epoch: int, lr: float | None) -> None:
         """Close the step, whose time runs from the end of the one before it."""
@@ -228,6 +240,7 @@ class Recorder:
             for name, begin, end in step.spans:
                 self._sums[name] = self._sums.get(name, 0.0) + clock.seconds(begin, end)
             loss = None if step.loss is None else clock.kept(step.loss)
+            norm = 0.0 if step.norm is None else clock.kept(step.norm)
             for name, slot in step.terms.items():
                 self._terms.setdefault(name, Mean()).add(clock.kept(slot))
             clock.release(step.marks)
@@ -237,6 +250,10 @@ class Recorder:
             if not math.isfinite(loss):
                 self._write_line()
                 raise NaNLoss(f"the loss is {loss} at step {step.number}")
+            if not math.isfinite(norm):
+                self._write_line()
+                said = f"the norm of the gradients is {norm} at step {step.number}, with a loss of {loss:.4g}"
+                raise NaNGradients(said)
             self.losses.add(loss)
 
     def _write_line(self) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.config.experiment import Plan, Prepared, RunKey, run_hash, variants_of
 from engine.config.leading import Measure, measure
+from engine.config.sources import trained_on
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs.ablation import Result, compare
@@ -24,7 +25,8 @@ from engine.runs.ablation import Result, compare
 class RunResults(msgspec.Struct, frozen=True, kw_only=True):
     """results.json of one run. A figure that is not defined for a subject (AVD without any lesion) is null.
 
-    `figures`, `per_subject`: those beside Dice, AVD and MCC.
+    `data`: what it was trained on, as engine.config.sources says it. `figures`, `per_subject`: those beside Dice, AVD
+    and MCC.
     """
 
     outer_fold: int
@@ -47,6 +49,7 @@ class RunResults(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     ended: float = 0.0
     variant: str = ""
+    data: str = ""
     figures: dict[str, float | None] = {}
     per_subject: dict[str, list[float | None]] = {}
 
@@ -80,6 +83,7 @@ def summarise(paths: ExperimentPaths, plan: Plan, prepared: Prepared) -> dict[st
         }
     found = {
         "experiment": plan.experiment_name,
+        "data": trained_on(plan),
         "config": {
             "experiment": msgspec.to_builtins(plan.experiment), "profile": msgspec.to_builtins(plan.profile),
             "training_hash": plan.training_hash, "data_hash": prepared.data_hash,

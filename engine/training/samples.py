@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from engine.config.experiment import Prepare, Subject
 from engine.config.tables import Patch
@@ -19,9 +19,12 @@ from engine.training import seeds
 from engine.training.augment import Arrays as Arrays, Transform
 from engine.training.augment.chain import Chain, Maps
 from engine.training.data.maps import Wanted, decoded
+from engine.training.data.opened import Volume
 from engine.training.data.source import Loaded, Source
 
 Cut = tuple[slice, ...]
+# What a sample holds: C order, and nobody else's.
+OWN = ("C", "W")
 
 
 class Item(NamedTuple):
@@ -98,13 +101,12 @@ class Volumes(Dataset[Item]):
         subject = self._source[draw % len(self.subjects)]
         rng = seeds.sample_generator(self._seed, epoch, draw)
         cut = () if self._patch.whole else placed(subject, self._patch, rng)
-        # Copies: reading the mapped pages is the work of loading, and happens here, where it is timed.
-        image, label = subject.volume.floats(cut), np.array(subject.volume.label[cut], dtype=np.uint8)
+        image, label = _lying(subject.volume, cut)
         maps: Maps = {name: decoded(name, one[cut]) for name, one in subject.maps.items()}
         if isinstance(self._transform, Chain):
             image, label, maps = self._transform.with_maps(image, label, maps, rng)
         elif self._transform is not None:
-            image, label = self._transform(image, label, rng)
+            image, label = self._transform(image.copy(), label.copy(), rng)
         return _item(image, label, maps, draw, began, cpu)
 
 
@@ -125,13 +127,26 @@ def placed(subject: Loaded, patch: Patch, rng: Generator) -> Cut:
     return tuple(slice(low, low + part) for low, part in zip(corner, patch.shape, strict=True))
 
 
+def _lying(volume: Volume, cut: Cut) -> Arrays:
+    """A part of both arrays where they lie, read-only: what changes it makes its own, and what nothing has changed is
+    copied once, at the end. An image of another type than a sample's is copied here."""
+    label = np.asarray(volume.label[cut], dtype=np.uint8).view()
+    label.setflags(write=False)
+    if volume.image.dtype != np.float32 or (volume.low, volume.high) != (0.0, 1.0):
+        return volume.floats(cut), label
+    image = np.asarray(volume.image[cut]).view()
+    image.setflags(write=False)
+    return image, label
+
+
 def _item(
     image: NDArray[np.float32], label: NDArray[np.uint8], maps: Maps, draw: int, began: float, cpu: float
 ) -> Item:
-    """`began`, `cpu`: this thread's clocks before it was loaded."""
-    image_tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
-    label_tensor = torch.from_numpy(np.ascontiguousarray(label, dtype=np.uint8))
-    made = {name: torch.from_numpy(np.ascontiguousarray(one, dtype=np.float16)) for name, one in maps.items()}
+    """`began`, `cpu`: this thread's clocks before it was loaded. Mapped pages that nothing has read yet are read here,
+    where it is timed."""
+    image_tensor = torch.from_numpy(np.require(image, np.float32, OWN))[None]
+    label_tensor = torch.from_numpy(np.require(label, np.uint8, OWN))
+    made = {name: torch.from_numpy(np.require(one, np.float16, OWN)) for name, one in maps.items()}
     return Item(image_tensor, label_tensor, draw, time.perf_counter() - began, time.thread_time() - cpu, made)
 
 
@@ -161,10 +176,11 @@ class Patches(Dataset[Item]):
 
 
 def collate(items: list[Item]) -> Batch:
-    """Items of one shape, one behind the other."""
+    """Items of one shape, one behind the other. In a worker they are put into shared memory as they are put together,
+    not once more on their way to the trainer."""
     return Batch(
-        torch.stack([item.image for item in items]), torch.stack([item.label for item in items]),
+        default_collate([item.image for item in items]), default_collate([item.label for item in items]),
         [item.draw for item in items], sum(item.seconds for item in items), sum(item.seconds**2 for item in items),
         sum(item.cpu_seconds for item in items),
-        {name: torch.stack([item.maps[name] for item in items]) for name in items[0].maps},
+        {name: default_collate([item.maps[name] for item in items]) for name in items[0].maps},
     )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from engine.config.experiment import Data, Experiment, Plan, Prepared, Split, Subject
+from engine.config.sources import EXAMPLE, missing
 from engine.counts import plural
 from engine.errors import DataError, UsageError
 from engine.journals.events import Note, Progress
@@ -31,13 +33,15 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan's sequences are; bytes of the array that are to be written, and that are there."""
+    """What a plan's sequences are; bytes of the array that are to be written, and that are there. `lengths`:
+    least, median and most residues of one."""
 
     record: Record
     splits: tuple[Split, ...]
     warnings: tuple[str, ...]
     needed: int
     prepared: int
+    lengths: tuple[float, float, float]
 
 
 def prepare(plan: Plan, folder: Path, writer: Writer, stopped: Callable[[], bool]) -> Prepared | None:
@@ -75,8 +79,8 @@ def source_of(plan: Plan, folder: Path) -> Source:
     data, runs = plan.experiment.data, plan.experiment.runs
     file, sha256, what = None, "", peptides.source_of(data)
     if data.source == "sequences":
-        if not plan.data_dir:
-            raise UsageError(f"{plan.experiment_name} needs sequences of your own: give their file with --data FILE")
+        if why := missing(plan):
+            raise UsageError(why)
         file = sequences.file_of(Path(plan.data_dir))
         sha256 = cache.learn_digest(folder, file) if folder.is_dir() else digest(file)
         what = sha256
@@ -109,7 +113,7 @@ def remarks(experiment: Experiment, record: Record) -> tuple[str, ...]:
     said, targets = [], experiment.model.targets
     if experiment.data.source == "peptides":
         said.append(
-            f"{plural(record.count, 'peptide')} drawn from a Markov chain of known statistics: examples, no one's data"
+            f"{plural(record.count, 'peptide')} drawn from a Markov chain of known statistics: {EXAMPLE}, nobody's"
         )
     if record.repeated:
         said.append(f"repeats of other sequences: {record.repeated:,}; all copies of one are in the same fold")
@@ -160,9 +164,12 @@ def look(plan: Plan) -> Look:
     there = record is not None
     if record is None:
         runs = experiment.runs
-        record = tokens.ordered(read(source, experiment.data), source.key, runs.folds, runs.split_seed)[1]
+        found, record = tokens.ordered(read(source, experiment.data), source.key, runs.folds, runs.split_seed)
+    else:
+        found = tokens.opened(folder / source.key)
+    low, middle, high = (float(length) for length in np.quantile(found.lengths, (0.0, 0.5, 1.0)))
     size = tokens.bytes_of(record.count)
     return Look(
         record=record, splits=splits(experiment, record), warnings=remarks(experiment, record),
-        needed=0 if there else size, prepared=size if there else 0,
+        needed=0 if there else size, prepared=size if there else 0, lengths=(low, middle, high),
     )

@@ -76,6 +76,7 @@ def estimate(experiment: Experiment, knobs: dict[str, Value], kind: str) -> Esti
     return Estimate(
         # At the peak most gradients are yet to come; by then as many activations have gone, so this is no less than it.
         batch=batch, weights=weights, gradients=parts["PARAM"], optimizer=state,
+        averaged=weights if experiment.optimizer.ema else 0,
         activations=max(0, parts["Total"] - weights - parts["GRAD"] - state),
     )
 

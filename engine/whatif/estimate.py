@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Plan, runs_of
+from engine.config.experiment import Plan, runs_of, variants_of
 from engine.config.profile import Profile
 from engine.errors import UsageError
 from engine.eta.costs import training_key
-from engine.eta.forecast import benchmark_key, timing_for
+from engine.eta.newest import timing_for
+from engine.eta.timing import alone, benchmark_key
 from engine.eta.timings import MOST
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
@@ -24,7 +25,7 @@ from engine.runs import expected, launch
 from engine.runs.launch import Request
 from engine.whatif.hardware import Gpu
 from engine.whatif.known import Known, known_before, known_of
-from engine.whatif.what_if import Question
+from engine.whatif.what_if import BESIDE, Question
 
 # So many trainings like it are read, journals and all.
 LOOKED_AT = 20
@@ -70,7 +71,7 @@ def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
     if not like:
         raise UsageError(_nothing_like(plan, request.logs))
     here = machine().cores
-    known = min(like, key=lambda one: one.cores != here)
+    known = _with_paces(min(like, key=lambda one: one.cores != here), like)
     if (own := _as_foretold(plan, request, like)) is not None:
         return Subject(known=own, question=_said(plan, request), others=_twins(own, like))
     return Subject(known=known, question=_asked(plan, known, request), others=_twins(known, like))
@@ -79,19 +80,48 @@ def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
 def _as_foretold(plan: Plan, request: Request, like: Sequence[Known]) -> Known | None:
     """What `steptop check` and the launch screen foretell it from; None where nothing has run under its own key."""
     timings = expected.history(request.logs)
-    if not any(one.key == benchmark_key(plan, one.device_name) for one in timings):
+    if timing_for(plan, timings) is None:
         return None
     found = expected.surveyed(plan, timings)
     timing = timing_for(plan, found.timings) if found is not None else None
     if found is None or timing is None or not all(key.fold in found.steps for key in plan.runs):
         return None
-    same = [one for one in like if _own_key(one) == timing.key]
-    return known_before(plan, timing, found.steps, found.tests, (same or like)[0])
+    same = [one for one in like if timing.key in _own_keys(one)]
+    # Of a test of profiles the first phase has another key, and an older training may not say how many cores it had.
+    there = [one for one in like if found.device in (one.device_key, one.device_name) or _of_model(one, found.device)]
+    near = same or there
+    return known_before(plan, timing, found.steps, found.tests, near[0]) if near else None
 
 
-def _own_key(known: Known) -> str:
+def _of_model(known: Known, device: str) -> bool:
+    return known.device == "cpu" and device.startswith(f"{known.device_name}, ")
+
+
+def _own_keys(known: Known) -> set[str]:
+    """Of each of its variants by itself."""
     profile = msgspec.structs.replace(known.plan.profile, knobs=known.plan.profile.knobs | known.knobs)
-    return benchmark_key(msgspec.structs.replace(known.plan, profile=profile), known.device_name)
+    plan = msgspec.structs.replace(known.plan, profile=profile)
+    return {benchmark_key(alone(plan, name), known.device_key) for name in variants_of(plan.runs)}
+
+
+def _with_paces(known: Known, like: Sequence[Known]) -> Known:
+    """With the pace of variants that were measured elsewhere: beside one of its own, or by themselves with the same
+    knobs on the same machine."""
+    own = known.paces
+    for other in like:
+        there = other.paces.seconds
+        both = next((name for name in own.seconds if name in there), "")
+        if not both and not _same_place(known, other):
+            continue
+        scale = own.seconds[both] / there[both] if both else 1.0
+        seconds = {name: scale * pace for name, pace in there.items()} | own.seconds
+        own = msgspec.structs.replace(own, seconds=seconds)
+    return msgspec.structs.replace(known, paces=own)
+
+
+def _same_place(one: Known, other: Known) -> bool:
+    knobs = all(other.knobs.get(name) == value for name, value in one.knobs.items() if name not in BESIDE)
+    return knobs and (one.device_name, one.cores) == (other.device_name, other.cores)
 
 
 def _said(plan: Plan, request: Request) -> Question:
@@ -192,6 +222,7 @@ def _asked(plan: Plan, known: Known, request: Request) -> Question:
         epochs=plan.experiment.epochs,
         folds=folds,
         restarts=len({key.restart for key in plan.runs}),
+        variants=variants_of(plan.runs),
         knobs=knobs,
     )
     if plan.data_dir != known.plan.data_dir and request.data is not None:

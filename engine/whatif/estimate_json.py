@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engine.diagnosis.consequences import Range
+from engine.whatif.both import both
 from engine.whatif.hardware_table import HardwareRow
 from engine.whatif.known import Known
 from engine.whatif.options import Decision, Option
@@ -27,7 +28,7 @@ def document(
     decision: Decision | None = None,
 ) -> dict[str, Any]:
     """Builtins only; a missing figure is None."""
-    shape = shape_of(known, question)
+    shape, told = shape_of(known, question), both(known, question)
     return {
         "format": VERSION,
         "experiment": known.plan.experiment_name,
@@ -56,6 +57,8 @@ def document(
             "cores": question.cores or known.cores,
             "rest": question.rest,
         },
+        "whole": range_document(told.whole) if told is not None else None,
+        "left": range_document(told.left) if told is not None else None,
         "hardware": [row_document(row) for row in rows],
         "options": [option_document(option) for option in found],
         "wishes": [wish_document(one) for one in wished],

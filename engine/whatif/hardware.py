@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -213,7 +214,13 @@ def _price(row: Row) -> Price:
 
 
 def _date(row: Row, said: str) -> None:
-    if not DATE.match(said):
+    wrong = not DATE.match(said)
+    if not wrong:
+        try:
+            date.fromisoformat(said if len(said) > len("2026-11") else f"{said}-01")
+        except ValueError:
+            wrong = True
+    if wrong:
         raise UsageError(f'{row.where("as_of")}: as_of = {said!r} is no date: "2026-11" or "2026-11-21"')
 
 

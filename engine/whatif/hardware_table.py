@@ -17,7 +17,7 @@ from engine.whatif.hardware import Gpu, Price
 from engine.whatif.known import Known
 from engine.whatif.scaling import SAME, Quoted, Scaling, quoted, scaling
 from engine.whatif.session_limits import Fitting, Session, fitting
-from engine.whatif.what_if import Question, Times, at_once, shape_of, times
+from engine.whatif.what_if import Question, Times, shape_of, times
 
 GIB = 1 << 30
 HOUR = 3600.0
@@ -118,8 +118,10 @@ def row(
     small = memory == "over" and not (measured and _as_it_ran(known, question))
     if small and there.experiment.value is not None:
         there, ground = Times(why=TOO_SMALL), TOO_SMALL
-    side = at_once(known, question)
-    fits = tuple(fitting(one, gpu.name if gpu else "", there.longest, there.experiment, side) for one in sessions)
+    side = devices_used(known, question)
+    called = gpu.name if gpu else ""
+    offered = [one for one in sessions if here or not one.here]
+    fits = tuple(fitting(one, called, there.longest, there.experiment, side) for one in offered)
     return HardwareRow(
         name=name,
         gpu=gpu,
@@ -194,6 +196,11 @@ def memory_fits(
 # ---------------------------------------------------------------- cost
 
 
+def devices_used(known: Known, question: Question) -> int:
+    """How many GPUs are taken: those that are asked for, else those of the training that is known."""
+    return min(max(question.gpus, len(known.plan.devices)), max(1, len(shape_of(known, question).runs)))
+
+
 def cost(known: Known, question: Question, gpu: Gpu | None, there: Times) -> Money:
     """All GPUs for as long as the experiment takes."""
     price: Price | None = gpu.price if gpu is not None else None
@@ -202,7 +209,7 @@ def cost(known: Known, question: Question, gpu: Gpu | None, there: Times) -> Mon
     low, high = there.experiment.low, there.experiment.high
     if low is None or high is None:
         return Money(currency=price.currency, as_of=price.as_of, source=price.source, text="no time known")
-    count = min(question.gpus, max(1, len(shape_of(known, question).runs)))
+    count = devices_used(known, question)
     return Money(
         low=count * low / HOUR * price.low,
         high=count * high / HOUR * price.high,

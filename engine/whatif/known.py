@@ -15,9 +15,11 @@ from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError
 from engine.eta.calibration import RUNGS, Factor, Rung
 from engine.eta.costs import Cost, KeyTiming, from_timing, step_cost, timing_of
+from engine.eta.devices import device_called
 from engine.eta.remaining import Amounts, Rhythm, planned, rhythm_of
 from engine.eta.standing import Standing, standing_of
 from engine.eta.unit_costs import costs_before, costs_of
+from engine.eta.variants import Paces, paces_of, paces_told
 from engine.journals.events import PhaseEnded
 from engine.live.mean_step import COMPUTE, lately, mean_step
 from engine.live.state import ExperimentState, RunState
@@ -44,7 +46,9 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     tested on (none known: left out). `costs` are of one of everything, as the forecast has them. `finished`: runs that
     are done; `done`: steps of those that are begun, by fold, restart and variant. `left`: what the forecast counts as
     left of each run, the one under way first; None where nothing was begun. `epoch_left`: of its epoch; `whole_left`:
-    until the last one ends, where runs go on side by side. `factors`: how wide the forecast's ranges are.
+    until the last one ends, where runs go on side by side. `factors`: how wide the forecast's ranges are. `paces`:
+    whose step `step` is where there are variants, and what one of the others takes. `device_key`: the device as
+    benchmark keys call it.
     """
 
     name: str
@@ -72,6 +76,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     factors: dict[Rung, Factor] = {}
     warming: bool = False
     footprint: Footprint = Footprint()
+    paces: Paces = Paces()
+    device_key: str = ""
 
     @property
     def batch(self) -> int:
@@ -113,6 +119,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         knobs=dict(knobs),
         device=device,
         device_name=run.begin.device_name,
+        device_key=device_called(run.begin),
         gpu=hardware.find(run.begin.device_name, tuple(sheet)),
         precision=_precision(run, knobs, device),
         cores=state.samples[-1].cores if state.samples else None,
@@ -132,6 +139,7 @@ def known_of(state: ExperimentState, sheet: Sequence[Gpu]) -> Known:
         factors={rung: standing.factor(rung) for rung in RUNGS},
         warming=standing.warming,
         footprint=footprint(state, done),
+        paces=_paces(state, standing),
     )
 
 
@@ -153,7 +161,7 @@ def known_before(
 ) -> Known:
     """Of `plan` before it is launched, as `before_launch` has it: costs of an earlier one of its key, and of `like`
     what a step is made of. `steps` and `tests` are by fold."""
-    costs = costs_before(timing)
+    costs = costs_before(timing, plan)
     runs = plan.runs[: plan.stop_after_runs or None]
     folds = dict.fromkeys(key.fold for key in runs)
     return msgspec.structs.replace(
@@ -172,6 +180,7 @@ def known_before(
         whole_left=None,
         factors={},
         warming=False,
+        paces=paces_told(plan, timing),
     )
 
 
@@ -184,6 +193,14 @@ def _standing(state: ExperimentState, run: RunState) -> Standing | None:
         return None
     step = msgspec.structs.replace(from_timing(timing), basis=f"measured in a test, {timing.steps:,} steps")
     return Standing(costs=costs_of(state, None, step, ()))
+
+
+def _paces(state: ExperimentState, standing: Standing) -> Paces:
+    """As the forecast has them; a test of profiles has measured one variant, though the experiment may have more."""
+    found = paces_of(state)
+    if not found.present or found.seconds:
+        return found
+    return msgspec.structs.replace(found, seconds={found.present: standing.step.mean})
 
 
 def _whole(standing: Standing) -> Cost:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment, runs_of, variants_of
+from engine.config.experiment import Experiment, Plan, runs_of, variants_of
 from engine.config.knob import Value, shown
 from engine.counts import plural
 from engine.diagnosis.consequences import Range
@@ -24,14 +24,15 @@ REDUCED = 3
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` from 1. `folds` and `restarts`: those it trains; `stop_after_runs` ends it earlier, 0 does not.
-    `timeline`: seconds until it is done, with a 90 % range."""
+    """`number` from 1. `folds`, `restarts` and `variants`: those it trains, ("",) where the plan has none;
+    `stop_after_runs` ends it earlier, 0 does not. `timeline`: seconds until it is done, with a 90 % range."""
 
     number: int
     title: str
     runs: int
     folds: tuple[int, ...]
     restarts: int
+    variants: tuple[str, ...] = ("",)
     stop_after_runs: int = 0
     timeline: Range = Range()
     money: Money = Money()
@@ -77,12 +78,17 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
         runs=1,
         folds=folds[:1],
         restarts=1,
+        variants=variants[:1],
         stop_after_runs=1,
         gets=(
             "one trained model, its weights in final.pt",
             f"its test figures on the subjects held out of fold {folds[0] if folds else 0}",
         ),
-        loses=("how much runs differ: no standard deviation", *_paper(experiment, "one run cannot be compared with")),
+        loses=(
+            "how much runs differ: no standard deviation",
+            *((f"every variant but {variants[0]}: nothing is compared",) if len(variants) > 1 else ()),
+            *_paper(experiment, "one run cannot be compared with"),
+        ),
     )
     whole = len(folds) * restarts * len(variants)
     every = Option(
@@ -91,6 +97,7 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
         runs=whole,
         folds=folds,
         restarts=restarts,
+        variants=variants,
         gets=(
             f"{_counted(variants, len(folds), restarts)}: mean ± std of all of them, per run and per subject",
             *_paper(experiment, "a comparison with", like_for_like=True),
@@ -103,6 +110,7 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
         runs=len(folds) * fewer * len(variants),
         folds=folds,
         restarts=fewer,
+        variants=variants,
         gets=(
             f"{_counted(variants, len(folds), fewer)}: every subject is tested on once"
             if fewer == 1
@@ -117,7 +125,11 @@ def options(known: Known, question: Question, asked: Callable[[Question], Hardwa
     for option in (one, every, reduced):
         if any(option.runs == other.runs for other in found):
             continue
-        row = asked(msgspec.structs.replace(base, folds=option.folds, restarts=option.restarts))
+        row = asked(
+            msgspec.structs.replace(
+                base, folds=option.folds, restarts=option.restarts, variants=option.variants
+            )
+        )
         if row.too_small:
             return ()
         timed = msgspec.structs.replace(option, timeline=row.times.experiment, money=row.money)
@@ -174,8 +186,26 @@ def _launch_words(known: Known, question: Question, option: Option) -> list[str]
         words += ["--folds", ",".join(str(fold) for fold in option.folds)]
     if option.restarts != plan.experiment.runs.restarts:
         words += ["--restarts", str(option.restarts)]
-    if (variants := variants_of(known.runs)) != variants_of(runs_of(plan.experiment)):
-        words += ["--variants", ",".join(variants)]
+    if option.variants != variants_of(runs_of(plan.experiment)):
+        words += ["--variants", ",".join(option.variants)]
+    return words + _places(plan, question, option.runs)
+
+
+def devices_for(plan: Plan, question: Question, runs: int) -> tuple[str, ...]:
+    """The devices that so many runs are shared out to: as many as asked for, else those of the training that is known;
+    nothing where one does."""
+    if question.gpus > 1:
+        count = min(question.gpus, runs)
+        return tuple(str(number) for number in range(count)) if count > 1 else ()
+    return plan.devices
+
+
+def _places(plan: Plan, question: Question, runs: int) -> list[str]:
+    """How many go on side by side, and on what."""
+    devices = devices_for(plan, question, runs)
+    words = ["--devices", ",".join(devices)] if devices else []
+    if question.gpus < 2 and plan.slots > max(1, len(devices)):
+        words += ["--slots", str(plan.slots)]
     return words
 
 

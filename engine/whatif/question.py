@@ -30,6 +30,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     steps_per_epoch: int | None = None
     folds: tuple[int, ...] | None = None
     restarts: int | None = None
+    variants: tuple[str, ...] | None = None
     knobs: dict[str, Value] = {}
     gpus: int = 1
     cores: int | None = None
@@ -90,10 +91,11 @@ def knobs_of(known: Known, question: Question) -> dict[str, Value]:
 def shape_of(known: Known, question: Question) -> Shape:
     """Runs, epochs and steps that the question comes to. Raises UsageError for a fold that is not there."""
     runs = known.runs
-    if question.folds is not None or question.restarts is not None:
+    if (question.folds, question.restarts, question.variants) != (None, None, None):
         folds = question.folds if question.folds is not None else tuple(dict.fromkeys(key.fold for key in runs))
         restarts = question.restarts if question.restarts is not None else len({key.restart for key in runs})
-        runs = runs_of(known.plan.experiment, folds, restarts, variants_of(runs))
+        variants = question.variants if question.variants is not None else variants_of(runs)
+        runs = runs_of(known.plan.experiment, folds, restarts, variants)
     elif question.rest and known.left is not None:
         runs = tuple(key for key, _ in known.left)
     if question.rest:
@@ -146,9 +148,9 @@ def counted(known: Known, question: Question, shape: Shape, step_seconds: float)
         if amounts is not None:
             each.append({name: count for name, count in amounts.items() if name != "gap"})
         elif done := _done(known, question, shape, key):
-            each.append(another_run(rhythm, step_seconds, done))
+            each.append(_of_variant(known, key, another_run(rhythm, step_seconds, done)))
         else:
-            each.append(whole[key.fold])
+            each.append(_of_variant(known, key, whole[key.fold]))
     longest = max(rhythms.values(), key=lambda one: one.steps)
     return Counted(
         each=tuple(each),
@@ -157,6 +159,12 @@ def counted(known: Known, question: Question, shape: Shape, step_seconds: float)
         as_it_is=first,
         all_as_it_is=every and len(each) == len(left),
     )
+
+
+def _of_variant(known: Known, key: RunKey, amounts: Amounts) -> Amounts:
+    """With what the steps of the run's variant take more or less than those that were measured. In the seconds of the
+    machine where they were: what they cost elsewhere is the cost's."""
+    return amounts | known.paces.beside(key.variant, amounts["step"], known.step.mean)
 
 
 def _epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:

@@ -31,6 +31,7 @@ def remarks(known: Known, question: Question, own: Times) -> tuple[str, ...]:
         said += _runs(known, question)
     if question.gpus > 1:
         said += _gpus(known, question, own)
+    said += known.paces.untried_words(shape_of(known, question).runs)
     said += _unseen(known, own)
     said += _epoch(own.epoch)
     return tuple(said)
@@ -103,7 +104,7 @@ def _gpus(known: Known, question: Question, own: Times) -> list[str]:
     if count < question.gpus:
         said.append(f"there are only {plural(count, 'run')}: more GPUs than that stand idle")
     said += _ram(known, question, count)
-    said.append(f"one launch trains on one GPU: start {count}, each with its own --folds and --devices")
+    said.append(f"`--devices {','.join(str(number) for number in range(count))}` trains {count} runs at a time")
     return said
 
 
@@ -119,12 +120,11 @@ def _ram(known: Known, question: Question, count: int) -> list[str]:
 def _unseen(known: Known, own: Times) -> list[str]:
     """Parts that matter and that were never seen."""
     total = sum(own.parts.values())
-    names = [
-        name
-        for name in ("validate", "evaluate")
-        if own.parts.get(name, 0.0) > MATTERS * total and known.costs[name].basis.startswith("modelled")
-    ]
-    return [f"{' and '.join(names)}: never seen here, {known.costs[names[0]].basis}"] if names else []
+    bases: dict[str, list[str]] = {}
+    for name, unit in (("validate", "validate"), ("reconstruct", "volume"), ("evaluate", "evaluate")):
+        if own.parts.get(name, 0.0) > MATTERS * total and known.costs[unit].basis.startswith("modelled"):
+            bases.setdefault(known.costs[unit].basis, []).append(name)
+    return [f"{' and '.join(names)}: never seen here, {basis}" for basis, names in bases.items()]
 
 
 def _epoch(epoch: Range) -> list[str]:

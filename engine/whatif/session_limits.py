@@ -28,19 +28,21 @@ FIELDS = ("name", "hours", "least_hours", "gpus", "free", "idle_minutes", "gpu_h
           "unconfirmed")  # fmt: skip
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(m|h|d)$")
 UNITS = {"m": 60.0, "h": HOUR, "d": 86400.0}
+GRES = re.compile(r"gres/gpu:([A-Za-z0-9_.-]+)=")
 SLURM_TIME = re.compile(r"^(?:(\d+)-)?(\d+):(\d+):(\d+)$")
 
 Fit: TypeAlias = Literal["fits", "may not fit", "too long", "not offered", "unknown"]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """Lasts `hours` at most, and may end after `least_hours`. `gpus` empty: any. `unconfirmed`: fields without a
-    source."""
+    """Lasts `hours` at most, and may end after `least_hours`. `gpus` empty: any; `here`: the machine's own, whatever it
+    is. `unconfirmed`: fields without a source."""
 
     name: str
     hours: float
     least_hours: float | None = None
     gpus: tuple[str, ...] = ()
+    here: bool = False
     free: bool = False
     idle_minutes: float | None = None
     gpu_hours_a_week: float | None = None
@@ -129,7 +131,7 @@ def chosen(text: str, known: Sequence[Session]) -> Session:
     """A session by name, or a limit of one's own such as 12h. Raises UsageError with the nearest name."""
     for one in known:
         if one.name.casefold() == text.strip().casefold():
-            return one
+            return msgspec.structs.replace(one, here=False)
     if re.match(r"^[\d.-]", text.strip()):
         hours = duration(text) / HOUR
         return Session(name=f"your limit of {text.strip()}", hours=hours, source="you")
@@ -154,7 +156,8 @@ def slurm(environ: Mapping[str, str], now: float) -> tuple[Session, ...]:
     if end.isdigit() and float(end) > now:
         partition = environ.get("SLURM_JOB_PARTITION", "")
         hours = (float(end) - now) / HOUR
-        found.append(Session(name="this Slurm job", hours=hours, note=partition, source="SLURM_JOB_END_TIME"))
+        source = "SLURM_JOB_END_TIME"
+        found.append(Session(name="this Slurm job", hours=hours, here=True, note=partition, source=source))
     return (*found, *_partitions(shutil.which("scontrol", path=environ.get("PATH"))))
 
 
@@ -181,8 +184,16 @@ def partitions(text: str) -> tuple[Session, ...]:
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         whole = days * 24 + hours + minutes / 60 + seconds / HOUR
         if whole > 0:
-            found.append(Session(name=f"Slurm {fields['PartitionName']}", hours=whole, source="scontrol"))
+            gpus = _lent(line)
+            name = f"Slurm {fields['PartitionName']}"
+            found.append(Session(name=name, hours=whole, gpus=gpus, here=not gpus, source="scontrol"))
     return tuple(found)
+
+
+def _lent(line: str) -> tuple[str, ...]:
+    """GPUs of the sheet that a partition's line names as `gres/gpu:a100=8`; nothing where it does not say which."""
+    named = (hardware.find(name) for name in dict.fromkeys(GRES.findall(line)))
+    return tuple(dict.fromkeys(gpu.name for gpu in named if gpu is not None))
 
 
 # ---------------------------------------------------------------- what fits

@@ -11,22 +11,26 @@ import msgspec
 
 from engine.config import catalog
 from engine.config.experiment import Plan, runs_of
-from engine.config.knob import Value, shown
-from engine.config.profile import check_source
+from engine.config.knob import Kind, Value, shown
+from engine.config.profile import KNOBS, check_source
 from engine.config.sheet import Row, rows
 from engine.config.sources import MADE
 from engine.diagnosis.consequences import Range
 from engine.errors import UsageError, unknown
+from engine.journals.journal import read
 from engine.limit.allowance import allowance
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, checked_name, experiments_in, read_json, read_toml
+from engine.runs import launch
 from engine.runs.launch import Request
+from engine.runs.spending import used_seconds
 from engine.whatif import estimate, hardware, hardware_table
 from engine.whatif.checks import CHECKS
 from engine.whatif.estimate import Subject
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import Money
+from engine.whatif.remarks import below_minimum
 from engine.whatif.session_limits import Fitting, Session, fitting
 from engine.whatif.what_if import Question
 
@@ -183,7 +187,7 @@ def _progressed(
     found = Progressed(
         stage=stage, standing=_standing(state, ticks), ticks=ticks, command=_command(stage, data)
     )
-    took = sum(run.elapsed for run in state.runs) if state is not None else 0.0
+    took = _took(state, logs / stage.folder) if state is not None else 0.0
     found = msgspec.structs.replace(found, spent=took)
     if state is not None and took and (found.standing == "passed" or state.phase == "finished"):
         cost = _cost(state, session, sheet, took)
@@ -207,6 +211,13 @@ def _progressed(
     )
 
 
+def _took(state: ExperimentState, folder: Path) -> float:
+    """Seconds of all its runs; of runs side by side until the last one's end."""
+    if state.plan.slots > 1:
+        return used_seconds(read(ExperimentPaths(folder).events), 0.0)
+    return sum(run.elapsed for run in state.runs)
+
+
 def _subject(stage: Stage, logs: Path, sheet: tuple[Gpu, ...], data: Path | None) -> Subject:
     """What is known of a training like the stage's. Without --data from one of the same experiment, wherever its
     volumes lie: it may have been measured on another machine. Raises UsageError where nothing was."""
@@ -220,16 +231,39 @@ def _subject(stage: Stage, logs: Path, sheet: tuple[Gpu, ...], data: Path | None
             found = estimate.of_folder(folder, sheet)
         except UsageError:
             continue
-        return msgspec.structs.replace(found, question=_question(stage), live=False)
+        asked = _question(stage)
+        there = found.known.knobs
+        knobs = {knob: value for knob, value in _launched(stage, logs, plan).items() if there[knob] != value}
+        asked = msgspec.structs.replace(asked, knobs=knobs | asked.knobs)
+        return msgspec.structs.replace(found, question=asked, live=False)
     planned = catalog.experiment_named(stage.experiment)
     if data is None and planned.data.source not in MADE and not planned.command:
         measures = f"`steptop bench {stage.experiment} --data DIR` measures it in about a minute"
         raise UsageError(f"nothing of {name} was measured in {logs} yet; {measures}")
-    request = Request(
+    return estimate.of_request(_request(stage, logs, data), sheet)
+
+
+def _request(stage: Stage, logs: Path, data: Path | None) -> Request:
+    return Request(
         experiment=stage.experiment, logs=logs, data=data, profile=stage.profile, epochs=stage.epochs,
         folds=stage.folds, restarts=stage.restarts, settings=stage.knobs, override_locks=True,
     )  # fmt: skip
-    return estimate.of_request(request, sheet)
+
+
+def _launched(stage: Stage, logs: Path, measured: Plan) -> dict[str, Value]:
+    """What its command would train with, of what decides about a step; nothing where it cannot be told here. On a
+    platform workers go by the cores there, which nobody knows here."""
+    data = Path(measured.data_dir) if measured.data_dir else None
+    try:
+        knobs = launch.plan_for(_request(stage, logs, data)).profile.knobs
+    except UsageError:
+        return {}
+    there = stage.platform not in ("", HERE) or bool(stage.gpu)
+    return {
+        name: value
+        for name, value in knobs.items()
+        if name != "steps_per_epoch" and not (there and KNOBS[name].kind == Kind.SPEED)
+    }
 
 
 def _question(stage: Stage) -> Question:
@@ -261,6 +295,7 @@ def _cost(state: ExperimentState, session: Session | None, sheet: tuple[Gpu, ...
     """Of what was trained: as its budget counted it, else its hours at the GPU's quoted price."""
     if session is not None and session.free:
         return FREE
+    took *= max(1, len(state.plan.devices))
     allowed = allowance(state)
     if allowed is not None and allowed.spent is not None and allowed.rate is not None:
         spent, rate = allowed.spent, allowed.rate
@@ -312,4 +347,8 @@ def _command(stage: Stage, data: Path | None) -> tuple[str, ...]:
     words += ["--restarts", str(stage.restarts)] if stage.restarts else []
     for name, value in stage.knobs.items():
         words += ["--set", f"{name}={shown(value)}"]
+    planned = catalog.experiment_named(stage.experiment)
+    locked = any(name in planned.locks and planned.locks[name].value != value for name, value in stage.knobs.items())
+    if locked or below_minimum(planned, stage.epochs):
+        words.append("--override-locks")
     return tuple(words)

@@ -42,6 +42,8 @@ AT = 10
 FROM = 2
 # Others used more than this part of the cores: what they did is in the steps.
 COMPANY = 0.4
+# A tenth of a recorded run as long as this is half a minute: more than the stretches over which two cores' pace wanders.
+LONG_SECONDS = 300.0
 # Earlier experiments whose steps took so many times as long.
 SLOWER = {1.0: "after itself", 1.3: "after a slower one", 2.0: "after one twice as slow"}
 
@@ -60,11 +62,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One run: its moments from the first percent on."""
+    """One run: its moments from the first percent on. `seconds`: what it took, of a recorded one."""
 
     kind: str
     name: str
     seen: tuple[Seen, ...]
+    seconds: float = 0.0
 
     def at(self, percent: int = AT) -> Seen:
         return min(self.seen, key=lambda one: abs(one.percent - percent))
@@ -141,7 +144,7 @@ def replay_recorded(folder: Path, earlier: Earlier | None = None) -> list[Replay
                     tools[tool] = None if more is None else (one.gone + more) / one.true_total - 1
             width = (one.high - one.low) / 2 / one.true_total
             seen.append(Seen(one.percent, one.error, one.inside, width, one.residual, tools))
-        runs.append(Replayed(kind, f"{folder.name} {name.rsplit('/', 1)[1]}", tuple(seen)))
+        runs.append(Replayed(kind, f"{folder.name} {name.rsplit('/', 1)[1]}", tuple(seen), own[0].true_total))
     return runs
 
 
@@ -238,9 +241,15 @@ def main() -> None:
             done = recorded(experiments)
             for run in done:
                 print(line(run.name[:40], [run]))
-            for kind in ("recorded", "beside others"):
-                if some := [run for run in done if run.kind == kind]:
-                    print(line(kind, some))
+            calm = [run for run in done if run.kind == "recorded"]
+            groups = {
+                f"{LONG_SECONDS / 60:.0f} min and more": [run for run in calm if run.seconds >= LONG_SECONDS],
+                "shorter": [run for run in calm if run.seconds < LONG_SECONDS],
+                "beside others": [run for run in done if run.kind == "beside others"],
+            }
+            for name, some in groups.items():
+                if some:
+                    print(line(name, some))
             print(line("all recorded", done))
             print(line("… learnt", recorded(experiments, learnt=True)))
             for kind, runs in after(experiments):

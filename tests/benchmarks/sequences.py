@@ -45,7 +45,7 @@ def main() -> dict[str, float]:
         del found
 
         rows = Rows(folder / "key", *record.held_out(0))
-        experiment = from_table({"task": "peptides", "data": {"source": "peptides"}, "model": {"diffusion_steps": 1}}, "b")
+        experiment = from_table({"task": "peptides", "data": {"source": "peptides"}, "model": {"name": "denoiser", "diffusion_steps": 1}}, "b")
         profile, _ = resolve_profile(experiment, "b", "", {}, {"num_workers": 0, "batch_size": BATCH, "pin_memory": False})
         feed = Feed(rows, profile, 1, "cpu", len(rows), whole)
         began = time.process_time()

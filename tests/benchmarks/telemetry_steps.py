@@ -93,7 +93,7 @@ def recorded(made: Learner, batch: Batch, number: int, recorder: Recorder, look:
     total = loss.detached() if total is None else total.plus(loss)
     recorder.loss(total)
     with span("optimizer"):
-        made.descend()
+        recorder.gradients(made.descend())
     made.schedule.step()
     recorder.step_ended(number, 1, lr)
 

@@ -17,10 +17,12 @@ from engine.live import pace
 from engine.live.fold_profile import changed_profile
 from engine.live.pace import Pace
 from engine.live.state import ExperimentState
-from engine.machine.cores import MOST_PER_CORE, machine
+from engine.machine.cores import MOST_PER_CORE, Machine, machine
 from engine.phase import tested
 from engine.runs import living
 from engine.runs.control import Request
+from engine.runs.launch import lay_out
+from tests.conftest import Laboratory, fake_plan
 from tests.recordings import state_of, write_recording
 from tests.tested import line, write_changed
 from tui.verbs import changing
@@ -100,3 +102,14 @@ def test_true_and_false_are_written_one_way(before: ExperimentState) -> None:
     changed = ProfileChanged(id="1", name="x", knobs={"persistent_workers": False}, changed=("persistent_workers",), step=3)
     run = changed_profile(before.runs[0], changed)
     assert run.sentences[-1].text.startswith("profile x since step 4: persistent_workers = false (")
+
+
+@pytest.mark.parametrize(("slots", "said"), [(1, ""), (2, "At most 4")])
+def test_a_living_change_is_held_against_a_runs_share_of_the_cores(lab: Laboratory, slots: int, said: str) -> None:
+    """Six workers are borne by two cores, but not by each of two runs with one."""
+    plan = fake_plan(slots=slots)
+    folder = lab.logs / plan.name
+    lay_out(folder, plan)
+    asked = Request(id="1", verb="profile", knobs={"num_workers": 6})
+    found = living.beyond(plan, asked, folder, Machine(cores=2, scheduled=2))
+    assert (said in found) if said else not found

@@ -11,7 +11,7 @@ from engine.live.fold import fold_supervisor
 from engine.live.state import new_experiment
 from engine.live.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
-from tui.verbs.showing import check_lines
+from tui.verbs.checking import check_lines
 
 
 def test_one_is_one_and_thousands_are_separated() -> None:
@@ -45,7 +45,7 @@ def test_check_counts_shapes_and_separates_thousands() -> None:
     shapes = {f"{n} × 256 × 256": 1000 - n for n in range(100, 160)}
     lines = check_lines(fake_plan(folds=2, restarts=1), {
         "subjects": 1234, "shapes": shapes, "orientations": {"RAS": 1200, "LPS": 34},
-        "lesions_mm3": {"low": 3.456, "middle": 98_479.07, "high": 293_129.01},
+        "spreads": {"lesion, mm³": {"low": 3.456, "middle": 98_479.07, "high": 293_129.01}},
         "folds": [{"fold": 0, "train": 1000, "test": 234, "steps_per_epoch": 1}],
         "model": {"name": "meshnet", "parameters": 147_474},
     })

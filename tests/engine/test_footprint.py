@@ -64,6 +64,44 @@ def test_readings_with_another_number_of_workers_say_nothing() -> None:
     assert footprint(state([])).loader is None and footprint(state([])).ram_free is None
 
 
+def two_runs(at: float, second_workers: int = 2) -> Sample:
+    """As the sampler tells two trainings side by side: a trainer with its own, then the other."""
+    one = reading(at, 50)
+    other = (
+        Worker(pid=20, role="trainer", rss=700, pss=440 << 20, uss=340 << 20),
+        *(Worker(pid=21 + i, rss=600, pss=190 << 20, uss=90 << 20) for i in range(second_workers)),
+    )
+    return msgspec.structs.replace(one, workers=(*one.workers, *other))
+
+
+def side_by_side(samples: list[Sample], **knobs: object) -> ExperimentState:
+    made = state(samples, **knobs)  # type: ignore[arg-type]
+    return msgspec.structs.replace(made, plan=msgspec.structs.replace(made.plan, slots=2))
+
+
+def test_of_two_runs_side_by_side_each_is_measured_and_has_its_share() -> None:
+    known = footprint(side_by_side([two_runs(2.0 * i) for i in range(10)], num_workers=2))
+    assert known.loader is not None, "measured here"
+    assert (known.loader.workers, known.loader.uss, known.loader.trainer) == (2, 70 << 20, 420 << 20)
+    both = (400 + 2 * 150 + 5 + 440 + 2 * 190) << 20
+    assert known.shares == 2 and known.ram_free == (20 * GIB + both) // 2
+    assert known.shm_free == (6 * GIB + 2 * 2 * 2 * 64**3 * 5) // 2
+
+
+def test_while_one_of_two_validates_the_other_is_what_is_measured() -> None:
+    known = footprint(side_by_side([two_runs(0), two_runs(2, second_workers=3)], num_workers=2))
+    assert known.loader is not None and (known.loader.uss, known.loader.trainer) == (50 << 20, 400 << 20)
+
+
+def test_two_on_one_gpu_share_what_others_leave_of_it_two_on_two_have_each_their_own() -> None:
+    gpu = Gpu(index=0, memory_total=80 * GIB, memory_used=23 * GIB, own_memory=18 * GIB)
+    made = side_by_side([msgspec.structs.replace(two_runs(0), gpus=(gpu,))], device="cuda:0", num_workers=2)
+    known = footprint(made)
+    assert known.vram_others == 5 * GIB and known.vram_total == 5 * GIB + 75 * GIB // 2
+    apart = msgspec.structs.replace(made, plan=msgspec.structs.replace(made.plan, devices=("0", "1")))
+    assert footprint(apart).vram_total == 80 * GIB
+
+
 def test_peaks_of_phases_and_of_the_run_make_the_line() -> None:
     gpu = Gpu(index=0, memory_total=80 * GIB, memory_used=12 * GIB, own_memory=9 * GIB)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.config.experiment import Plan, from_table, resolve_profile, runs_of
+from engine.config.experiment import Plan, from_table, of_variant, resolve_profile, runs_of
 from engine.config.profile import KNOBS, defaults
 from engine.errors import UsageError
 from engine.eta.costs import benchmark_key, training_key
@@ -115,3 +115,61 @@ def test_two_that_end_at_once_lose_nothing(tmp_path: Path) -> None:
     children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"]
     assert [child.wait(60) for child in children] == [0, 0]
     assert len(tuned.entries(tmp_path)) == 30
+
+
+# ---------------------------------------------------------------- variants
+
+
+ABLATION = from_table({"variants": {"plain": {}, "wide": {"set": {"model.channels": 40}}}}, "x")
+
+
+def found_with(logs: Path, variant: str, prefetch: int, name: str = "") -> None:
+    """What `steptop tune --variants VARIANT` leaves."""
+    profile, _ = resolve_profile(ABLATION, "auto", "", {}, {})
+    of = training_key(of_variant(ABLATION, variant), profile, quick_device("cpu")["name"])
+    remember(logs, of, {"num_workers": 1, "prefetch_factor": prefetch}, FAST, name or variant)
+
+
+def auto(logs: Path, *variants: str) -> tuple[int, str]:
+    profile, _ = choose(ABLATION, "auto", {}, logs, "cpu", variants=variants or None)
+    return int(profile["prefetch_factor"]), profile.basis
+
+
+def test_each_variant_keeps_what_was_found_with_it_and_auto_says_which_it_took(tmp_path: Path) -> None:
+    found_with(tmp_path, "plain", 3)
+    found_with(tmp_path, "wide", 5)
+    assert {(entry.variant, entry.knobs["prefetch_factor"]) for entry in tuned.entries(tmp_path)} == {("plain", 3), ("wide", 5)}
+    for asked, prefetch, variant in ((("wide",), 5, "wide"), (("plain",), 3, "plain"), ((), 3, "plain"), (("wide", "plain"), 5, "wide")):
+        taken, basis = auto(tmp_path, *asked)
+        assert taken == prefetch and f" with variant {variant}: " in basis, asked
+    found_with(tmp_path, "wide", 7)
+    assert auto(tmp_path, "wide")[0] == 7 and auto(tmp_path, "plain")[0] == 3
+
+
+def test_of_variants_that_compute_alike_each_has_its_own(tmp_path: Path) -> None:
+    """What a step loads is no part of the key: an augmentation, say."""
+    remember(tmp_path, "a", {"prefetch_factor": 3}, FAST, "plain")
+    remember(tmp_path, "a", {"prefetch_factor": 5}, FAST, "flipped")
+    plain, flipped = recall(tmp_path, "a", "plain"), recall(tmp_path, "a", "flipped")
+    assert plain is not None and flipped is not None
+    assert (plain.knobs["prefetch_factor"], flipped.knobs["prefetch_factor"]) == (3, 5)
+    assert recall(tmp_path, "a", "third") is None and recall(tmp_path, "a") is None
+
+
+def test_where_only_another_variant_was_tuned_that_is_taken_for_all_of_them_and_said(tmp_path: Path) -> None:
+    found_with(tmp_path, "wide", 5)
+    taken, basis = auto(tmp_path)
+    assert taken == 5 and " with variant wide: " in basis
+    assert auto(tmp_path, "plain")[1].startswith("nothing tuned"), "another network's answer is none"
+
+
+def test_a_file_of_before_which_names_no_variant_is_still_read(tmp_path: Path) -> None:
+    found_with(tmp_path, "plain", 4)
+    file = tuned_file(tmp_path)
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("variant")))
+    (entry,) = tuned.entries(tmp_path)
+    assert entry.variant == "" and "variant" not in entry.text
+    for variants in ((), ("plain",), ("wide",)):
+        assert auto(tmp_path, *variants)[0] == 4
+    found_with(tmp_path, "wide", 6)
+    assert auto(tmp_path, "wide")[0] == 6 and auto(tmp_path, "plain")[0] == 4

@@ -47,12 +47,13 @@ from tui.widgets.runs import matrix
 
 TWO = {
     "baseline": {"title": "as it is"},
-    "mkdc": {"title": "with it", "set": {"model.mkdc": True, "loss.deep_supervision": [1, 0.5]}},
+    "mkdc": {"title": "with it", "set": {"model.mkdc": True, "model.aux": True, "loss.deep_supervision": [1, 0.5, 0.5, 0.5]}},
 }
+UNET = {"model": {"name": "resnet_unet"}, "loss": {"deep_supervision": [1.0, 0.5, 0.25, 0.125]}}
 
 
 def experiment(variants: dict[str, object] | None = None, **more: object) -> Experiment:
-    return from_table({"runs": {"folds": 2, "restarts": 1}, "variants": variants or TWO, **more}, "f.toml")
+    return from_table(UNET | {"runs": {"folds": 2, "restarts": 1}, "variants": variants or TWO, **more}, "f.toml")
 
 
 def plan_with(variants: dict[str, object] | None = None, **more: object) -> Plan:
@@ -70,7 +71,7 @@ def test_a_variant_sets_fields_of_the_experiment_and_leaves_the_rest() -> None:
     whole = experiment()
     made = of_variant(whole, "mkdc")
     assert made.model.mkdc
-    assert made.loss.deep_supervision == (1, 0.5)
+    assert made.loss.deep_supervision == (1, 0.5, 0.5, 0.5)
     assert made == msgspec.structs.replace(whole, model=made.model, loss=made.loss)
     assert of_variant(whole, "baseline") == of_variant(whole, "") == whole
 
@@ -250,6 +251,18 @@ def test_paired_differences_with_their_interval() -> None:
     # t of 2 degrees of freedom is 4.3027; the differences deviate by 0.01.
     assert second.high == pytest.approx(0.02 + 4.3027 * 0.01 / 3**0.5, abs=1e-5)
     assert second.verdict() == "not distinguishable"
+
+
+def test_a_restart_is_compared_with_its_like_and_not_with_the_mean_of_others() -> None:
+    """One variant has all of its restarts by now, the other its first: later ones start luckier here."""
+    folds = [0.3, 0.5, 0.6]
+    told = [Result("a", i, restart, value + 0.1 * restart) for i, value in enumerate(folds) for restart in range(3)]
+    told += [Result("b", i, 0, value + 0.02 + 0.001 * i) for i, value in enumerate(folds)]
+    _, second = compare(told, ("a", "b"))
+    assert second.difference == pytest.approx(0.021) and second.pairs == 3
+    assert second.verdict() == "better"
+    apart = compare([one for one in told if one.variant == "b" or one.restart], ("a", "b"))[1]
+    assert (apart.pairs, apart.difference, apart.verdict()) == (0, None, "too few folds to tell")
 
 
 def test_what_differs_in_every_fold_alike_is_told_although_folds_differ_more() -> None:

@@ -32,10 +32,10 @@ def step(model: Learner, recorder: Recorder, image: torch.Tensor, label: torch.T
     with recorder.span("forward"), model.autocast():
         logits = model.forward(image)
     with recorder.span("loss"), model.autocast():
-        loss = model.loss(logits, label)
+        parts = model.criterion(logits, label)
     with recorder.span("backward"):
-        model.scaler.scale(loss).backward()
-    recorder.loss(loss.detach())
+        model.scaler.scale(parts.total).backward()
+    recorder.loss(parts.detached())
     with recorder.span("optimizer"):
         model.scaler.step(model.optimizer)
         model.scaler.update()

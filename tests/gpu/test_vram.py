@@ -27,7 +27,7 @@ def peak(batch: int) -> int:
         image = torch.zeros(batch, 1, 128, 128, 128, device=device)
         label = torch.zeros(batch, 128, 128, 128, dtype=torch.uint8, device=device).long()
         with learner.autocast():
-            loss = learner.loss(learner.forward(image), label)
+            loss = learner.criterion(learner.forward(image), label).total
         learner.scaler.scale(loss).backward()
         learner.scaler.step(learner.optimizer)
         learner.scaler.update()

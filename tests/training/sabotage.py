@@ -1,6 +1,7 @@
 """A loss that does something to its own process: SABOTAGE=WHERE:N:WHAT, at the N-th call in `step`s or in `look`s.
 
-WHAT is a signal's name, `oom`, `nan`, `worker` (kills one) or `none`. Imported by a test's trainer before it starts.
+WHAT is a signal's name, `oom`, `nan`, `gradient` (of which none is a number), `worker` (kills one) or `none`. Imported by
+a test's trainer before it starts.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Sabotaged(nn.Module):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         if WHAT == "nan":
             return value * float("nan")
+        if WHAT == "gradient":
+            return value + (value * 0).sqrt()  # infinitely steep at 0
         if WHAT == "worker":
             os.kill(psutil.Process().children()[0].pid, signal.SIGKILL)
             return value

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import torch
 
 from engine.errors import UsageError
-from engine.training import device
+from engine.machine.cores import Machine
+from engine.runs.devices import places
+from engine.runs.slots import environment
+from engine.training import device, needs
+from tests.conftest import fake_plan
 
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 
@@ -33,3 +38,27 @@ def test_a_name_that_is_no_device_is_explained(wanted: str) -> None:
 def test_the_cpu_has_a_name_and_no_memory_of_its_own() -> None:
     assert device.name(torch.device("cpu"))
     assert device.memory(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("named", ["2,3", "3,2", "0,1", "5,0"])
+def test_every_trainer_of_several_devices_trains_on_the_one_that_it_is_shown(named: str) -> None:
+    """All of them are asked for the first device named; what a slot's trainer sees is its own alone."""
+    found = places(named, None, Machine(cores=8))
+    plan = msgspec.structs.replace(fake_plan(), device=found.device, devices=found.devices, slots=found.slots)
+    shown = [environment(plan, slot)["CUDA_VISIBLE_DEVICES"] for slot in range(found.slots)]
+    assert ",".join(shown) == named
+    assert [device.index_of(plan.device, one, count=1) for one in shown] == [0, 0]
+
+
+def test_without_that_a_number_is_the_machines_and_one_too_many_is_refused() -> None:
+    assert device.index_of("2", None, 4) == device.index_of("2", "", 4) == device.index_of("2", "0,1,2,3", 4) == 2
+    with pytest.raises(UsageError, match="there are 4 CUDA devices, numbered from 0"):
+        device.index_of("4", None, 4)
+
+
+def test_of_several_devices_the_one_with_the_least_room_is_what_a_run_must_fit() -> None:
+    """Whichever is named first: bytes there, and in use by others."""
+    roomy, crowded, small = (80, 0), (80, 70), (16, 0)
+    assert needs.tightest([roomy, small, crowded]) == crowded
+    assert needs.tightest([small, roomy]) == needs.tightest([roomy, small]) == small
+    assert needs.tightest([roomy, (None, 0)]) == (None, 0)

@@ -107,6 +107,6 @@ def test_the_step_and_the_target_are_told_to_every_position() -> None:
     for t, target in ((5, 0), (1, 2)):
         other = model.network(noisy, torch.tensor([t]), torch.tensor([target]))
         assert float((other - first).detach().abs().amax(-1).min()) > 0
-    drawn = denoising.samples(model, 3, 20, seed=1)
+    drawn = denoising.samples(model, torch.tensor([0, 1, 2]), 20, seed=1)
     assert drawn.shape == (3, 20)
-    assert np.array_equal(drawn, denoising.samples(model, 3, 20, seed=1))
+    assert np.array_equal(drawn, denoising.samples(model, torch.tensor([0, 1, 2]), 20, seed=1))

@@ -17,11 +17,11 @@ from engine.training import optim, precision, seeds
 CPU = torch.device("cpu")
 
 
-def rates(total: int, schedule: Schedule, lr: float = 1e-3) -> list[float]:
+def rates(total: int, schedule: Schedule, lr: float = 1e-3, epochs: int = 1) -> list[float]:
     """The learning rate of every step, as the loop goes through them."""
     net = nn.Linear(1, 1)
     optimizer = optim.optimizer(Optimizer(lr=lr), net, CPU)
-    plan = optim.schedule(schedule, lr, optimizer, total)
+    plan = optim.schedule(schedule, lr, optimizer, total, epochs)
     seen = []
     for step in range(total):
         seen.append(float(plan.get_last_lr()[0]))
@@ -46,6 +46,34 @@ def test_no_length_of_run_or_warm_up_breaks_the_schedule(total: int, pct_start: 
     """torch's OneCycleLR divides by zero for 100 steps and a warm-up of 1 %."""
     seen = rates(total, Schedule(pct_start=pct_start))
     assert all(0 < lr <= 1e-3 * (1 + 1e-6) for lr in seen)
+
+
+def test_a_cosine_climbs_straight_to_the_highest_rate_and_ends_at_the_lowest() -> None:
+    seen = rates(20, Schedule(name="cosine", warmup_steps=4, min_lr=1e-5))
+    assert seen[:5] == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3])
+    # A third and two thirds of the way down: cos 60° and cos 120°.
+    assert seen[9] == pytest.approx(1e-5 + 0.75 * (1e-3 - 1e-5))
+    assert seen[14] == pytest.approx(1e-5 + 0.25 * (1e-3 - 1e-5))
+    assert seen[-1] == pytest.approx(1e-5)
+    assert all(later < earlier for earlier, later in pairwise(seen[4:]))
+
+
+@pytest.mark.parametrize(("epochs", "warmup_epochs", "peak"), [(10, 2.0, 8), (10, 0.5, 2), (4, 0.0, 0)])
+def test_a_warm_up_in_epochs_is_as_many_of_their_steps(epochs: int, warmup_epochs: float, peak: int) -> None:
+    seen = rates(40, Schedule(name="cosine", warmup_epochs=warmup_epochs), epochs=epochs)
+    assert seen.index(max(seen)) == peak
+    assert max(seen) == pytest.approx(1e-3)
+    assert seen[0] == pytest.approx(1e-3 / (peak + 1))
+    assert seen[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 100), st.integers(0, 120))
+def test_a_cosine_ends_at_its_lowest_however_long_its_warm_up(total: int, warmup: int) -> None:
+    seen = rates(total, Schedule(name="cosine", warmup_steps=warmup, min_lr=1e-4))
+    assert all(0 < lr <= 1e-3 * (1 + 1e-9) for lr in seen)
+    if warmup < total - 1:
+        assert seen[-1] == pytest.approx(1e-4)
 
 
 def test_a_constant_rate_stays() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.journals.events import Memory, Progress, Record, SpanEnded, Steps
 from engine.training.clock import HostClock
 from engine.training.losses import Parts
-from engine.training.recorder import PENDING, NaNLoss, Recorder
+from engine.training.recorder import PENDING, NaNGradients, NaNLoss, Recorder
 
 
 class Host:
@@ -75,7 +75,10 @@ class Bench:
         self.device = QueueDevice(self.host)
         self.recorder = Recorder(self.written.append, self.device, lambda: memory, self.host, line_seconds)
 
-    def step(self, number: int, data: float = 0.0, forward: float = 0.0, backward: float = 0.0, loss: float = 0.5) -> None:
+    def step(
+        self, number: int, data: float = 0.0, forward: float = 0.0, backward: float = 0.0, loss: float = 0.5,
+        norm: float | None = None,
+    ) -> None:
         recorder = self.recorder
         with recorder.span("data"):
             self.host.time += data
@@ -86,7 +89,7 @@ class Bench:
             self.device.work(backward)
         recorder.loss(Parts(torch.tensor(loss), {}))
         with recorder.span("optimizer"):
-            pass
+            recorder.gradients(None if norm is None else torch.tensor(norm))
         recorder.step_ended(number, epoch=1, lr=0.1)
 
     def steps(self) -> list[Steps]:
@@ -194,6 +197,17 @@ def test_a_loss_that_is_no_number_is_noticed_when_it_arrives_and_the_line_before
         bench.recorder.drain()
     assert bench.steps()[-1].step == 2
     assert bench.steps()[-1].loss == pytest.approx(0.5)
+
+
+def test_gradients_that_are_no_numbers_are_noticed_with_the_loss_of_their_step() -> None:
+    bench = Bench()
+    bench.step(1, forward=1.0, loss=0.5, norm=2.0)
+    bench.step(2, forward=1.0, loss=0.5, norm=float("inf"))
+    bench.step(3, forward=1.0, loss=0.25)
+    with pytest.raises(NaNGradients, match=r"norm of the gradients is inf at step 2, with a loss of 0\.5"):
+        bench.recorder.drain()
+    assert bench.steps()[-1].step == 2
+    assert bench.device.waits == 1, "for the drain, not for a norm"
 
 
 def test_memory_is_told_every_few_seconds_and_not_without_a_device() -> None:

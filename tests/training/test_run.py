@@ -22,6 +22,7 @@ from engine.journals.events import (
 from engine.journals.records import Completion
 from engine.live.fold import fold_run
 from engine.live.state import new_run
+from engine.machine.cores import machine
 from engine.paths import ExperimentPaths, RunPaths, read_json
 from engine.training import results
 from tests.training.world import (
@@ -77,6 +78,8 @@ def test_the_journal_begins_with_what_is_trained_and_ends_with_how_it_ended(run:
     every = records(run)
     begin, end = every[0], every[-1]
     assert isinstance(begin, Begin)
+    assert begin.cores == machine().cores
+    assert begin.knobs["num_workers"] == 2 and begin.knobs["val_every_epochs"] == 10 and "compile" in begin.knobs
     assert isinstance(end, End)
     assert (begin.epochs, begin.steps_per_epoch, begin.voxels_per_sample) == (EPOCHS, 4, 14 * 15 * 16)
     assert (begin.num_workers, begin.device, begin.seed, begin.fold) == (2, "cpu", 42, 0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from engine.config import catalog, coupled, windows as grid
 from engine.config.experiment import Experiment, Loss, of_variant, steps_per_epoch
 from engine.errors import UsageError
-from engine.journals.events import Begin, Metrics, SpanEnded
+from engine.journals.events import Begin, Metrics, SpanEnded, Steps
 from engine.paths import ExperimentPaths, read_json
 from engine.training import losses, models, windows
 from engine.training.generalised_dice import GeneralisedDice
@@ -47,7 +47,7 @@ def test_heads_below_are_for_training_only_and_any_size_comes_back() -> None:
     outputs = model(torch.zeros(2, 1, 48, 40, 33))
     assert [tuple(one.shape[2:]) for one in outputs] == [(48, 40, 33), (3, 3, 3), (6, 5, 5), (12, 10, 9)]
     assert tuple(model.eval()(torch.zeros(1, 1, 20, 21, 33)).shape) == (1, 2, 20, 21, 33)
-    with pytest.raises(UsageError, match="leave multipliers and blocks out"):
+    with pytest.raises(UsageError, match=r"model\.blocks = 3 changes nothing: resnet_unet has no use for it"):
         small(blocks=3)
 
 
@@ -172,7 +172,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> ExperimentPaths:
         table={
             "epochs": 2, "model": SMALL, "patch": {"shape": [32, 32, 32], "per_volume": 2, "foreground": 0.5},
             "loss": {"name": "generalised_dice", "deep_supervision": [1, 0.5, 0.25, 0.125]},
-            "optimizer": {"lr": 0.02, "lr_batch": 2, "clip": 1.0},
+            "optimizer": {"lr": 0.01, "lr_batch": 1, "clip": 1.0},
             "schedule": {"name": "cosine", "warmup_epochs": 0.5},
             "variants": {"baseline": {}, "mkdc-ds": {"set": {"model.mkdc": True, "model.aux": True}}},
         },
@@ -200,6 +200,12 @@ def test_two_variants_learn_and_are_told_apart(trained: ExperimentPaths) -> None
     assert second["verdict"] == "too few folds to tell"
     assert "test_mean_dice" not in found["summary"]
     assert found["config"]["experiment"]["model"]["mkdc"] is False
+
+
+def test_the_learning_rate_that_follows_the_batch_is_the_one_that_trains(trained: ExperimentPaths) -> None:
+    """0.01 for single patches is 0.02 for two; one of four steps climbs, then half a cosine down to nothing."""
+    rates = [one.lr for one in records(trained.run(0, 0, "baseline")) if isinstance(one, Steps)]
+    assert rates == pytest.approx([0.01, 0.02, 0.01, 0.0], abs=1e-9)
 
 
 def test_patches_and_volumes_are_scored_apart(trained: ExperimentPaths) -> None:

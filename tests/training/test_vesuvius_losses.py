@@ -13,10 +13,12 @@ from engine.config.experiment import Data, Experiment, Loss, Term
 from engine.errors import UsageError
 from engine.training import losses
 from engine.training.data.maps import FURTHEST, Wanted, decoded, of_label, skeleton, squared_distances
+from engine.training.evaluate import evaluate
 from engine.training.loss_terms.foreground import foreground_logits
 from engine.training.loss_terms.skeletons import soft_skeleton
-from engine.training.loss_terms.topology import betti_numbers
+from engine.training.loss_terms.topology import betti_numbers, features, shares
 from engine.training.registry import LOSS_TERMS
+from tests.training.learners import batch, learner, progress
 
 SIDE = 12
 NAMES = ("weighted_bce", "soft_dice", "cl_dice", "skeleton", "surface_distance", "top_loss")
@@ -148,6 +150,33 @@ def test_topology_two_pieces_for_one_cost_and_the_gradient_mends_them() -> None:
     assert float(gap.min()) < 0  # descending fills the gap
 
 
+def test_topology_noise_does_not_drown_the_features_that_are_wanted() -> None:
+    """Two pieces in 32³ voxels of noise, of thousands of features: each piece pulls as hard as in a block without any."""
+    label = torch.zeros(1, 32, 32, 32, dtype=torch.int64)
+    label[:, 4:12, 4:12, 4:12] = label[:, 20:28, 20:28, 20:28] = 1
+    noise = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(8))
+    pulls = []
+    for spread in (0.0, 1.0):
+        logits = (logits_of(label, 1.0) + spread * noise).requires_grad_()
+        term("top_loss", size=32)(logits, label).backward()
+        p = torch.sigmoid(logits[0, 0]).detach()
+        births, _, wanted = features(p.numpy(), label[0].float().numpy())
+        assert logits.grad is not None
+        born = births[wanted > 0]
+        at_probability = logits.grad[0, 0] / (p * (1 - p))
+        pulls.append(float(-at_probability.flatten()[born].min()))
+        assert len(born) == 2
+        assert spread == 0.0 or len(births) > 2000
+    assert pulls[1] > 0.2 * pulls[0] > 0
+
+
+def test_topology_what_is_not_wanted_costs_as_much_as_what_is() -> None:
+    wanted = np.array([1, 0, 0, 0, 1], np.float32)
+    assert shares(wanted) == pytest.approx([1 / 2, 1 / 3, 1 / 3, 1 / 3, 1 / 2])
+    assert shares(np.zeros(4, np.float32)) == pytest.approx([1 / 4] * 4)
+    assert shares(np.ones(4, np.float32)) == pytest.approx([1 / 4] * 4)
+
+
 def test_betti_numbers_are_pieces_tunnels_and_cavities() -> None:
     ring = np.zeros((5, 7, 7))
     ring[2, 1:6, 1:6] = 1
@@ -173,6 +202,36 @@ def test_the_total_is_the_weighted_sum_over_outputs_and_a_term_of_every_4_counts
         assert float(parts.terms[name]) == pytest.approx(expected, rel=1e-5)
     assert float(parts.total) == pytest.approx(sum(float(one) for one in parts.terms.values()), rel=1e-6)
     assert set(criterion(main, sheet(), 5).terms) == {"soft_dice"}
+
+
+@pytest.mark.parametrize(("iterations", "thick"), [(1, slice(3, 9)), (5, slice(1, 11))])
+def test_a_term_of_other_iterations_than_the_prepared_map_works_out_its_own(iterations: int, thick: slice) -> None:
+    """clDice takes the three iterations that are prepared, so the map is there; the skeleton beside it takes one, or five."""
+    torch.manual_seed(7)
+    label = torch.zeros(1, SIDE, SIDE, SIDE, dtype=torch.int64)
+    label[:, thick] = 1
+    logits = torch.randn(1, 1, SIDE, SIDE, SIDE)
+    given = torch.from_numpy(skeleton(label[0].bool().numpy()).astype(np.float32))[None].half()
+    terms = {"cl_dice": Term(), "skeleton": Term(options={"iterations": iterations})}
+    told = losses.build(Experiment(loss=Loss(terms=terms)))(logits, label, maps={"skeleton": given}).terms["skeleton"]
+    alone = term("skeleton", iterations=iterations)
+    assert float(told) == pytest.approx(float(alone(logits, label)), abs=1e-6)
+    assert abs(float(told) - float(alone(logits, label, given))) > 0.01, "the prepared one is another"
+
+
+def test_validation_tells_the_main_output_by_the_terms_of_every_step() -> None:
+    """A rare term is rare because it is costly: it is not paid for with every validation patch."""
+    terms = {"soft_dice": {"weight": 0.5}, "skeleton": {"weight": 0.25, "every": 4}, "top_loss": {"every": 10}}
+    made = learner({
+        "model": {"name": "residual_unet", "channels": 2, "multipliers": [1, 2, 2], "blocks": 1, "classes": 1, "aux": True},
+        "loss": {"class_weights": [1.0], "deep_supervision": [1.0, 0.5], "terms": terms},
+    })
+    given = batch()
+    told = evaluate(made, [given], progress(), lambda: None).subjects["loss"]
+    with torch.no_grad():
+        logits = made.model.eval()(given.image)
+    each = [float(term("soft_dice")(logits[i : i + 1], given.label[i : i + 1].long())) for i in range(2)]
+    assert told == pytest.approx([0.5 * one for one in each], rel=1e-5)
 
 
 def test_options_that_are_none_and_distances_in_the_wrong_order_are_refused() -> None:

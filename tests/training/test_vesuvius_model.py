@@ -8,7 +8,7 @@ import torch
 from engine.config.experiment import Model
 from engine.errors import UsageError
 from engine.training import models
-from engine.training.models.residual_unet import ResidualUNet
+from engine.training.models.residual_unet import Residual, ResidualUNet
 
 SMALL = Model(name="residual_unet", channels=3, classes=1, multipliers=(1, 2, 4), blocks=1, aux=True)
 
@@ -27,6 +27,11 @@ def test_while_it_trains_it_gives_auxiliary_outputs_from_fine_to_coarse_and_one_
     main, fine = network(image)
     assert main.shape == (2, 1, 18, 20, 22) and fine.shape == (2, 1, 9, 10, 11)
     assert network.eval()(image).shape == main.shape
+
+
+def test_a_block_drops_out_once_after_its_second_norm() -> None:
+    kinds = [type(part).__name__ for part in Residual(2, 2, 0.15).body]
+    assert kinds == ["Conv3d", "InstanceNorm3d", "Mish", "Conv3d", "InstanceNorm3d", "Dropout3d"]
 
 
 def test_four_levels_down_a_side_of_72_comes_back() -> None:

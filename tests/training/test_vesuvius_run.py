@@ -18,6 +18,7 @@ from engine.paths import ExperimentPaths, write_json
 from engine.training import job
 from engine.training.prepare import prepare
 from engine.training.surfaces import surface_dice, voi_score
+from engine.training.tasks.segmentation import Segmentation
 from tests.training import world
 from tests.training.test_prepare import prepared
 
@@ -29,7 +30,7 @@ TINY: dict[str, Any] = {
     "prepare": {"shape": [0, 0, 0], "median": 3},
     "patch": {"shape": [8, 8, 8], "per_volume": 4, "foreground": 0.7},
     "augment": {"flip": {}, "rotate": {"p": 0.5}},
-    "model": {"name": "residual_unet", "channels": 2, "multipliers": [1, 2], "blocks": 1, "classes": 1, "aux": True},
+    "model": {"name": "residual_unet", "channels": 2, "multipliers": [1, 2, 2], "blocks": 1, "classes": 1, "aux": True},
     "loss": {
         "class_weights": [1.0], "deep_supervision": [1.0, 0.5],
         "terms": {
@@ -91,6 +92,20 @@ def test_sheets_are_written_prepared_trained_on_and_held_out(tmp_path: Path) -> 
     assert len(results["per_subject"]["surface_dice_2"]) == 2 and 0 <= results["figures"]["voi_score"] <= 1
 
 
+def test_turned_patches_of_data_with_a_value_to_ignore_have_it_where_nothing_is_known(tmp_path: Path) -> None:
+    """Every voxel of these sheets is labelled, so what is ignored has come in from beyond the patch."""
+    whole = TINY["data"] | {"options": {"unlabelled": 0.0}}
+    found = []
+    for name, augment in (("turned", {"rotate": {"p": 1.0, "degrees": 40.0}}), ("flipped", {"flip": {}})):
+        paths = launched(tmp_path / name, TINY | {"data": whole, "augment": augment})
+        made = job.read(folder(paths, world.plan_of(paths).runs[0]).folder)
+        samples = Segmentation(made).training(made.plan.profile)
+        found.append([int((samples[1, draw].label == 2).sum()) for draw in range(8)])
+    turned, flipped = found
+    assert all(count > 0 for count in turned)
+    assert flipped == [0] * 8
+
+
 def test_without_a_held_out_case_nothing_is_trained(tmp_path: Path) -> None:
     paths = launched(tmp_path, TINY)
     told = prepared(paths)
@@ -107,7 +122,9 @@ def test_surface_dice_forgives_two_voxels_and_voi_counts_what_is_cut_in_two() ->
     assert surface_dice(sheet, sheet) == 1.0 and surface_dice(np.roll(sheet, 2, 0), sheet) == 1.0
     assert surface_dice(np.roll(sheet, 3, 0), sheet) == pytest.approx(0.5)  # one face of two lies 2 voxels off
     assert surface_dice(np.roll(sheet, 6, 0), sheet) == 0.0
-    nothing = np.zeros_like(sheet)
+    nothing, everything = np.zeros_like(sheet), np.ones_like(sheet)
+    assert surface_dice(everything, everything) == 1.0  # which has no surface within the volume
+    assert surface_dice(everything, sheet) == surface_dice(sheet, everything) == surface_dice(everything, nothing) == 0.0
     assert surface_dice(nothing, nothing) == 1.0 and surface_dice(nothing, sheet) == surface_dice(sheet, nothing) == 0.0
     cut = sheet.copy()
     cut[:, 5:7] = False

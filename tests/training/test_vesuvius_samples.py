@@ -111,6 +111,29 @@ def test_image_label_and_maps_move_together() -> None:
     assert ((image > 0.5) == (turned > 0)).mean() > 0.97 and abs(int(turned.sum()) - int(label.sum())) < 0.1 * label.sum()
 
 
+@pytest.mark.parametrize("name", ["scale", "elastic"])
+def test_what_comes_in_from_beyond_a_patch_counts_nowhere(name: str) -> None:
+    """Half as large, or bent by voxels: much of the new patch lies outside of the old one, which is all foreground."""
+    drawn = {"scale": {"p": 1.0, "low": 0.5, "high": 0.5}, "elastic": {"p": 1.0, "spacing": 8.0, "magnitude": 4.0}}
+    image, label = np.full((16, 16, 16), 0.5, np.float32), np.ones((16, 16, 16), np.uint8)
+    made = [chain.build({name: drawn[name]}, ignore) for ignore in (-1, 2)]
+    mirrored, ignored = (one(image, label, np.random.default_rng(6)) for one in made if one is not None)
+    assert (mirrored[1] == 1).all()
+    assert set(np.unique(ignored[1])) == {1, 2}
+    assert np.allclose(ignored[0], 0.5) and np.allclose(mirrored[0], 0.5), "the image goes on"
+    if name == "scale":
+        inside = np.zeros((16, 16, 16), bool)
+        inside[4:12, 4:12, 4:12] = True
+        assert ((ignored[1] == 1) == inside).all()
+
+
+def test_nothing_at_the_edge_is_lost_where_nothing_comes_in() -> None:
+    made = chain.build({"rotate": {"p": 1.0, "degrees": 1e-9}, "anisotropy": {"p": 1.0, "low": 1.0, "high": 1.0}}, 2)
+    assert made is not None
+    label = np.ones((9, 10, 11), np.uint8)
+    assert (made(label.astype(np.float32), label, np.random.default_rng(7))[1] == 1).all()
+
+
 def test_distances_grow_with_the_volume() -> None:
     made = chain.build({"scale": {"p": 1.0, "low": 2.0, "high": 2.0}})
     assert made is not None

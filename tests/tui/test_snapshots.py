@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from engine.journals.events import Verdict
 from engine.live.state import ExperimentState
+from tests.tui.at_once import at_once
 from tests.tui.conftest import ended, stopping
 from tests.tui.test_screens import shown
 from tui.app import SteptopApp
@@ -65,3 +66,10 @@ def test_the_question_before_force(snap_compare: Compare, app_over: AppOver, arc
 
 def test_an_enlarged_plot(snap_compare: Compare, app_over: AppOver, arc: ExperimentState) -> None:
     assert snap_compare(app_over(arc), terminal_size=(100, 30), run_before=press("5", "enter"))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_two_runs_at_once(
+    snap_compare: Compare, app_over: AppOver, recorded: Recorded, size: tuple[int, int]
+) -> None:
+    assert snap_compare(app_over(at_once(recorded("compute", 0.25))), terminal_size=size, run_before=press())

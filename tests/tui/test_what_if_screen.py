@@ -169,7 +169,7 @@ async def test_enter_on_an_option_opens_the_launch_dialog_with_it(app_over: AppO
         await pilot.pause()
         values = {name: dialog.query_one(f"#{name}", Input).value for name in ("data", "folds", "restarts", "epochs")}
         assert values == {"data": "/data/ds004884", "folds": "", "restarts": "3", "epochs": "30"}
-        assert dialog._value("experiment") == "arc-meshnet26"
+        assert dialog._values()["experiment"] == "arc-meshnet26"
         request: Request = dialog._request(dialog._values())
         assert request.settings.get("num_workers") == 4, "as the measured training had it"
 

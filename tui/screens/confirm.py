@@ -15,9 +15,15 @@ from textual.widgets import Button, Static
 from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
 from engine.diagnosis.consequences import Change
+from engine.live.state import RunState
 from tui.format import clock, count, plural, whole
 from tui.messages import View
 from tui.plain import plain
+from tui.words import runs_words
+
+KILLED = "The processes are killed. To end it with a checkpoint, cancel and press x."
+# Of runs side by side, how many are told of one by one.
+MOST_NAMED = 6
 
 
 class Question(NamedTuple):
@@ -39,6 +45,13 @@ def stop_now_question(view: View) -> Question:
         )
     if state.phase == "preparing" or run is None:
         return Question(f"Stop {name} now?", "Volumes that are prepared are kept. Resume (r) goes on.", "Stop now")
+    if those := runs_words(state):
+        return Question(
+            f"Stop {those} of {name} now?",
+            "Each finishes its step, writes a checkpoint and ends; no further run starts. Nothing is lost: resume (r) "
+            "goes on from there with all of them.\nTo let these runs end first, cancel and press s.",
+            "Stop now",
+        )
     step = f"step {count(run.step + 1)}" if run.step else "its first step"
     return Question(
         f"Stop run {(state.current or 0) + 1} of {name} now?",
@@ -56,29 +69,34 @@ def force_question(view: View) -> Question:
     if state.plan.test is not None:
         what = "The visit under way does not count; what was measured before it is kept."
         return Question(f"End {name} by force?", what, "End by force")
+    if those := runs_words(state):
+        said = [
+            f"Run {one.place + 1}: {_lost(one.run, one.step_seconds, state.now)}" for one in view.beside[:MOST_NAMED]
+        ]
+        more = len(view.beside) - len(said)
+        said += [f"And of {plural(more, 'more run')} what is not saved."] if more else []
+        return Question(f"End {those} of {name} by force?", "\n".join([*said, KILLED]), "End by force")
     if run is None or not run.step:
         return Question(f"End {name} by force?", "No step has been trained yet: nothing is lost.", "End by force")
+    what = _lost(run, view.bottleneck.step_seconds, state.now)
+    return Question(f"End run {(state.current or 0) + 1} of {name} by force?", f"{what}\n{KILLED}", "End by force")
+
+
+def _lost(run: RunState, step_seconds: float | None, now: float) -> str:
+    """Of one run, in a sentence."""
+    if not run.step:
+        return "No step has been trained yet: nothing is lost."
     kept = run.checkpoint if run.checkpoint is not None and not run.checkpoint.error else None
     resumed = run.begin.resumed_from_step if run.begin is not None else 0
     saved = max(kept.step if kept is not None else 0, resumed)
     lost = max(0, run.step - saved)
-    took = (
-        f", about {whole(lost * view.bottleneck.step_seconds)} of training"
-        if lost and view.bottleneck.step_seconds
-        else ""
-    )
+    took = f", about {whole(lost * step_seconds)} of training" if lost and step_seconds else ""
     if not lost:
-        what = "No step is lost: the newest checkpoint is of this very step."
-    elif saved:
-        when = f" of {clock(kept.t, state.now)}" if kept is not None and kept.t else ""
-        what = f"{plural(lost, 'step')} since the checkpoint{when} (step {count(saved)}) would be lost{took}."
-    else:
-        what = f"There is no checkpoint yet: all {plural(lost, 'step')} of this run would be lost{took}."
-    return Question(
-        f"End run {(state.current or 0) + 1} of {name} by force?",
-        f"{what}\nThe processes are killed. To end it with a checkpoint, cancel and press x.",
-        "End by force",
-    )
+        return "No step is lost: the newest checkpoint is of this very step."
+    if saved:
+        when = f" of {clock(kept.t, now)}" if kept is not None and kept.t else ""
+        return f"{plural(lost, 'step')} since the checkpoint{when} (step {count(saved)}) would be lost{took}."
+    return f"There is no checkpoint yet: all {plural(lost, 'step')} of this run would be lost{took}."
 
 
 def locks_question(plan: Plan, locked: Sequence[Change]) -> Question:

@@ -26,6 +26,7 @@ from tui.widgets.phaselist import PhasesPanel
 from tui.widgets.plots import FigurePlot, LossPlot, Plot, StepTimePlot, curve_names
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.runs import RunsPanel
+from tui.widgets.sidebyside import SideBySide
 from tui.widgets.small import HEIGHT, WIDTH, Small
 from tui.widgets.where import WherePanel
 
@@ -37,7 +38,7 @@ class Dashboard(Panelled[None]):
     VERTICAL_BREAKPOINTS = [
         (0, "-flat"), (HEIGHT, "-low"), (22, "-short"), (32, "-medium"), (38, "-high"), (50, "-tall"),
     ]
-    ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, KeyBar"
+    ALLOW_IN_MAXIMIZED_VIEW = "Header, Banner, SideBySide, KeyBar"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(BY_ACTION[name].key, name, BY_ACTION[name].title, show=False) for name in DASHBOARD_ACTIONS),
@@ -62,6 +63,7 @@ class Dashboard(Panelled[None]):
         marks = "read-only" if self._readonly and self._recording is None else ""
         yield Header(marks, not self._calm, self._recording).data_bind(Dashboard.view)
         yield Banner(self._readonly).data_bind(Dashboard.view, Dashboard.problem)
+        yield SideBySide().data_bind(Dashboard.view)
         with Vertical(id="body"):
             with Horizontal(id="top", classes="row"):
                 yield ProgressPanel(calm=self._calm, id="progress").data_bind(Dashboard.view)
@@ -99,6 +101,7 @@ class Dashboard(Panelled[None]):
     def on_resize(self) -> None:
         # Its own size may be what it was.
         self.query_one(Banner).fit()
+        self.query_one(SideBySide).fit()
 
     @property
     def panels(self) -> list[Panel]:

@@ -11,11 +11,11 @@ import msgspec
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.widgets import Button, Static
 
 from engine.config import catalog
 from engine.config.knob import shown
@@ -26,9 +26,20 @@ from engine.runs import launch
 from engine.runs.expected import prospects
 from engine.runs.launch import Request
 from tui.draft import Draft, draft_of
-from tui.launching import FIELDS, Preset, Task, expectation, number_of, planned, request_from, summary, tasks
+from tui.launching import (
+    Preset,
+    Task,
+    expectation,
+    number_of,
+    planned,
+    request_from,
+    summary,
+    tasks,
+    variants_in,
+)
 from tui.plain import plain
 from tui.verbs.limiting import foretold
+from tui.widgets.launchform import LaunchForm
 
 # Typing is followed by a look at what was typed, not every letter of it.
 SETTLE_SECONDS = 0.4
@@ -66,6 +77,7 @@ class LaunchScreen(ModalScreen[Path | None]):
         self._experiments = catalog.experiments()
         self._profiles = catalog.profiles()
         self._timer: Timer | None = None
+        self._fitted = ("", "")
         self._starting = False
 
     def compose(self) -> ComposeResult:
@@ -77,43 +89,7 @@ class LaunchScreen(ModalScreen[Path | None]):
             yield Static(
                 Content("Launch or test an experiment  ·  ctrl+t what if"), classes="dialog-title", markup=False
             )
-            with VerticalScroll(classes="dialog-body"):
-                with Horizontal(classes="field"):
-                    yield Label("experiment", markup=False)
-                    yield Select(
-                        [(plain(e.name), e.name) for e in self._experiments.values()],
-                        value=first or Select.NULL,
-                        allow_blank=not first,
-                        id="experiment",
-                        compact=True,
-                    )
-                yield Static(id="title", markup=False)
-                with Horizontal(classes="field"):
-                    yield Label("do", markup=False)
-                    yield Select(
-                        [(plain(task.title), task.title) for task in self._tasks],
-                        value=preset.task,
-                        allow_blank=False,
-                        id="task",
-                        compact=True,
-                    )
-                with Horizontal(classes="field"):
-                    yield Label("profile", markup=False)
-                    yield Select(
-                        [(plain(f"{e.name}  {e.title}"), e.name) for e in self._profiles.values()],
-                        prompt="as the experiment says",
-                        value=preset.profile if preset.profile in self._profiles else Select.NULL,
-                        id="profile",
-                        compact=True,
-                    )
-                with Horizontal(classes="field"):
-                    yield Label("knobs", markup=False)
-                    yield Static(id="settings", markup=False)
-                for field in FIELDS:
-                    value = {"data": preset.data, "device": preset.device, **preset.fields}.get(field.name, "")
-                    with Horizontal(classes="field"):
-                        yield Label(field.label, markup=False)
-                        yield Input(value=value, placeholder=field.hint, id=field.name, compact=True)
+            yield LaunchForm(preset, self._experiments, self._profiles, self._tasks, first)
             yield Static(id="expected", markup=False)
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -129,10 +105,14 @@ class LaunchScreen(ModalScreen[Path | None]):
         self._changed()
 
     def _changed(self) -> None:
-        name = self._value("experiment")
-        if self._set_for != (name, self._value("profile")):
+        form = self.query_one(LaunchForm)
+        name, profile = form.value("experiment"), form.value("profile")
+        if self._set_for != (name, profile):
             # What was edited was edited on top of another profile.
             self._settings, self._override = {}, False
+        if self._fitted != (fitted := (name, form.value("task"))):
+            self._fitted = fitted
+            form.fit(variants_in(name), not self._wanted({"task": fitted[1]}).kind)
         self._say_settings()
         entry = self._experiments.get(name)
         self.query_one("#title", Static).update(
@@ -198,17 +178,8 @@ class LaunchScreen(ModalScreen[Path | None]):
         barred = "it is launched from the dialog (escape goes back to it)"
         self.app.push_screen(WhatIfScreen(lambda sheet: estimate.of_request(request, sheet), barred=barred))
 
-    def _value(self, name: str) -> str:
-        widget = self.query_one(f"#{name}")
-        if isinstance(widget, Input):
-            return widget.value.strip()
-        assert isinstance(widget, Select)
-        return "" if widget.value is Select.NULL else str(widget.value)
-
     def _values(self) -> dict[str, str]:
-        return {
-            name: self._value(name) for name in ("experiment", "task", "profile", *(field.name for field in FIELDS))
-        }
+        return self.query_one(LaunchForm).values()
 
     @work(thread=True, exclusive=True, group="expect")
     def _expect(self, values: dict[str, str]) -> None:

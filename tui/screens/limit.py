@@ -72,7 +72,7 @@ class LimitScreen(ModalScreen[str | None]):
         if wanted is None:
             return "no limit of yours any more"
         device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
-        held = limits.limits(wanted, time.time(), lambda: device, state.plan.limits)
+        held = limits.limits(wanted, time.time(), lambda: device, state.plan.limits, len(state.plan.devices))
         record = LimitSet(limits=held, spent=(self._view.allowance.spent or 0.0) if self._view.allowance else 0.0)
         first = limits.dues(record, time.time(), 0.0)[0]
         fit = allowance.fit_of(state, first.seconds) if state.phase not in ENDED else None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tui.verbs import (
     changing,
+    checking,
     estimating,
     launching,
     limiting,
@@ -22,7 +23,7 @@ from tui.verbs import (
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": launching.run,
-    "check": showing.check,
+    "check": checking.check,
     "status": showing.status,
     "replay": replaying.replay,
     "bench": testing.bench,

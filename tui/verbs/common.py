@@ -87,7 +87,9 @@ def request_from(options: argparse.Namespace) -> launch.Request:
             folds = tuple(int(word) for word in options.folds.split(","))
         except ValueError:
             raise UsageError(f"--folds {options.folds!r}: write fold numbers with commas, as 0,2") from None
-    variants = getattr(options, "variants", None)
+    variants, retries = getattr(options, "variants", None), getattr(options, "retries", 0)
+    if retries < 0:
+        raise UsageError(f"--retries {retries}: it is 0 or more")
     return launch.Request(
         experiment=options.experiment,
         logs=options.logs,
@@ -101,7 +103,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         device=options.devices,
         slots=getattr(options, "slots", None),
         order=getattr(options, "order", "folds"),
-        retries=max(0, getattr(options, "retries", 0)),
+        retries=retries,
         settings=profile.parse_settings(options.settings, cores.machine()),
         stop_after_runs=getattr(options, "stop_after_run", 0),
         override_locks=options.override_locks,

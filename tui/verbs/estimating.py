@@ -14,6 +14,7 @@ import msgspec
 from engine.config import profile
 from engine.errors import UsageError
 from engine.machine import cores
+from engine.runs.choice import choose
 from engine.runs.launch import Request
 from engine.whatif import estimate, hardware, hardware_table, options as choices, session_limits, wish
 from engine.whatif.estimate import Subject
@@ -90,9 +91,18 @@ def _subject(options: argparse.Namespace, sheet: tuple[Gpu, ...]) -> Subject:
             settings=profile.parse_settings(options.settings, cores.machine()), override_locks=True,
         )  # fmt: skip
         return estimate.of_request(request, sheet)
-    if launching:
-        raise UsageError("--data and --profile are of an experiment to be launched: name one of `steptop experiments`")
-    return estimate.of_folder(find(options.logs, name), sheet)
+    if options.data is not None:
+        raise UsageError("--data is of an experiment to be launched: name one of `steptop experiments`")
+    subject = estimate.of_folder(find(options.logs, name), sheet)
+    return subject if options.profile is None else _with_profile(subject, options.profile)
+
+
+def _with_profile(subject: Subject, name: str) -> Subject:
+    """The training that there is, with the knobs of another profile."""
+    known = subject.known
+    made, _ = choose(known.plan.experiment, name, {}, Path(known.folder).parent, known.plan.device)
+    knobs = {knob: value for knob, value in made.knobs.items() if value != known.knobs.get(knob, value)}
+    return msgspec.structs.replace(subject, question=msgspec.structs.replace(subject.question, knobs=knobs))
 
 
 def _is_folder(logs: Path, name: str) -> bool:
@@ -107,6 +117,7 @@ def _question(options: argparse.Namespace, subject: Subject) -> Question:
         steps_per_epoch=options.steps_per_epoch or base.steps_per_epoch,
         folds=_folds(options.folds) or base.folds,
         restarts=options.restarts or base.restarts,
+        variants=base.variants,
         knobs=base.knobs | profile.parse_settings(options.settings, cores.machine()),
         gpus=options.gpus,
         cores=options.cores,

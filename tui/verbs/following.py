@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,8 +29,10 @@ BAD_INPUT = ("bad_data", "usage", "closed")
 def follow(folder: Path, quiet: bool = False) -> int:
     """Until it ends: sentences as they happen, and how far it is (a terminal's line is redrawn).
 
-    `quiet`: without a word.
+    `quiet`: without a word. SIGUSR1 is for the supervisor, which stops in time: Slurm sends it to every process of a
+    job's step, and by default it would end this one, and the step with it.
     """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if quiet:
         with contextlib.redirect_stdout(io.StringIO()):
             return follow(folder)
@@ -82,7 +85,9 @@ def progress_line(state: ExperimentState) -> str:
     loss = f" loss {run.loss:.4f}" if run.loss is not None else ""
     ends = f" run ends {fmt.clock(expected.run.at, state.now)}" if expected.run.at else ""
     every = f" all {fmt.clock(expected.experiment.at, state.now)}" if expected.experiment.at else ""
-    return f"{where} [{'#' * filled}{'.' * (BAR - filled)}] {done:4.0%}{doing}{loss}{ends}{every}"
+    others = (state.runs[place] for place in state.under_way if place != state.current)
+    beside = "".join(f" | {one.key.name} {one.step / max(1, one.steps_total):.0%}" for one in others)
+    return f"{where} [{'#' * filled}{'.' * (BAR - filled)}] {done:4.0%}{doing}{loss}{ends}{every}{beside}"
 
 
 def test_line(state: ExperimentState) -> str:

@@ -13,7 +13,7 @@ from engine.live.state import RunState
 from engine.live.watch import Watch
 from engine.machine import logout
 from engine.paths import ExperimentPaths
-from engine.runs import control, launch, verdict
+from engine.runs import again, control, launch, verdict
 from engine.runs.expected import prospects
 from engine.runs.saved import saved
 from tui import limit_options
@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         folder, sentence = launch.folder_for(request, plan)
         if sentence:
             say(f"note: {sentence}")
+        for line in again.remarks(request.experiment):
+            say(f"note: {line}")
         for line in foretold(plan, lambda: prospects(request, plan)):
             say(line)
         folder = launch.start(request, plan)
@@ -62,9 +64,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _introduce(plan: Plan) -> None:
+    several = f", {plan.slots} at a time" if plan.slots > 1 else ""
     say(
         f"{plan.name}: {plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of "
-        f"{plural(plan.experiment.epochs, 'epoch')}, profile {plan.profile.name}"
+        f"{plural(plan.experiment.epochs, 'epoch')}{several}, profile {plan.profile.name}"
     )
     if plan.profile.basis:
         say(f"profile {plan.profile.name}: {plan.profile.basis}")

@@ -13,12 +13,14 @@ from engine import status as contract
 from engine.config.experiment import Plan
 from engine.errors import UsageError
 from engine.eta.forecast import Forecast, forecast
-from engine.journals.limit_events import Limits, LimitSet
+from engine.journals.journal import read
+from engine.journals.limit_events import Limits, LimitSet, Rate
 from engine.limit import afterwards, allowance, limits, platforms
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
 from engine.runs import control
+from engine.runs.spending import reckoned
 from tui import format as fmt, limit_options
 from tui.verbs.common import find, say
 
@@ -91,7 +93,8 @@ def ask(folder: Path, wanted: limits.Wanted | None) -> None:
 def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
     """What was typed on top of what holds already. Raises UsageError."""
     begins = [run.begin for run in (state.run, *state.runs) if run is not None and run.begin is not None]
-    return limits.limits(wanted, time.time(), lambda: begins[0].device_name if begins else "", state.plan.limits)
+    device, plan = begins[0].device_name if begins else "", state.plan
+    return limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
 
 
 def foretold_again(folder: Path, left: ExperimentState, stop_after_runs: int) -> Iterator[str]:
@@ -107,15 +110,18 @@ def foretold_again(folder: Path, left: ExperimentState, stop_after_runs: int) ->
         return forecast(msgspec.structs.replace(state, stop_after_runs=count))
 
     plan = msgspec.structs.replace(plan, stop_after_runs=stop_after_runs)
-    yield from foretold(plan, lambda: ends, state.runs_finished)
+    used = reckoned(read(ExperimentPaths(folder).events), plan.limits, 0.0)
+    yield from foretold(plan, lambda: ends, state.runs_finished, used)
 
 
-def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None], done: int = 0) -> Iterator[str]:
+def foretold(
+    plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None], done: int = 0, used: LimitSet | None = None
+) -> Iterator[str]:
     """Before a launch: which limit comes first, and how many runs fit. `ends`, asked only where there is a limit: when
-    so many runs more than the `done` ones would end, None where nothing tells."""
+    so many runs more than the `done` ones would end, None where nothing tells. `used`: what is gone of the limits."""
     now = time.time()
     session = platforms.here(plan.limits.session_seconds)
-    record = LimitSet(limits=plan.limits, session=session, t=now)
+    record = msgspec.structs.replace(used or LimitSet(limits=plan.limits, t=now), session=session)
     for number, due in enumerate(limits.dues(record, now, 0.0)):
         if number == 0:
             yield f"limit: {ends_words(due)}"
@@ -133,7 +139,12 @@ def foretold(plan: Plan, ends: Callable[[], Callable[[int], Forecast] | None], d
             yield f"limit: later, {ends_words(due)}"
     rate = plan.limits.rate
     if plan.limits.budget is not None and rate is not None:
-        yield f"limit: an hour costs {rate.hourly:g} {rate.currency} ({rate.basis})"
+        yield f"limit: an hour costs {rate.hourly * rate.devices:g} {rate.currency}{of_each(rate)} ({rate.basis})"
+
+
+def of_each(rate: Rate) -> str:
+    """` for 2 devices`; nothing of one."""
+    return f" for {rate.devices} devices" if rate.devices > 1 else ""
 
 
 def ends_words(due: limits.Due) -> str:

@@ -35,7 +35,9 @@ def queue(options: argparse.Namespace) -> int:
     if state.plan.test is not None:
         raise UsageError(f"{folder.name} is a test of profiles: it has no runs that wait")
     paths = ExperimentPaths(folder)
-    runs = requeued(state.plan, {run.key.at for run in state.runs if begun(run.phase)}, wish)
+    # What has failed may wait for another try or have had its last: its supervisor knows. A resume tries all of them.
+    waiting = [run.key.at for run in state.runs if not tried(run.phase)] if state.supervisor_alive else None
+    runs = requeued(state.plan, {run.key.at for run in state.runs if begun(run.phase)}, wish, waiting).runs
     if not state.supervisor_alive:
         write_json(paths.plan, msgspec.structs.replace(state.plan, runs=runs))
         say(f"{folder.name}: changed; it is {state.phase}, and `steptop resume {folder.name}` goes on so")
@@ -56,6 +58,11 @@ def queue(options: argparse.Namespace) -> int:
 def begun(phase: str) -> bool:
     """Whether a run in that phase keeps its place."""
     return phase in ("running", "finished")
+
+
+def tried(phase: str) -> bool:
+    """Whether a run in that phase has had a try and need not get another."""
+    return begun(phase) or phase in ("failed", "lost")
 
 
 def lines(state: ExperimentState) -> list[str]:

@@ -1,4 +1,4 @@
-"""replay --forecast: what was foretold at every percent of a recorded run, and what became of it."""
+"""replay --forecast: what was foretold at every percent of a recorded run, and what became of run and experiment."""
 
 from __future__ import annotations
 
@@ -26,21 +26,30 @@ def replay(options: argparse.Namespace) -> int:
     folder = options.folder.resolve()
     plan = read_json(ExperimentPaths(folder).plan, Plan)
     known = timings.earlier(folder.parent, folder.name, before=plan.created) if plan is not None else None
-    found = [one for one in foretold(folder, options.every, known) if one.rung == "run"]
+    found = [one for one in foretold(folder, options.every, known) if one.rung != "epoch"]
     if options.run is not None:
         found = [one for one in found if one.run.endswith(f"/{_named(options.run)}")]
-    if not found:
+    names = dict.fromkeys(one.run for one in found if one.rung == "run")
+    if not names:
         which = f"run {options.run} has not" if options.run is not None else "no run has"
         raise UsageError(f"{folder.name}: {which} finished, so there is no truth to hold a forecast against")
-    runs = {name: [one for one in found if one.run == name] for name in dict.fromkeys(one.run for one in found)}
+    runs = {name: _rungs(found, name) for name in names}
     if options.json:
-        body = {"format": 1, "experiment": folder.name, "runs": [run_json(name, own) for name, own in runs.items()]}
+        told = [run_json(name, own, whole) for name, (own, whole) in runs.items()]
+        body = {"format": 1, "experiment": folder.name, "runs": told}
         sys.stdout.write(msgspec.json.encode(body).decode() + "\n")
         return 0
-    for name, own in runs.items():
-        for line in table(name, own):
+    several = plan is not None and len(plan.runs) > 1
+    for name, (own, whole) in runs.items():
+        for line in (*table(name, own), *(table(f"{name}: the experiment", whole) if whole and several else ())):
             say(line)
     return 0
+
+
+def _rungs(found: Sequence[Foretold], run: str) -> tuple[list[Foretold], list[Foretold]]:
+    """What was foretold of a run, and meanwhile of the experiment: nothing where nobody knows when that ended."""
+    own = [one for one in found if one.run == run]
+    return [one for one in own if one.rung == "run"], [one for one in own if one.rung == "experiment"]
 
 
 def _named(text: str) -> str:
@@ -50,7 +59,7 @@ def _named(text: str) -> str:
 
 
 def table(name: str, found: Sequence[Foretold]) -> list[str]:
-    """One run: a line for every percent, and what they come to."""
+    """A line for every percent of a run, and what they come to."""
     head = f"{'%':>4}{'gone':>10}{'total':>10}{'low':>10}{'high':>10}{'truth':>10}{'error':>9}  inside  basis"
     lines = [name, head]
     for one in found:
@@ -74,12 +83,15 @@ def summary(found: Sequence[Foretold]) -> str:
     )
 
 
-def run_json(name: str, found: Sequence[Foretold]) -> dict[str, object]:
-    """As docs/status.md has it."""
+def run_json(name: str, own: Sequence[Foretold], whole: Sequence[Foretold]) -> dict[str, object]:
+    """As docs/forecast.md has it."""
+    return {"run": name, **_rung_json(own), "experiment": _rung_json(whole) if whole else None}
+
+
+def _rung_json(found: Sequence[Foretold]) -> dict[str, object]:
     counted = [one for one in found if one.percent >= FROM_PERCENT] or list(found)
     errors = [abs(one.error) for one in counted]
     return {
-        "run": name,
         "seconds": found[-1].true_total,
         "mean_error": sum(errors) / len(errors),
         "median_error": median(errors),

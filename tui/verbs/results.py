@@ -11,6 +11,7 @@ import msgspec
 
 from engine.config.experiment import variants_of
 from engine.config.leading import measure
+from engine.config.sources import EXAMPLE, trained_on
 from engine.errors import UsageError
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
@@ -60,7 +61,7 @@ def told_by_runs(folder: Path) -> dict[str, Any] | None:
         msgspec.to_builtins(one) | {"verdict": one.verdict(judged.better)}
         for one in (compare(figures, variants) if any(variants) else ())
     ]
-    return {"folds": [{"runs": told}], "summary": {}, "variants": compared}
+    return {"data": trained_on(state.plan), "folds": [{"runs": told}], "summary": {}, "variants": compared}
 
 
 def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
@@ -71,6 +72,8 @@ def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
     ]
     wide = max(18, *(len(name) for name in called)) if called else 18
     lines = [f"{folder.name}: held-out test", f"  {'run':<{wide}}{''.join(f'{clean(n)[:9]:>10}' for n in names)}  took"]
+    if str(found.get("data", "")).startswith(EXAMPLE):
+        lines.insert(1, f"  {found['data']}")
     for name, run in zip(called, runs, strict=True):
         figures = "".join(f"{number(run.get(f'test_{figure}')):>10}" for figure in names)
         lines.append(f"  {name:<{wide}}{figures}  {fmt.duration(run.get('duration_seconds') or 0)}")

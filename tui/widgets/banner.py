@@ -14,7 +14,7 @@ from tui.plain import wrapped
 from tui.widgets.line import Line, width_of
 from tui.widgets.panel import Lines
 from tui.widgets.small import HEIGHT, WIDTH
-from tui.words import ENDED, pending_stop, runs_stopped_here
+from tui.words import ENDED, pending_stop, runs_stopped_here, runs_words
 
 EVIDENCE = 2
 MOST = 8
@@ -41,7 +41,7 @@ def banner_lines(
         return [[(" ✖ ", "alarm"), (GOES_ON, "alarm")]], "bad"
     coming = pending_stop(view)
     if coming and state.reached is not None and state.stop is not None:
-        coming = f"its {state.reached.text} is near: it {coming}"
+        coming = f"its {state.reached.text} is near: {'' if runs_words(state) else 'it '}{coming}"
     if coming:
         return [_coming(state, coming, readonly, width)], "warn"
     if state.trainer_alive and not state.supervisor_alive:

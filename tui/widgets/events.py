@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from engine.live.state import Sentence, all_sentences
+from engine.journals.clocks import merged
+from engine.live.state import ExperimentState, Sentence, all_sentences
 from tui.format import clock_seconds
 from tui.messages import View
 from tui.plain import wrapped
@@ -18,9 +20,28 @@ from tui.words import LEVEL_ROLES
 TIME, WHEEL = 10, 3
 
 
+def told(state: ExperimentState) -> list[Sentence]:
+    """The experiment's sentences and those of the run that is shown; of the runs beside it what is more than news, with
+    their numbers."""
+    said = all_sentences(state)
+    for place in _others(state):
+        own = [
+            msgspec.structs.replace(one, text=f"run {place + 1}: {one.text}")
+            for one in state.runs[place].sentences
+            if one.level in ("warn", "bad")
+        ]
+        said = merged(said, own)
+    return said
+
+
+def _others(state: ExperimentState) -> list[int]:
+    """Places of the runs that go on beside the one shown."""
+    return [place for place in state.under_way if place != state.current]
+
+
 def events_lines(view: View, width: int, height: int, back: int = 0) -> list[Line]:
     """The last sentences that fit, `back` of the newest left out; long ones go on below, never over two lines."""
-    sentences = all_sentences(view.state)
+    sentences = told(view.state)
     shown = sentences[: len(sentences) - back] if back else sentences
     lines: list[Line] = []
     for sentence in reversed(shown):
@@ -56,12 +77,12 @@ class EventsPanel(Panel):
         self._look(pages * max(1, self.content_size.height - 1))
 
     def _look(self, lines: int) -> None:
-        last = max(0, len(all_sentences(self.view.state)) - 1) if self.view is not None else 0
+        last = max(0, len(told(self.view.state)) - 1) if self.view is not None else 0
         self.back = min(max(0, self.back + lines), last)
 
     def _hold(self, view: View) -> None:
         """What is read stays where it is while new sentences come."""
-        sentences = all_sentences(view.state)
+        sentences = told(view.state)
         if self._read in sentences:
             self.set_reactive(EventsPanel.back, len(sentences) - 1 - sentences.index(self._read))
         elif self.back < len(sentences):
@@ -87,7 +108,9 @@ class EventsPanel(Panel):
         self.back = 0
 
     def depends(self, view: View) -> tuple[object, ...]:
-        return view.state.sentences, view.state.run.sentences if view.state.run is not None else None
+        state = view.state
+        others = (state.runs[place].sentences for place in _others(state))
+        return state.sentences, state.run.sentences if state.run is not None else None, *others
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         if self.back:

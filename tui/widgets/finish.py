@@ -36,7 +36,7 @@ def finish_lines(view: View, width: int, height: int, readonly: bool = False) ->
     beside = len(state.under_way) > 1
     last = number >= len(state.runs) and not beside
     key: Line = [] if readonly else [("s ", "key")]
-    those = "these" if beside else "it"
+    those = "them" if beside else "it"
     here: Line = [(f"stops after {those}", "notice")] if pending else [*key, (f"stop after {those}", "label")]
     rows: list[tuple[Line, Estimate, str]] = [
         ([(f"epoch {epoch}" if epoch else "epoch", "label")], expected.epoch, "number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.sources import EXAMPLE, example
 from engine.live.state import ExperimentState
 from tui.format import DASH, clock, clock_seconds, date, plural
 from tui.messages import View
@@ -38,14 +39,8 @@ def header_line(
         more: list[Line] = [[(f" {phase_words(at, 24)} ", "number")]] if at is not None else []
         more.append([(f" {KINDS[state.plan.test.kind]}", "label")])
     elif state.current is not None and run is not None:
-        places = state.under_way if len(state.under_way) > 1 else (state.current,)
-        numbers = ", ".join(str(place + 1) for place in places)
         more = [
-            [
-                (f" {'run' if len(places) == 1 else 'runs'} ", "label"),
-                (numbers, "number"),
-                (f"/{len(state.runs)}", "text"),
-            ],
+            [(" run ", "label"), (str(state.current + 1), "number"), (f"/{len(state.runs)}", "text")],
             [
                 (f" · {run.key.variant}" if run.key.variant else "", "number"),
                 (" · fold ", "label"),
@@ -53,11 +48,14 @@ def header_line(
                 (" · restart ", "label"),
                 (str(run.key.restart), "number"),
             ],
+            [(" · ", "label"), (str(len(view.beside)), "number"), (" at once", "label")] if view.beside else [],
         ]
     else:
         more = [[(f" {plural(len(state.runs), 'run')}", "label")]]
     if view.allowance is not None and state.phase not in ENDED:
         more.append([(" · ends by ", "label"), (clock(view.allowance.first.at, state.now), "number")])
+    if example(state.plan.experiment):
+        more.insert(0, [(f" {EXAMPLE} ", "notice")])
     for part in more:
         if width_of(left) + width_of(part) + width_of(right) < width:
             left = [*left, *part]

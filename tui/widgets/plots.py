@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from engine.config.leading import Measure, measure
 from engine.live.loss_terms import largest_first
 from engine.live.state import RunState
+from engine.runs.so_far import judged
 from engine.text import clean
 from tui.format import count, duration, loss, significant
 from tui.messages import View
@@ -19,7 +20,6 @@ from tui.plain import wrapped
 from tui.widgets.chart import Point, bounds, columns, curve
 from tui.widgets.line import Line, ends, width_of
 from tui.widgets.panel import Panel
-from tui.widgets.runs import judged
 
 LABEL = 8
 # Lines of the terms of a loss, and the height from which a plot leaves room for them.

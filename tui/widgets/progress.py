@@ -30,6 +30,12 @@ def fraction_of_experiment(state: ExperimentState) -> float:
     return (state.runs_finished + sum(map(fraction_of_run, some))) / len(state.runs) if state.runs else 0.0
 
 
+def run_name(view: View) -> str:
+    """Which of several runs the panels show; '' while only one goes on, for then the header says it."""
+    run, place = view.state.run, view.state.current
+    return f"run {place + 1} · {run.key.name}" if view.beside and run is not None and place is not None else ""
+
+
 def speeds(view: View) -> list[tuple[str, str]]:
     """Number and unit of each throughput, slowest unit first."""
     step = view.bottleneck.step_seconds
@@ -153,7 +159,8 @@ class ProgressPanel(Panel):
         "now: what is happening at this moment. A training that writes nothing for a minute and ten steps is called "
         "stalled.\n"
         "val, volume: held-out figures of patches or a few volumes, and of whole volumes. @5: carried from epoch 5, no "
-        "newer ones were due."
+        "newer ones were due. A loss among them is the main output's, a sample at a time, without rare terms: not what "
+        "training minimises."
     )
 
     def __init__(self, *, calm: bool = False, id: str | None = None) -> None:
@@ -161,4 +168,5 @@ class ProgressPanel(Panel):
         self._calm = calm
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
+        self.entitle(run_name(view))
         return progress_lines(view, width, height, self._calm)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from statistics import fmean, stdev
+from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
+
+from textual import events
 
 from engine.config.experiment import dimensions, variants_of
 from engine.config.leading import measure
 from engine.live.state import ExperimentState, RunState
-from engine.runs.ablation import Compared, Result, compare
-from tui.format import duration, plural
+from engine.runs.ablation import Compared, compare
+from engine.runs.so_far import SoFar, judged, models_words, results, so_far
+from tui.format import duration, figure, plural
 from tui.glyphs import RUN_SYMBOLS
-from tui.messages import View
+from tui.messages import RunPicked, View
 from tui.plain import clipped
 from tui.widgets.line import Line
 from tui.widgets.panel import Panel
@@ -22,11 +26,8 @@ LABEL = 8
 WIDEST = 14
 # The column of their means.
 MEAN = 7
-
-
-def judged(state: ExperimentState, run: RunState) -> float | None:
-    """The leading figure of a run's held-out test."""
-    return run.test.values.get(measure(state.plan.experiment).figure) if run.test is not None else None
+# Of what stands before the figures below the matrix, and the width from which they are said in full.
+TITLE, ROOMY = 12, 56
 
 
 class Matrix(NamedTuple):
@@ -58,15 +59,28 @@ def matrix(state: ExperimentState) -> Matrix:
     return Matrix(tuple(dict.fromkeys(row for row, _ in cells)), columns, cells)
 
 
-def runs_lines(view: View, width: int, height: int) -> list[Line]:
-    """The matrix (figures in it where there is room), then target and results."""
-    state, found = view.state, matrix(view.state)
+class Grid(NamedTuple):
+    """Where the matrix stands in a panel: the width of its labels, of a cell, and the columns that fit."""
+
+    label: int
+    cell: int
+    columns: tuple[str, ...]
+
+
+def grid(found: Matrix, width: int) -> Grid:
+    """Cells with figures where there is room for them, else with symbols."""
     label = max([LABEL, *(len(row) + 1 for row in found.rows)])
     wide = label + 5 * len(found.columns) <= width
     cell = 5 if wide else 3 if label + 3 * len(found.columns) <= width else 2
     cell = max([cell, *(len(column) + 1 for column in found.columns)])
-    shown = found.columns[: max(1, (width - label) // cell)]
-    summary = summary_lines(state)
+    return Grid(label, cell, found.columns[: max(1, (width - label) // cell)])
+
+
+def runs_lines(view: View, width: int, height: int) -> list[Line]:
+    """The matrix (figures in it where there is room), then target and results."""
+    state, found = view.state, matrix(view.state)
+    label, cell, shown = grid(found, width)
+    least = len(summary_lines(state, width, 0))
     head: Line = [(found.corner.ljust(label), "label"), ("".join(c.rjust(cell) for c in shown), "faint")]
     rows: list[Line] = [
         [(row.ljust(label), "label"), *(_cell(state, found.cells.get((row, column)), cell) for column in shown)]
@@ -75,17 +89,27 @@ def runs_lines(view: View, width: int, height: int) -> list[Line]:
     if found.corner and label + cell * len(shown) + MEAN <= width:
         head = [*head, (f"{'mean':>{MEAN}}", "faint")]
         rows = [[*line, _mean(state, found, row)] for line, row in zip(rows, found.rows, strict=True)]
-    room = max(1, height - 1 - (len(summary) + 1 if height > len(summary) + 3 else 0))
+    room = max(1, height - 1 - (least + 1 if height > least + 3 else 0))
     if len(rows) > room:
         more = "variants" if found.corner else "folds"
         rows = [*rows[: room - 1], [(f"and {len(rows) - room + 1} more {more}", "label")]]
     if len(shown) < len(found.columns):
         head = [*head, (" …", "faint")]
     lines = [head, *rows]
-    if len(lines) + 1 + len(summary) > height:
+    if len(lines) + 1 + least > height:
         return lines
-    lines += [[], *summary]
+    lines += [[], *summary_lines(state, width, height - len(lines) - 1)]
     return [*lines, *_results(state, width, height - len(lines))]
+
+
+def run_under(view: View, width: int, height: int, x: int, y: int) -> RunState | None:
+    """The run whose cell is at column `x` of line `y` of the matrix."""
+    found = matrix(view.state)
+    label, cell, shown = grid(found, width)
+    row, column = y - 1, (x - label) // cell
+    if not (0 <= row < min(len(found.rows), height - 1) and 0 <= column < len(shown)):
+        return None
+    return found.cells.get((found.rows[row], shown[column]))
 
 
 def _mean(state: ExperimentState, found: Matrix, row: str) -> tuple[str, str]:
@@ -132,48 +156,72 @@ def _cell(state: ExperimentState, run: RunState | None, cell: int) -> tuple[str,
     if run.phase == "finished" and figure is not None and cell >= 5:
         return f"{figure:.2f}".removeprefix("0").rjust(cell), "good"
     if run.phase == "running" and state.plan.slots > 1 and cell >= 5 and run.steps_total:
-        return f"{100 * run.step // run.steps_total}%".rjust(cell), RUN_ROLES[run.phase]
-    return RUN_SYMBOLS[run.phase].rjust(cell), RUN_ROLES[run.phase]
+        return f"{100 * run.step // run.steps_total}%".rjust(cell), _role(state, run)
+    return RUN_SYMBOLS[run.phase].rjust(cell), _role(state, run)
 
 
-def summary_lines(state: ExperimentState) -> list[Line]:
-    """Mean and standard deviation over finished runs beside the published figure, and what the symbols mean."""
-    found = [own for run in state.runs if run.phase == "finished" and (own := judged(state, run)) is not None]
-    lines: list[Line] = []
+def _role(state: ExperimentState, run: RunState) -> str:
+    """Of several under way the one that the panels show stands out."""
+    shown = run is state.run and len(state.under_way) > 1
+    return "accent" if shown else RUN_ROLES[run.phase]
+
+
+def summary_lines(state: ExperimentState, width: int, room: int) -> list[Line]:
+    """What finished runs amount to beside the published figure, and what the symbols mean; given more `room` than that
+    also what one more would change, and how many models there are to use."""
+    found, lines = so_far(state), list[Line]()
     target = state.plan.experiment.target
     if target is not None:
         spread = f" ± {target.std:.3f}" if target.std else ""
-        title = f"target {measure(state.plan.experiment).title} ".ljust(12)
+        title = f"target {measure(state.plan.experiment).title} ".ljust(TITLE)
         lines.append([(title, "label"), (f"{target.dice:.3f}{spread}", "text")])
-    if found and any(variants := variants_of(run.key for run in state.runs)):
-        return [*lines, *_compared(state, variants), _legend(state)]
-    so_far: Line = [("so far      ", "label")]
-    if found:
-        spread = f" ± {stdev(found):.3f}" if len(found) > 1 else ""
-        so_far += [(f"{fmean(found):.3f}{spread}", "number"), (f"  {plural(len(found), 'run')}", "label")]
+    if found[0].variant and any(one.count for one in found):
+        lines += _compared(state, found)
     else:
-        so_far += [("–", "label")]
-    lines.append(so_far)
-    return [*lines, _legend(state)]
+        (one, *_) = found
+        told = figure(one.mean) + (f" ± {figure(one.std)}" if one.std is not None else "")
+        count = f"  {plural(one.count, 'run')}" if one.count else ""
+        lines.append([("so far".ljust(TITLE), "label"), (told, "number" if one.count else "label"), (count, "label")])
+    more = [line for line in (_one_more(found, width), _models(state)) if line]
+    return [*lines, *more[: max(0, room - len(lines) - 1)], _legend(state)]
 
 
-def _compared(state: ExperimentState, variants: tuple[str, ...]) -> list[Line]:
-    """Mean and deviation of each variant over its folds; then how far it is from the first, fold by fold (95 %)."""
-    told = [
-        Result(run.key.variant, run.key.fold, run.key.restart, figure)
-        for run in state.runs
-        if run.phase == "finished" and (figure := judged(state, run)) is not None
+def _one_more(found: Sequence[SoFar], width: int) -> Line:
+    """By how much one more would move the mean, 9 times in 10; of variants the least and the most."""
+    moves = sorted(one.one_more for one in found if one.one_more is not None)
+    per = found[0].per
+    if not moves:
+        known = any(one.count for one in found)
+        return [(f"a second {per} shows how much {per}s differ", "label")] if known else []
+    if per == "fold":
+        spread = f"±{figure(moves[0])} to ±{figure(moves[-1])}" if len(moves) > 1 else f"±{figure(moves[0])}"
+        words = " moves them by " if width >= ROOMY else ": "
+        return [(f"one more fold{words}", "label"), (spread, "text"), (" (90 %)", "label")]
+    error = f", standard error {figure(found[0].error)}" if width >= ROOMY else ""
+    return [
+        ("one more".ljust(TITLE), "label"),
+        ("moves it by ", "label"),
+        (f"±{figure(moves[0])}", "text"),
+        (f" (90 %){error}", "label"),
     ]
-    by_name = {one.variant: one for one in compare(told, variants)}
-    label = max(LABEL, *(len(clipped(name, WIDEST)) + 1 for name in variants))
+
+
+def _models(state: ExperimentState) -> Line:
+    return [(models_words(state.runs_finished), "good" if state.runs_finished else "label")]
+
+
+def _compared(state: ExperimentState, found: Sequence[SoFar]) -> list[Line]:
+    """Mean and deviation of each variant over its folds; then how far it is from the first, fold by fold (95 %)."""
+    by_name = {one.variant: one for one in compare(results(state), [one.variant for one in found])}
+    label = max(LABEL, *(len(clipped(one.variant, WIDEST)) + 1 for one in found))
     lines: list[Line] = []
-    for name in variants:
+    for name in (one.variant for one in found):
         line: Line = [(clipped(name, WIDEST).ljust(label), "label")]
         one = by_name.get(name)
         if one is None or one.mean is None:
             lines.append([*line, ("–", "label")])
             continue
-        line.append((f"{one.mean:.3f}" + (f" ± {one.std:.3f}" if one.std is not None else ""), "number"))
+        line.append((figure(one.mean) + (f" ± {figure(one.std)}" if one.std is not None else ""), "number"))
         lines.append([*line, (f"  {_apart(one)}", "text")])
     return lines
 
@@ -212,16 +260,20 @@ class RunsPanel(Panel):
     NUMBER = 7
     HELP = (
         "Folds down, restarts across; with variants these down and folds across: · waiting, ▶ running, "
-        "✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost. Of runs side by side, how far each is.\n"
+        "✔ finished (or its held-out Dice), ■ stopped, ✖ failed, ? lost. Of runs side by side, how far each is; a "
+        "click on one, or the keys ] and [, show it in the panels.\n"
         "so far: mean and standard deviation of the held-out Dice over finished runs, one figure per run. Of variants: "
         "over folds, and the mean difference to the first one, fold by fold, with its 95 % interval.\n"
+        "one more: by how much another run would move that mean, 9 times in 10, if it is drawn as those before it were "
+        "(Student's t). Every finished run is one model that can be used.\n"
         "fit, in the title: how many will be done before the limit (key u) ends it."
     )
 
     def depends(self, view: View) -> tuple[object, ...]:
         beside = view.state.plan.slots > 1
         done = (100 * run.step // run.steps_total if beside and run.steps_total else 0 for run in view.state.runs)
-        return (*(part for run in view.state.runs for part in (run.phase, run.test)), *done, fitting(view))
+        parts = (part for run in view.state.runs for part in (run.phase, run.test))
+        return (*parts, *done, fitting(view), view.state.current)
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         runs = tuple(run.key for run in view.state.runs)
@@ -229,3 +281,9 @@ class RunsPanel(Panel):
         fits = f" · {fit} fit" if fit is not None else ""
         self.entitle(f"{dimensions(runs)}{fits}", "$label")
         return runs_lines(view, width, height)
+
+    def on_click(self, event: events.Click) -> None:
+        at = event.get_content_offset(self)
+        run = run_under(self.view, *self.content_size, at.x, at.y) if self.view is not None and at is not None else None
+        if run is not None and run.phase == "running":
+            self.post_message(RunPicked(run.key.at))

@@ -59,7 +59,8 @@ def _spent(facts: Facts, allowed: Allowance) -> list[Block]:
     if allowed.spent is None or allowed.rate is None:
         return []
     rate = allowed.rate
-    price = f"quoted: {rate.hourly:g} {rate.currency} an hour and device, {rate.basis or 'as given'}"
+    devices = f" of {rate.devices}" if rate.devices > 1 else ""
+    price = f"quoted: {rate.hourly:g} {rate.currency} an hour and device{devices}, {rate.basis or 'as given'}"
     basis = Basis("quoted", clean(price))
     spent = Value(text=money(allowed.spent, rate.currency), basis=basis, value=allowed.spent, unit=rate.currency)
     pieces = say("Spent so far: ", spent)

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.config.experiment import variants_of
 from engine.config.leading import measure
+from engine.config.sources import example
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
@@ -30,11 +31,17 @@ def section(facts: Facts) -> Section:
     variants = variants_of(run.key for run in facts.state.runs)
     if len(done) > 1 and not any(variants):
         rows.append(_spread(done, names))
-    blocks: list[Block] = [Table(id="results", columns=("run", *names), rows=tuple(rows))]
+    blocks: list[Block] = _example(facts)
+    blocks.append(Table(id="results", columns=("run", *names), rows=tuple(rows)))
     blocks += _variants(facts, done, variants) if any(variants) else []
     blocks += _pooled(facts)
     blocks += _target(facts, done)
     return Section("results", TITLE, tuple(blocks))
+
+
+def _example(facts: Facts) -> list[Block]:
+    made = example(facts.plan.experiment)
+    return [paragraph(f"Of {made}. They say that it learns, not how well it would.")] if made else []
 
 
 def _names(done: list[RunState], leading: str) -> tuple[str, ...]:

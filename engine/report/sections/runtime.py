@@ -113,7 +113,7 @@ def _spent(facts: Facts) -> list[Block]:
     rows.append(row("all that was recorded", "", "", numbers.hours(total, all_of_it), ""))
     if facts.state.prepare_seconds is not None:
         took = numbers.hours(facts.state.prepare_seconds, sources.events(facts))
-        rows.append(row("preparing volumes, once", "", "", took, ""))
+        rows.append(row(f"preparing {facts.state.cases}, once", "", "", took, ""))
     if gaps := facts.state.gaps:
         between = sources.events(facts)
         count, mean = numbers.count(len(gaps), between), numbers.seconds(sum(gaps) / len(gaps), between)

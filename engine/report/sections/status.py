@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.config.leading import measure
+from engine.config.sources import example
 from engine.eta.forecast import Forecast
 from engine.live.state import RunState
 from engine.report import numbers, sources
@@ -14,7 +15,7 @@ from engine.text import clean
 from engine.visit_status import test_verdict
 
 STATES = {
-    "preparing": "preparing volumes",
+    "preparing": "preparing {cases}",
     "queued": "queued: no run has started yet",
     "running": "training",
     "stopping": "stopping",
@@ -28,7 +29,8 @@ RUNGS = {"epoch": "this epoch ends", "run": "this run ends", "experiment": "ever
 
 def section(facts: Facts) -> Section:
     found = risks(facts)
-    rows = [_state(facts), *_how_far(facts), _well(facts, found), *_ends(facts), _limit(facts), _next(facts)]
+    rows = [_state(facts), *_data(facts), *_how_far(facts), _well(facts, found), *_ends(facts), _limit(facts)]
+    rows.append(_next(facts))
     blocks: list[Block] = [Table(id="status", columns=("", "now"), rows=tuple(rows))]
     verdict = test_verdict(facts.state)
     if verdict is not None and facts.over and verdict.kind != "finished":
@@ -44,12 +46,19 @@ def section(facts: Facts) -> Section:
 
 def _state(facts: Facts) -> Row:
     state = facts.state
-    word = "a test of profiles" if facts.plan.test is not None else STATES[state.phase]
+    doing = STATES[state.phase].format(cases=state.cases)
+    word = "a test of profiles" if facts.plan.test is not None else doing
     pieces: Pieces = say(word)
     if facts.plan.test is not None:
-        pieces = say(word, ", ", STATES[state.phase])
+        pieces = say(word, ", ", doing)
     grave = {"failed": "critical", "lost": "critical"}.get(state.phase, "")
     return row("state", pieces, severity=grave)  # type: ignore[arg-type]
+
+
+def _data(facts: Facts) -> list[Row]:
+    """Figures of what steptop made itself say that it learns, not how well it would."""
+    made = example(facts.plan.experiment)
+    return [row("data", made)] if made else []
 
 
 def _how_far(facts: Facts) -> list[Row]:

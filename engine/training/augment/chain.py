@@ -10,7 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from engine.training.augment import Arrays, Transform, intensity, warp
-from engine.training.augment.warp import Field, Matrix, Warp, chosen, resampled
+from engine.training.augment.resample import Field, Matrix, Places
+from engine.training.augment.warp import Warp, chosen
 from engine.training.registry import AUGMENTS
 
 __all__ = ["Chain", "build", "intensity", "warp"]
@@ -36,10 +37,13 @@ class Flip:
 
 class Chain:
     """Transforms as one. Those that move voxels move the label's maps likewise; a map of lengths is scaled with them,
-    exactly for turned and scaled volumes, on average for stretched and bent ones."""
+    exactly for turned and scaled volumes, on average for stretched and bent ones. `ignore`: a value of the label that
+    counts nowhere, which is what comes in from beyond the volume; negative for none: then the label is mirrored there,
+    as image and maps always are."""
 
-    def __init__(self, steps: Sequence[Transform]) -> None:
+    def __init__(self, steps: Sequence[Transform], ignore: int = -1) -> None:
         self._steps = tuple(steps)
+        self._ignore = ignore
 
     def __call__(self, image: NDArray[np.float32], label: NDArray[np.uint8], rng: Generator) -> Arrays:
         image, label, _ = self.with_maps(image, label, {}, rng)
@@ -59,7 +63,7 @@ class Chain:
                 field = bend if field is None else field if bend is None else field + bend
                 continue
             if matrix is not None or field is not None:
-                image, label, maps = _bent(image, label, maps, matrix, field)
+                image, label, maps = _bent(image, label, maps, matrix, field, self._ignore)
                 matrix = field = None
             if isinstance(step, Flip):
                 axes = step.axes(rng)
@@ -71,16 +75,23 @@ class Chain:
 
 
 def _bent(
-    image: NDArray[np.float32], label: NDArray[np.uint8], maps: Maps, matrix: Matrix | None, field: Field | None
+    image: NDArray[np.float32], label: NDArray[np.uint8], maps: Maps, matrix: Matrix | None, field: Field | None,
+    ignore: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], Maps]:
     larger = 1.0 if matrix is None else float(abs(np.linalg.det(matrix))) ** (-1 / 3)
-    moved: Maps = {}
-    for name, one in maps.items():
-        lengths = name in LENGTHS
-        moved[name] = resampled(one, matrix, field, 1 if lengths else 0)
-        if lengths and larger != 1.0:
-            moved[name] = moved[name] * np.float32(larger)
-    return resampled(image, matrix, field, 1), resampled(label, matrix, field, 0), moved
+    d, h, w = label.shape
+    smooth = [name for name in maps if name in LENGTHS]
+    others = [name for name in maps if name not in LENGTHS]
+    moved = Places((d, h, w), matrix, field).moved(
+        [image, *(maps[name] for name in smooth)], [label, *(maps[name] for name in others)], mark=ignore >= 0
+    )
+    found: Maps = dict(zip(others, moved.nearest[1:], strict=True))
+    for name, one in zip(smooth, moved.linear[1:], strict=True):
+        found[name] = one * np.float32(larger) if larger != 1.0 else one
+    classes = moved.nearest[0]
+    if moved.outside is not None:
+        classes[moved.outside] = ignore
+    return moved.linear[0], classes, found
 
 
 @AUGMENTS.register("flip")
@@ -89,6 +100,7 @@ def flip(given: dict[str, float]) -> Flip:
     return Flip((found["d"], found["h"], found["w"]))
 
 
-def build(table: Mapping[str, dict[str, float]]) -> Chain | None:
-    """The chain of an experiment's [augment]; None without one. Raises UsageError for an unknown name or option."""
-    return Chain([AUGMENTS[name](options) for name, options in table.items()]) if table else None
+def build(table: Mapping[str, dict[str, float]], ignore: int = -1) -> Chain | None:
+    """The chain of an experiment's [augment]; None without one. `ignore`: as its `data.ignore`. Raises UsageError for
+    an unknown name or option."""
+    return Chain([AUGMENTS[name](options) for name, options in table.items()], ignore) if table else None

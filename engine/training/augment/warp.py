@@ -1,14 +1,13 @@
 """Augmentations that move voxels: turned, stretched, bent. Each draws how; those that follow one another resample once.
 
-A coordinate of the changed volume is mapped to one of the volume as it was, about the volume's centre: first by the
-product of the `matrix`es, then by the sum of the `field`s (voxels). Beyond the volume it is mirrored.
+The product of the `matrix`es comes first, then the sum of the `field`s (engine.training.augment.resample).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from functools import lru_cache, partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator
@@ -16,12 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from engine.errors import unknown
+from engine.training.augment.resample import Field, Matrix, Places, Shape
 from engine.training.registry import AUGMENTS
-
-Matrix: TypeAlias = NDArray[np.float64]
-Field: TypeAlias = NDArray[np.float32]
-Shape: TypeAlias = tuple[int, int, int]
-T = TypeVar("T", bound=np.generic)
 
 
 @runtime_checkable
@@ -46,27 +41,10 @@ class Drawn:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         d, h, w = image.shape
         matrix, field = self.draw((d, h, w), rng)
-        return resampled(image, matrix, field, 1), resampled(label, matrix, field, 0)
-
-
-def resampled(volume: NDArray[T], matrix: Matrix | None, field: Field | None, order: int) -> NDArray[T]:
-    """`volume` bent, of the shape and type it had; order 1 is trilinear, 0 nearest."""
-    if matrix is None and field is None:
-        return volume
-    centre = (np.array(volume.shape, dtype=np.float64) - 1) / 2
-    turn = np.eye(3) if matrix is None else matrix
-    offset = centre - turn @ centre
-    found: NDArray[T]
-    if field is None:
-        found = ndimage.affine_transform(volume, turn, offset, order=order, mode="mirror", prefilter=False)
-        return found
-    grid = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in volume.shape), indexing="ij", sparse=True)
-    places = np.empty((3, *volume.shape), dtype=np.float32)
-    for axis in range(3):
-        places[axis] = sum(np.float32(turn[axis, i]) * grid[i] for i in range(3)) + np.float32(offset[axis])
-    places += field
-    found = ndimage.map_coordinates(volume, places, order=order, mode="mirror", prefilter=False)
-    return found
+        if matrix is None and field is None:
+            return image, label
+        moved = Places((d, h, w), matrix, field).moved([image], [label])
+        return moved.linear[0], moved.nearest[0]
 
 
 def chosen(name: str, given: Mapping[str, float], defaults: Mapping[str, float]) -> dict[str, float]:
@@ -100,12 +78,29 @@ def _anisotropy(low: float, high: float, _shape: Shape, rng: Generator) -> tuple
 
 
 def _elastic(spacing: float, magnitude: float, shape: Shape, rng: Generator) -> tuple[Matrix | None, Field | None]:
-    """Random shifts every `spacing` voxels, standard deviation `magnitude` voxels, cubic in between."""
+    """Random shifts every `spacing` voxels, standard deviation `magnitude` voxels, cubic in between.
+
+    A spline in three dimensions is one along each axis after the other: as ndimage.zoom of the whole has it, which
+    looks at 64 knots for every voxel.
+    """
     knots = [max(4, round(n / spacing) + 1) for n in shape]
     coarse = rng.normal(0.0, magnitude, (3, *knots)).astype(np.float32)
-    factors = [n / k for n, k in zip(shape, knots, strict=True)]
-    field = np.stack([ndimage.zoom(one, factors, order=3, mode="nearest", grid_mode=True) for one in coarse])
-    return None, field.astype(np.float32)
+    of_d, of_h, of_w = (_spline(k, n) for k, n in zip(knots, shape, strict=True))
+    planes = np.einsum("hj,xijw->xihw", of_h, np.einsum("wk,xijk->xijw", of_w, coarse))
+    field = np.zeros((3, *shape), dtype=np.float32)
+    for knot in range(knots[0]):
+        # Added up knot by knot: a matrix product may do so in another order with another number of threads.
+        field += of_d[None, :, knot, None, None] * planes[:, knot, None]
+    return None, field
+
+
+@lru_cache(maxsize=64)
+def _spline(knots: int, side: int) -> NDArray[np.float32]:
+    """(side, knots): what every knot weighs at every voxel along one axis."""
+    each = [ndimage.zoom(one, side / knots, order=3, mode="nearest", grid_mode=True) for one in np.eye(knots)]
+    weights: NDArray[np.float32] = np.stack(each, axis=1).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
 
 
 def _slice_jitter(voxels: float, shape: Shape, rng: Generator) -> tuple[Matrix | None, Field | None]:

@@ -44,6 +44,8 @@ INDEX = "index"
 SETTLED_SECONDS = 2.0
 # A temporary folder of another machine is left over once it is this old.
 FOREIGN_SECONDS = 86_400.0
+# What a conformed image is stored as.
+CONFORMED = np.dtype(np.float32).str
 BYTES_PER_VOXEL = np.dtype(np.float32).itemsize + np.dtype(np.uint8).itemsize
 RECORD_BYTES = 8192
 ELSEWHERE = "set STEPTOP_CACHE to a folder of yours on a disk with room"
@@ -91,7 +93,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     label_sha256: str
     kept: float = 1.0
     marked: float = 0.0
-    dtype: str = "<f4"
+    dtype: str = CONFORMED
     low: float = 0.0
     high: float = 1.0
     image_at: Place | None = None

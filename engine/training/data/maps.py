@@ -11,6 +11,7 @@ one byte holds them exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def wanted(experiment: Experiment) -> Wanted:
 def bytes_per_voxel(want: Wanted) -> int:
     """What maps take on disk."""
     return len(want.maps) * np.dtype(np.uint8).itemsize
+
+
+def kept_bytes(shape: tuple[int, int, int], dtype: str, want: Wanted, marked: int = MOST_PLACES) -> int:
+    """What the knob cache = ram keeps of a volume: its image (`dtype`) and label as they are stored, their maps, and
+    where its foreground is, `marked` voxels or fewer."""
+    voxels = prod(shape)
+    places = min(marked, MOST_PLACES, voxels) * np.dtype(np.uint32).itemsize if want.places else 0
+    return voxels * (np.dtype(dtype).itemsize + np.dtype(np.uint8).itemsize + bytes_per_voxel(want)) + places
 
 
 def decoded(name: str, part: Map) -> NDArray[np.float32]:

@@ -35,8 +35,9 @@ class Volume(NamedTuple):
 def open_volume(folder: Path) -> Volume:
     """Raises DataError if the arrays are not there or not right, or a file that is read in place has changed."""
     record = read_json(folder / cache.RECORD, cache.CaseRecord)
-    if record is None or (record.image_at is None and record.label_at is None and record.dtype == "<f4"):
-        return Volume(*cache.open_case(folder))
+    if record is None or (record.image_at is None and record.label_at is None and record.dtype == cache.CONFORMED):
+        image, label = cache.open_case(folder)
+        return Volume(image, label) if record is None else Volume(image, label, record.low, record.high)
     return Volume(
         _array(folder, cache.IMAGE, record, record.dtype, record.image_at),
         _array(folder, cache.LABEL, record, "|u1", record.label_at), record.low, record.high,

@@ -8,8 +8,10 @@ wrong and what would be right. TIFF knows no orientation and no spacing: axes ar
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,10 +130,8 @@ def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         why = "a link to content that is not here; fetch it first" if path.is_symlink() else "no such file"
         raise DataError(f"{shown(path)}: {why}")
-    complaints = _Complaints()
-    log = tifffile.logger()
+    complaints, log = _Complaints(), _log()
     log.addHandler(complaints)
-    propagate, log.propagate = log.propagate, False
     try:
         file = tifffile.TiffFile(path)
     except Exception as error:  # tifffile has no one error for what is no TIFF
@@ -155,19 +155,32 @@ def _opened(path: Path) -> Iterator[Any]:
                 )
             yield every[0]
     finally:
-        log.propagate = propagate
         log.removeHandler(complaints)
 
 
 class _Complaints(logging.Handler):
-    """tifffile logs what is wrong with a file, and goes on."""
+    """tifffile logs what is wrong with a file, and goes on. Of several files that are read at once each is told its own
+    faults alone: those of its thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.heard: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.getMessage()[:200])
+        if record.thread == self._thread:
+            self.heard.append(record.getMessage()[:200])
+
+
+@lru_cache(maxsize=1)
+def _log() -> logging.Logger:
+    """tifffile's, off the screen for good: what it says becomes an error here."""
+    import tifffile
+
+    log: logging.Logger = tifffile.logger()
+    log.propagate = False
+    log.addHandler(logging.NullHandler())
+    return log
 
 
 def _header(path: Path, series: Any) -> Header:

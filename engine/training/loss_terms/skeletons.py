@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.config.experiment import Loss, Term
+from engine.config.label_maps import ITERATIONS
 from engine.training.loss_terms.foreground import mean, options, per_sample, seen
 from engine.training.registry import LOSS_TERMS
 
-PREPARED = "skeleton"
+
+def prepared(iterations: int) -> str:
+    """The map that is this skeleton of the truth; none where it takes other iterations than those prepared."""
+    return "skeleton" if iterations == ITERATIONS else ""
 
 
 def soft_skeleton(shape: Tensor, iterations: int) -> Tensor:
@@ -46,11 +50,10 @@ class SoftClDice(nn.Module):
     """1 - the harmonic mean of how much of the predicted skeleton is in the truth and of the true one in the
     prediction, of each sample, averaged."""
 
-    prepared = PREPARED
-
     def __init__(self, iterations: int, smooth: float, ignore: int) -> None:
         super().__init__()
         self.iterations = iterations
+        self.prepared = prepared(iterations)
         self.smooth = smooth
         self.ignore = ignore
 
@@ -68,11 +71,10 @@ class SoftClDice(nn.Module):
 class SkeletonL1(nn.Module):
     """The mean difference of the two skeletons over the voxels that count."""
 
-    prepared = PREPARED
-
     def __init__(self, iterations: int, ignore: int) -> None:
         super().__init__()
         self.iterations = iterations
+        self.prepared = prepared(iterations)
         self.ignore = ignore
 
     def forward(self, logits: Tensor, target: Tensor, skeleton: Tensor | None = None) -> Tensor:
@@ -83,11 +85,11 @@ class SkeletonL1(nn.Module):
 
 @LOSS_TERMS.register("cl_dice")
 def cl_dice(loss: Loss, term: Term) -> SoftClDice:
-    found = options("cl_dice", term, {"iterations": 3, "smooth": 1.0})
+    found = options("cl_dice", term, {"iterations": ITERATIONS, "smooth": 1.0})
     return SoftClDice(int(found["iterations"]), found["smooth"], loss.ignore)
 
 
 @LOSS_TERMS.register("skeleton")
 def skeleton(loss: Loss, term: Term) -> SkeletonL1:
-    found = options("skeleton", term, {"iterations": 3})
+    found = options("skeleton", term, {"iterations": ITERATIONS})
     return SkeletonL1(int(found["iterations"]), loss.ignore)

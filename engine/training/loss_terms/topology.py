@@ -21,14 +21,15 @@ from engine.training.registry import LOSS_TERMS
 DIMENSIONS = 3
 MISSING = (
     "[loss.terms.top_loss] needs GUDHI, which is not installed: pip install 'steptop[topology]', "
-    "or leave this term out"
+    "or leave it out"
 )
 
 
 class TopLoss(nn.Module):
     """Of a cubical complex filtered by falling probability, every feature is born at one voxel and dies at another. In
     each dimension the longest-lived β_k of them, as many as the truth has, ought to live from 1 to 0, all others not at
-    all: the mean over features of (1 - lifetime)² and lifetime² (after Hu et al. 2019 and Clough et al. 2022).
+    all: the mean of (1 - lifetime)² over those, and that of lifetime² over the others (after Hu et al. 2019 and Clough
+    et al. 2022). Two means: noise has thousands of features, among which the few wanted ones would count for nothing.
 
     Only the block of `size` voxels a side that holds the most true foreground is looked at, of each sample.
     """
@@ -52,11 +53,18 @@ class TopLoss(nn.Module):
             return probability.sum() * 0.0
         flat = probability.flatten()
         kept = torch.from_numpy(wanted).to(flat)
+        share = torch.from_numpy(shares(wanted)).to(flat)
         dying = torch.from_numpy(deaths).to(flat.device)
         # What never dies, dies at probability 0, where the whole block is filled.
         low = torch.where(dying >= 0, flat[dying.clamp(min=0)], torch.zeros_like(kept))
         lifetime = flat[torch.from_numpy(births).to(flat.device)] - low
-        return ((kept - lifetime) ** 2).mean()
+        return (share * (kept - lifetime) ** 2).sum()
+
+
+def shares(wanted: Any) -> Any:
+    """What each feature counts: those that are wanted 1 together, and so do all others."""
+    chosen = wanted > 0
+    return np.where(chosen, 1.0 / max(1, chosen.sum()), 1.0 / max(1, (~chosen).sum())).astype(np.float32)
 
 
 def features(probability: Any, truth: Any) -> tuple[Any, Any, Any]:

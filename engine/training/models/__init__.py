@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from engine.config import networks
 from engine.config.experiment import Model
 from engine.training.models import denoiser, meshnet, residual_unet, resnet_unet
 from engine.training.registry import MODELS
@@ -12,7 +13,9 @@ __all__ = ["build", "denoiser", "meshnet", "parameters", "residual_unet", "resne
 
 
 def build(config: Model) -> nn.Module:
-    """The network with freshly drawn weights (torch's global generator). Raises UsageError for an unknown name."""
+    """The network with freshly drawn weights (torch's global generator). Raises UsageError for an unknown name, or for
+    fields that it has no use for."""
+    networks.check_fields(config, "[model]")
     return MODELS[config.name](config)
 
 

@@ -1,8 +1,8 @@
 """Residual 3D U-Net of the Vesuvius surface detection: instance norm, Mish, and auxiliary heads on the way up.
 
 With 40 channels, multipliers (1, 2, 2, 4, 4), 3 blocks a level, auxiliary heads and one class it has 33,671,604
-parameters. A residual block is conv 3³ – norm – Mish – dropout – conv 3³ – norm – dropout, added to its input and put
-through Mish (He et al. 2016 with the norm of Ulyanov et al. 2016 and the activation of Misra 2019).
+parameters. A residual block is conv 3³ – norm – Mish – conv 3³ – norm – dropout, added to its input and put through
+Mish (He et al. 2016 with the norm of Ulyanov et al. 2016 and the activation of Misra 2019).
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ class Residual(nn.Module):
             conv1=nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
             norm1=nn.InstanceNorm3d(outputs, affine=True),
             mish=nn.Mish(inplace=True),
-            dropout1=nn.Dropout3d(dropout),
             conv2=nn.Conv3d(outputs, outputs, 3, padding=1, bias=False),
             norm2=nn.InstanceNorm3d(outputs, affine=True),
-            dropout2=nn.Dropout3d(dropout),
+            dropout=nn.Dropout3d(dropout),
         ))
         self.skip = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.config.experiment import Model
-from engine.errors import UsageError
 from engine.training.registry import MODELS
 
 # Of `channels`: the encoder's stages, and the decoder's levels from the coarsest.
@@ -156,7 +155,4 @@ def _initialise(network: nn.Module) -> None:
 
 @MODELS.register("resnet_unet")
 def resnet_unet(config: Model) -> ResNetUNet:
-    """Raises UsageError for what it has no room for."""
-    if config.multipliers or config.blocks:
-        raise UsageError("[model] resnet_unet has a ResNet-18's levels and blocks: leave multipliers and blocks out")
     return ResNetUNet(config.channels, config.classes, config.aux, config.mkdc)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -128,7 +129,9 @@ class Peptides:
         every: list[Bytes] = []
         for number in range(len(self.parts)):
             scoring.check_stop()
-            every.append(denoising.samples(model, each, MAX_LENGTH, self.job.key.seed * 1000 + number))
+            every.append(
+                denoising.samples(model, self.asked_for(each, number), MAX_LENGTH, self.job.key.seed * 1000 + number)
+            )
             if progress is not None:
                 progress.advance(tokens.texts(every[-1][:1])[0])
         right = [drawn[peptides.valid(drawn)] for drawn in every]
@@ -147,6 +150,14 @@ class Peptides:
         found = {"unique": len(hashes) / len(drawn), "novel": float(new.mean())}
         return {name: [value] for name, value in (found | peptides.statistics(drawn).distances(self._learnt)).items()}
 
-    def _targets(self, rows: slice) -> Tensor:
+    def asked_for(self, count: int, number: int) -> Tensor:
+        """What drawn peptides are to be for, (count,): as so many training rows are, taken at random. A target that no
+        training row has, none among them, the network knows nothing of."""
+        held_out = self.last - self.first
+        rng = np.random.default_rng((self.job.key.seed, number))
+        rows = rng.integers(len(self.sequences.tokens) - held_out, size=count)
+        return self._targets(rows + (rows >= self.first) * held_out)
+
+    def _targets(self, rows: slice | NDArray[np.int64]) -> Tensor:
         found = np.asarray(self.sequences.targets[rows]).astype(np.int64)
         return torch.from_numpy(found if self.targeted else np.zeros_like(found))

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
+from engine.training import surfaces
 from engine.training.augment import chain as augment
 from engine.training.data import maps
 from engine.training.evaluate import Scores, Window, evaluate, validation_indices
@@ -33,6 +34,7 @@ class Segmentation:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.further = job.plan.experiment.figures
+        surfaces.check(self.further)
         self.figures = (*METRICS, *self.further)
         self.patch = job.plan.experiment.patch
         # Its maps belong to losses; where its foreground is, to patches of validation.
@@ -44,8 +46,8 @@ class Segmentation:
         job = self.job
         experiment = job.plan.experiment
         return Volumes(
-            job.training, job.key.seed, augment.build(experiment.augment), str(knobs["cache"]), experiment.prepare,
-            experiment.patch, maps.wanted(experiment),
+            job.training, job.key.seed, augment.build(experiment.augment, experiment.data.ignore), str(knobs["cache"]),
+            experiment.prepare, experiment.patch, maps.wanted(experiment),
         )
 
     @staticmethod

@@ -136,6 +136,14 @@ def test_the_first_of_two_side_by_side_is_done_before_both_are(alone: Experiment
     assert fit is not None and fit.runs == both.runs_finished + 1
 
 
+def test_a_run_that_failed_for_good_is_not_said_to_fit(alone: ExperimentState) -> None:
+    gone = msgspec.structs.replace(alone.runs[-1], phase="failed", failures=1)
+    state = msgspec.structs.replace(alone, runs=(*alone.runs[:-1], gone))
+    fit, every = fit_of(state, 1e9), fit_of(alone, 1e9)
+    assert fit is not None and every is not None
+    assert (fit.runs, every.runs) == (len(alone.runs) - 1, len(alone.runs))
+
+
 def test_a_run_is_begun_beside_another_only_if_it_is_done_in_time_itself(
     alone: ExperimentState, tmp_path: Path
 ) -> None:

@@ -89,7 +89,8 @@ def allowance(state: ExperimentState) -> Allowance | None:
 def fit_of(state: ExperimentState, seconds: float) -> Fit | None:
     """How many runs of a living experiment are done within `seconds`."""
     done = state.runs_finished
-    left = len(state.runs) - done
+    failed = sum(run.phase == "failed" and run.failures > state.plan.retries for run in state.runs)
+    left = len(state.runs) - done - failed
     if state.stop_after_runs:
         left = min(left, max(0, state.stop_after_runs - state.runs_ended_here))
     return fit(lambda count: ends_after(state, count), left, seconds, done)

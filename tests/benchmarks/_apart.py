@@ -70,20 +70,26 @@ class Apart:
 
 def _serve(make: Callable[[Work], Contender], work: Work, asked: Connection, other_end: Connection) -> None:
     other_end.close()  # nobody would ever be the last to close it
-    try:
-        runner = make(work)
-        ways: dict[str, Callable[..., Any]] = {
-            "name": lambda: runner.name, "first": lambda patches: _first(runner, patches),
-            "look": lambda number, patches: looked_at(runner.epoch(number, patches)),
-            "timed": lambda number, patches: _timed(runner, number, patches, work.workers),
-        }
-        while True:
+    ways: dict[str, Callable[..., Any]] = {}
+    while True:
+        try:
             name, *given = asked.recv()
+        except EOFError:
+            return
+        try:
+            ways = ways or _ways(make(work), work)
             asked.send(ways[name](*given))
-    except EOFError:
-        return
-    except Exception as error:
-        asked.send(error)
+        except Exception as error:
+            asked.send(error)
+
+
+def _ways(runner: Contender, work: Work) -> dict[str, Callable[..., Any]]:
+    """What can be asked of it."""
+    return {
+        "name": lambda: runner.name, "first": lambda patches: _first(runner, patches),
+        "look": lambda number, patches: looked_at(runner.epoch(number, patches)),
+        "timed": lambda number, patches: _timed(runner, number, patches, work.workers),
+    }
 
 
 def _first(runner: Contender, patches: int) -> First:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from engine.training.data.source import Loaded, Source
 
 Cut = tuple[slice, ...]
 # What a sample holds: C order, and nobody else's.
-OWN = ("C", "W")
+OWN: tuple[Literal["C"], Literal["W"]] = ("C", "W")
 
 
 class Item(NamedTuple):

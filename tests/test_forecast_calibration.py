@@ -116,6 +116,7 @@ def seen() -> dict[str, list[bool]]:
     }
 
 
+@pytest.mark.xdist_group("calibration")
 @pytest.mark.parametrize("kind", KINDS)
 def test_ranges_hold_nine_times_in_ten_of_every_kind(seen: dict[str, list[bool]], kind: str) -> None:
     """A small look; `python -m tests.benchmarks.forecast` is the whole one."""
@@ -123,6 +124,7 @@ def test_ranges_hold_nine_times_in_ten_of_every_kind(seen: dict[str, list[bool]]
     assert fewest <= sum(seen[kind]) <= most
 
 
+@pytest.mark.xdist_group("calibration")
 def test_ranges_hold_nine_times_in_ten_of_all(seen: dict[str, list[bool]]) -> None:
     every = [inside for kind in KINDS for inside in seen[kind]]
     fewest, most = held(len(every))

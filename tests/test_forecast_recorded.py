@@ -15,6 +15,8 @@ from tests.benchmarks.forecast import COMPANY, LONG_SECONDS, SLOWER, Replayed, a
 from tests.binomial import held
 from tests.fixtures.recorded import HERE, RECIPES, unpack
 
+pytestmark = pytest.mark.xdist_group("recorded")
+
 
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

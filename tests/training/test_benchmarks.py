@@ -77,6 +77,7 @@ def test_without_a_gpu_its_defaults_cannot_be_measured() -> None:
     assert done.returncode == 2 and "this machine shows none" in done.stderr and "--device cpu --small" in done.stderr
 
 
+@pytest.mark.slow
 def test_every_combination_is_tried_in_a_process_of_its_own_and_told_in_a_table(tmp_path: Path) -> None:
     done = start(
         "gpu_defaults", "--device", "cpu", "--small", "--steps", "1", "--models", "meshnet-26", "--precision", "bf16",
@@ -104,6 +105,7 @@ def test_the_same_network_learns_the_same_in_another_layout() -> None:
     assert (plain.allocated, plain.reserved) == (0, 0)  # a CPU does not tell
 
 
+@pytest.mark.slow
 def test_activations_that_are_computed_again_change_nothing_either() -> None:
     kept, again = (measure(setting(model="residual-unet", recompute=recompute)) for recompute in (False, True))
     assert again.loss == pytest.approx(kept.loss, rel=1e-3) and again.parameters == kept.parameters > 0

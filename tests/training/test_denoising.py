@@ -27,6 +27,8 @@ from tests.training.test_mimir import lay_out, prepare_here
 CRITERION = losses.build(Experiment(loss=Loss(terms={"denoising": Term(), "bound": Term(weight=0.01)})))
 STEPS = 35  # of mimir-large
 
+pytestmark = pytest.mark.xdist_group("denoising")
+
 
 class Silent(nn.Module):
     """Has learnt nothing: every residue as likely as any other. It remembers what it was asked."""

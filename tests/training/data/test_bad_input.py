@@ -126,6 +126,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> str:
     return place.refused("check", "mine", "--data", "data")
 
 
+@pytest.mark.xdist_group("bad-volumes")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -144,6 +145,7 @@ def test_a_bad_volume_is_named_with_what_is_wrong_and_what_would_be_right(volume
     assert line.startswith("error: ")
 
 
+@pytest.mark.xdist_group("bad-volumes")
 def test_good_volumes_beside_bad_ones_are_no_errors(volumes: str) -> None:
     assert "good" not in volumes
     assert len(volumes.splitlines()) == 7
@@ -189,6 +191,7 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> str:
     return place.refused("check", "mine", "--data", "data")
 
 
+@pytest.mark.xdist_group("bad-stacks")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -209,6 +212,7 @@ def test_a_bad_stack_is_named_with_what_is_wrong_and_what_would_be_right(stacks:
     assert line.startswith("error: ")
 
 
+@pytest.mark.xdist_group("bad-stacks")
 def test_good_stacks_compressed_or_not_are_no_errors(stacks: str) -> None:
     assert "plain" not in stacks
     assert "packed.tif" not in stacks

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.diagnosis.queueing import predict
 from engine.diagnosis.workload import fit
 from engine.journals.events import Sample, Use
-from engine.live.state import ExperimentState, Tested
+from engine.live.state import ExperimentState, RunState, Tested
 from engine.machine.contention import disturbed
 from engine.phase.measure import Measurement
 from engine.phase.phases import PhaseResult, extrapolated, of_lines, verdict_of
@@ -16,13 +16,14 @@ from engine.phase.space import differing
 
 
 def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
-    """Those of the present run, the first one measured just before it was changed.
+    """Those of the present run, the first one measured just before it was changed; where that has kept its profile, of
+    the run that was changed last.
 
     They did not take turns as in a test: what the machine did meanwhile is in the difference. Where others used it, the
     verdict is `unstable`.
     """
-    run = state.run
-    if run is None or not run.tested:
+    run = _changed_last(state)
+    if run is None:
         return ()
     found: list[PhaseResult] = []
     base: Measurement | None = None
@@ -62,6 +63,12 @@ def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
             )
         )
     return tuple(found)
+
+
+def _changed_last(state: ExperimentState) -> RunState | None:
+    if state.run is not None and state.run.tested:
+        return state.run
+    return max((run for run in state.runs if run.tested), key=lambda run: run.tested[-1].t, default=None)
 
 
 def _expected(

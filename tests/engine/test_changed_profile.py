@@ -63,6 +63,17 @@ def test_what_was_expected_is_beside_what_was_measured(tmp_path: Path) -> None:
     assert other.seconds["epoch"] == pytest.approx(one.seconds["epoch"] / 2, rel=0.05)
 
 
+def test_what_a_change_brought_is_still_told_in_the_next_run_and_after_the_end(tmp_path: Path) -> None:
+    state = write_changed(tmp_path / "arc-meshnet26")
+    assert state.run is not None and state.current is not None
+    after = next(place for place in range(len(state.runs)) if place > state.current)
+    fresh = msgspec.structs.replace(state.run, key=state.runs[after].key, tested=())
+    runs = tuple(fresh if place == after else run for place, run in enumerate(state.runs))
+    later = msgspec.structs.replace(state, runs=runs, current=after)
+    assert later.run is not None and later.run.tested == ()
+    assert [(one.name, one.ratio) for one in tested.tested(later)] == [(one.name, one.ratio) for one in tested.tested(state)]
+
+
 def test_a_training_that_never_changed_has_nothing_to_compare(before: ExperimentState) -> None:
     assert tested.tested(before) == ()
 

@@ -91,8 +91,10 @@ def compare(options: argparse.Namespace) -> int:
         comparable(first.plan, state.plan)
         here = [one for one in _found(state) if wanted in ("", one.name, str(one.number + 1))]
         if not here:
-            names = ", ".join(one.name for one in _found(state)) or "nothing yet"
-            raise UsageError(f"{Path(state.folder).name} has no phase {wanted!r}; it measured {names}")
+            called, names = Path(state.folder).name, ", ".join(one.name for one in _found(state))
+            if names:
+                raise UsageError(f"{called} has no phase {wanted!r}; it measured {names}")
+            raise UsageError(f"{called} has measured nothing yet: no step has ended")
         found += [_called(one, Path(state.folder).name) if several else one for one in here]
     assert first is not None
     found = phases.against_first(found) if several else found
@@ -128,7 +130,9 @@ def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
     if state.plan.test is not None:
         prepared = state.prepared or read_json(ExperimentPaths(Path(state.folder)).data, Prepared)
         return results_of(state, prepared)
-    return tested.tested(state)
+    from tui.comparison import present
+
+    return tested.tested(state) or present(state)
 
 
 def _document(state: ExperimentState) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from engine import process
 from engine.config.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
@@ -15,6 +16,10 @@ from engine.journals.records import ProcessInfo, SupervisorInfo
 from engine.paths import RUNS, ExperimentPaths, read_json
 from engine.runs import launch
 from engine.runs.launch import lay_out, supervise
+
+# The same examples everywhere: what passes here passes elsewhere. `--hypothesis-profile=default` draws new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 FAKE_TRAINER = Path(__file__).parent / "fake_trainer.py"
 

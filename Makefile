@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
-PARALLEL ?= 3
+PARALLEL ?= 4
 
 .PHONY: run test test-slow test-gpu lint bench knobs wheel clean help
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.eta.forecast import Estimate, forecast
 from engine.live.mean_step import lately, mean_step
 from engine.live.state import ExperimentState, RunState

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.beside import beside, device_label, step_seconds
 from engine.config.leading import measure
 from engine.config.sources import trained_on
@@ -14,6 +16,7 @@ from engine.live.held_out import epochs_since
 from engine.live.state import ENDED, ExperimentState, RunState
 from engine.memory.footprint import trend_of
 from engine.runs import so_far
+from engine.runs.hints import with_name
 from engine.status_contract import (
     BottleneckStatus as BottleneckStatus,
     ChangeStatus as ChangeStatus,
@@ -79,7 +82,7 @@ def status(state: ExperimentState) -> Status:
         trainer_alive=state.trainer_alive,
         survivors=state.survivors,
         disk_full=state.disk_full,
-        verdict=test_verdict(state),
+        verdict=with_name(test_verdict(state), Path(state.folder).name),
         test=test_status(state, limit.step_seconds),
         so_far=_so_far(state) if state.plan.test is None else (),
     )

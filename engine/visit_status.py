@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.config.experiment import Prepared
+from engine.config.prepared import Prepared
 from engine.journals.events import PhaseEnded, Verdict
 from engine.live.state import ExperimentState
 from engine.phase import phases

@@ -11,8 +11,14 @@ import pytest
 from hypothesis import settings
 
 from engine import process
-from engine.config.experiment import Plan, from_table, resolve_profile, runs_of, training_hash
+from engine.config.experiment import Experiment, from_table, resolve_profile
+from engine.config.hashes import training_hash
+from engine.config.plan import Plan
+from engine.config.profile import Profile
+from engine.config.run_keys import runs_of
 from engine.journals.records import ProcessInfo, SupervisorInfo
+from engine.live.state import ExperimentState
+from engine.live.watch import Watch
 from engine.paths import RUNS, ExperimentPaths, read_json
 from engine.runs import launch
 from engine.runs.launch import lay_out, supervise
@@ -33,6 +39,18 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0, what: str
         time.sleep(0.02)
 
 
+def has_ended(paths: ExperimentPaths) -> bool:
+    """Whether the experiment's last line is written and its supervisor is gone."""
+    state = Watch(paths.folder).poll()
+    return state.ended is not None and not state.supervisor_alive
+
+
+def until_ended(paths: ExperimentPaths, seconds: float = 60.0) -> ExperimentState:
+    """Wait for that end; what is known of the experiment then."""
+    wait_until(lambda: has_ended(paths), seconds, "the end")
+    return Watch(paths.folder).poll()
+
+
 def fake_plan(name: str = "fake", folds: int = 2, restarts: int = 2, **more: object) -> Plan:
     """An experiment whose trainer is tests/fake_trainer.py: real processes and journals, no torch."""
     table = {
@@ -43,15 +61,18 @@ def fake_plan(name: str = "fake", folds: int = 2, restarts: int = 2, **more: obj
     }
     experiment = from_table(table, "test")
     profile, _ = resolve_profile(experiment, "conservative", "", {}, {})
+    return whole_plan(experiment, profile, name, created=time.time(), **more)
+
+
+def whole_plan(experiment: Experiment, profile: Profile, name: str = "e", **more: object) -> Plan:
+    """A plan of all runs of the experiment, unless `more` names others."""
+    fields: dict[str, object] = {"experiment_name": name, "runs": runs_of(experiment)} | more
     return Plan(
         name=name,
-        experiment_name=name,
         experiment=experiment,
         profile=profile,
-        runs=runs_of(experiment),
         training_hash=training_hash(experiment, profile),
-        created=time.time(),
-        **more,  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]
     )
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Begin, End, EpochEnded, Progress, Spans, Steps
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo

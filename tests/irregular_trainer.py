@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from scipy import ndimage
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Begin, CheckpointWritten, End, EpochEnded, Progress, SpanEnded, Steps
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo

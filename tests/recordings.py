@@ -13,23 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import (
-    Checkpoints,
-    Data,
-    Experiment,
-    Model,
-    Plan,
-    Prepare,
-    Prepared,
-    Runs,
-    Split,
-    Subject,
-    Target,
-    resolve_profile,
-    runs_of,
-    steps_per_epoch,
-    training_hash,
-)
+from engine.config.experiment import Experiment, resolve_profile
+from engine.config.hashes import training_hash
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject, steps_per_epoch
+from engine.config.run_keys import runs_of
+from engine.config.tables import Checkpoints, Data, Model, Prepare, Runs, Target
 from engine.journals.events import (
     AnyRecord,
     Begin,

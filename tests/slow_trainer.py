@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.config.experiment import Plan, Subject
+from engine.config.plan import Plan
+from engine.config.prepared import Subject
 from engine.journals.events import Begin, End, EpochEnded
 from engine.journals.journal import Writer
 from engine.journals.records import ProfileRequest, ResultInfo
@@ -83,11 +84,10 @@ def main(folder: Path) -> int:
             for _ in range(per_epoch):
                 if stopped:
                     break
-                with recorder.span("data"):
-                    got = next(batches)
-                recorder.loaded(len(got.indices), got.load_seconds, got.load_squares, got.load_cpu)
-                with recorder.span("forward"):
-                    time.sleep(slow["compute"] * (len(got.indices) if slow.get("batch_grows", True) else 1))
+                lap = recorder.lap
+                got = recorder.fetch(batches)
+                time.sleep(slow["compute"] * (len(got.indices) if slow.get("batch_grows", True) else 1))
+                lap("forward")
                 step += 1
                 recorder.step_ended(step, epoch, None)
             recorder.drain()

@@ -14,14 +14,14 @@ import msgspec
 import pytest
 
 from engine import process
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.config.tables import Variant
 from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals.journal import Writer
 from engine.journals.limit_events import Limits, LimitSet, Rate
 from engine.journals.records import SupervisorInfo
-from engine.limit import limits
+from engine.limit import asked, limits
 from engine.limit.allowance import ends_after, fit_of
 from engine.limit.ends import one_more
 from engine.limit.guard import Guard, stop_seconds
@@ -30,7 +30,7 @@ from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs import control, launch
-from engine.whatif import hardware, hardware_table, session_limits, stages
+from engine.whatif import hardware, hardware_table, session_limits, staged_plan, stages
 from engine.whatif.known import Known, known_of
 from engine.whatif.options import command, options
 from engine.whatif.remarks import remarks
@@ -81,10 +81,14 @@ def test_a_launch_on_two_devices_says_what_an_hour_of_both_costs() -> None:
     assert "limit: an hour costs 4 USD for 2 devices (as given)" in list(foretold(plan, lambda: None))
 
 
-def test_a_budget_changed_later_is_of_as_many_devices() -> None:
+def test_a_budget_given_to_a_training_is_of_all_its_devices(alone: ExperimentState) -> None:
     held = Limits(asked=NOW, budget=10, rate=Rate(hourly=2, currency="USD", devices=2))
-    found = limits.limits(Wanted(budget="20USD"), NOW, lambda: "", held, devices=2)
-    assert found.rate is not None and found.rate.devices == 2
+    plan = msgspec.structs.replace(alone.plan, slots=2, devices=TWO, limits=held)
+    changed = asked.of_training(msgspec.structs.replace(alone, plan=plan), Wanted(budget="20USD"))
+    assert changed.rate is not None and (changed.budget, changed.rate.hourly, changed.rate.devices) == (20, 2, 2)
+    fresh = msgspec.structs.replace(plan, limits=Limits())
+    given = asked.of_training(msgspec.structs.replace(alone, plan=fresh), Wanted(budget="20USD"))
+    assert given.rate is not None and given.rate.devices == 2 and "A100" in given.rate.basis
 
 
 def test_two_devices_cost_twice_wherever_a_cost_is_told(alone: ExperimentState) -> None:
@@ -287,7 +291,7 @@ def test_a_stage_is_timed_as_its_command_trains(tmp_path: Path) -> None:
         file = tmp_path / "mine.toml"
         head = 'title = "t"\nexperiment = "quickstart"\n[[stage]]\nname = "one"\nepochs = 12\nchecks = ["finished"]\n'
         file.write_text(head + knobs)
-        [stage] = stages.progress(stages.load(file), tmp_path / "logs", hardware.gpus(), ())
+        [stage] = stages.progress(staged_plan.load(file), tmp_path / "logs", hardware.gpus(), ())
         assert stage.time.value is not None, stage.why
         return stage.time.value
 

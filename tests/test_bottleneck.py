@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.config.experiment import Lock, RunKey
+from engine.config.run_keys import RunKey
+from engine.config.tables import Lock
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck, lately
 from engine.journals.events import Begin, Gpu, Sample, Spans, Steps, Worker
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, Part, new_run
 from tests.traces import Recipe, experiment_state, run_records, until_step
 

@@ -91,9 +91,10 @@ def test_status_tells_the_whole_contract_while_it_trains(steptop: Shell) -> None
     assert status["stop"] is None
     text = steptop("status").stdout
     assert "fake  running" in text
-    assert "starts this run again" in steptop("stop", "--force").stdout
+    assert "`steptop resume fake` starts this run again" in steptop("stop", "--force").stdout
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the stop")
     assert steptop.status()["verdict"]["kind"] == "forced"
+    assert steptop.status()["verdict"]["advice"].startswith("`steptop resume fake` ")
 
 
 def test_status_gives_a_training_that_lost_its_supervisor_a_new_one(steptop: Shell, lab: Laboratory) -> None:
@@ -161,7 +162,7 @@ def test_another_configuration_gets_a_folder_of_its_own(steptop: Shell) -> None:
         (("run", "fake", "--folds", "0,x"), "write fold numbers with commas"),
         (("run", "fake", "--folds", "7"), "no fold 7"),
         (("run", "fake", "--epochs", "0"), "a whole number, 1 or more"),
-        (("run", "fake", "--devices", "tpu"), "auto, cpu, mps"),
+        (("run", "fake", "--devices", "tpu"), "it is auto, cpu or a CUDA device's number"),
         (("run", "fake", "--devices", "0,0"), "each once; `--slots 2` puts that many runs on what is named"),
         (("run", "quickstart", "--devices", "97,98"), "CUDA device 97"),
         (("run", "fake", "--slots", "4000"), "every run needs one of its own"),
@@ -176,7 +177,11 @@ def test_another_configuration_gets_a_folder_of_its_own(steptop: Shell) -> None:
         (("status", "nothing"), "holds none"),
         (("stop",), "holds no experiment"),
         (("results", "x"), "holds none"),
-        (("replay", "nowhere"), "needs a terminal"),
+        (("replay", "nowhere"), "nowhere is not an experiment"),
+        (("open", "nothing"), "no experiment 'nothing'"),
+        (("--theme", "nope", "status"), "no theme called 'nope'"),
+        (("--theme", "drak", "experiments"), "did you mean 'dark'"),
+        (("open", "nothing", "--theme", HOSTILE), "no theme called"),
         (("stauts",), "no verb called 'stauts'; did you mean 'status'?"),
         ((HOSTILE,), "no verb called"),
         (("--interval", "-5"), "a number from 0.25 to 10"),

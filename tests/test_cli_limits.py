@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ def test_a_limit_is_said_before_the_launch_shown_while_it_trains_and_changed(
     said = steptop("limit", "--until", "30s")
     assert "(time limit, 30 s)" in said
     assert "2 runs" in said and "too late" in said
-    assert "(time limit, 30 s): 0 of 2 runs fit" in steptop("limit")
+    shown = steptop("limit")
+    assert "(time limit, 30 s): 0 of 2 runs fit" in shown
+    moment = r"fake: ends by [A-Z][a-z]{2} \d+ [A-Z][a-z]{2} \d\d:\d\d at the latest"
+    assert re.search(moment, said) and re.search(moment, shown), "one way to say when, asked for and shown"
     assert "leave one of them out" in steptop("limit", "--none", "--until", "1h", code=2)
     assert "--readonly" in steptop("--readonly", "limit", "--none", code=2)
     assert "no limit now" in steptop("limit", "--none")

@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.config.experiment import Prepared, Split, from_table, resolve_profile, training_hash
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.hashes import training_hash
+from engine.config.prepared import Prepared, Split
 from engine.config.profile import Profile, defaults
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.diagnosis.consequences import consequences

@@ -15,7 +15,10 @@ import pytest
 from msgspec.structs import replace
 
 from engine.config import catalog
-from engine.config.experiment import Experiment, Plan, Runs, resolve_profile, runs_of, training_hash
+from engine.config.experiment import Experiment, resolve_profile
+from engine.config.plan import Plan
+from engine.config.run_keys import runs_of
+from engine.config.tables import Runs
 from engine.eta.forecast import Forecast, before_launch, forecast
 from engine.eta.ladder import Part, Rung
 from engine.eta.makespan import makespan
@@ -31,9 +34,11 @@ from engine.journals.events import (
     SupervisorStarted,
     Verdict,
 )
-from engine.live.fold import fold_run, fold_supervisor
+from engine.live.fold_experiment import fold_supervisor
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, new_experiment
 from engine.whatif.wished import Wish, judged, steps_for
+from tests.conftest import whole_plan
 from tests.traces import STARTED
 from tui.verbs.checking import long_epoch
 
@@ -47,10 +52,7 @@ def arc(**more: object) -> Plan:
     """The stroke experiment as steptop ships it."""
     experiment = replace(catalog.experiment_named("arc-meshnet26"), **more)
     profile, _ = resolve_profile(experiment, "conservative", "", {}, {})
-    return Plan(
-        name="arc", experiment_name="arc-meshnet26", experiment=experiment, profile=profile, runs=runs_of(experiment),
-        training_hash=training_hash(experiment, profile), created=STARTED,
-    )
+    return whole_plan(experiment, profile, "arc", experiment_name="arc-meshnet26", created=STARTED)
 
 
 def quoted(plan: Plan, step_seconds: float, who: str, **more: float) -> KeyTiming:

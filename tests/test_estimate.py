@@ -15,7 +15,7 @@ from engine.config.profile import KNOBS
 from engine.errors import UsageError
 from engine.machine import cores
 from engine.paths import ExperimentPaths, read_json
-from engine.whatif import stages
+from engine.whatif import staged_plan
 from engine.whatif.options import Decision
 from tests.recordings import LIKE_QUICKSTART, write_recording
 from tests.tested import write_test
@@ -259,6 +259,35 @@ def test_a_checklist_ticks_itself_from_what_was_measured(estimate: Run, place: P
     assert out.rstrip().splitlines()[-1] == "steptop run arc-meshnet26 --name arc-all --data volumes"
 
 
+def test_the_command_of_the_next_stage_has_the_volumes_that_the_one_before_was_begun_with(
+    estimate: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "plan.toml").write_text(PLAN.replace('platform = "Colab free"', "").replace('gpu = "T4"', ""))
+    last = "run arc-meshnet26 --name arc-all --data /data/ds004884"
+    assert estimate("--stages", "plan.toml")[1].rstrip().splitlines()[-1] == f"steptop {last}"
+    monkeypatch.chdir(place / "logs")
+    elsewhere = estimate("--stages", "../plan.toml")[1].rstrip().splitlines()[-1]
+    assert elsewhere == f"steptop --logs {place / 'logs'} {last}", "it lies where the list looks for it"
+    monkeypatch.chdir(place)
+    (place / "plan.toml").write_text(PLAN)
+    lines = estimate("--stages", "plan.toml")[1].rstrip().splitlines()
+    assert lines[-1] == "steptop run arc-meshnet26 --name arc-all --data DIR", "what lies on Colab does not lie here"
+    assert lines[-2].startswith("DIR: the folder of its volumes; `--data` puts it")
+
+
+def test_a_name_beside_a_staged_plan_means_its_stages_and_what_the_plan_says_itself_is_refused(
+    estimate: Run, place: Path
+) -> None:
+    (place / "plan.toml").write_text(PLAN)
+    code, out, _ = estimate("arc-all", "--stages", "plan.toml")
+    assert code == 0 and "2. final: waiting" in out and "1. quick" not in out and "next: final" in out
+    assert "1. quick: passed" in estimate("arc-meshnet26", "--stages", "plan.toml")[1]
+    code, out, err = estimate("mimir", "--stages", "plan.toml")
+    assert (code, out) == (2, "") and "'mimir' is no stage, folder or experiment of that plan (arc-meshnet26, arc, arc-all)" in err
+    code, out, err = estimate("--stages", "plan.toml", "--epochs", "3", "--gpu", "T4")
+    assert (code, out) == (2, "") and "leave out --gpu, --epochs" in err
+
+
 def test_a_stage_that_has_not_shown_it_holds_the_next_one_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_recording(place / "logs" / "arc", "arc", 0.005)
     (place / "plan.toml").write_text(PLAN)
@@ -275,7 +304,7 @@ def test_a_stage_that_has_not_shown_it_holds_the_next_one_back(place: Path, caps
 
 def test_the_plans_that_ship_can_be_read() -> None:
     for name in ("quickstart", "arc", "arc-ladder", "mimir"):
-        plan = stages.named(name)
+        plan = staged_plan.named(name)
         assert len(plan.stages) == 3
         assert all(stage.checks and stage.purpose for stage in plan.stages)
 
@@ -298,7 +327,7 @@ def test_the_plans_that_ship_can_be_read() -> None:
 def test_a_staged_plan_that_is_wrong_is_refused_with_file_and_line(place: Path, before: str, after: str, said: str) -> None:
     (place / "plan.toml").write_text(PLAN.replace(before, after))
     with pytest.raises(UsageError, match=said):
-        stages.load(place / "plan.toml")
+        staged_plan.load(place / "plan.toml")
 
 
 def test_an_unknown_platform_names_the_nearest(estimate: Run, place: Path) -> None:

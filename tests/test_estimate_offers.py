@@ -4,6 +4,7 @@ without who says so and when, and stages that cost nothing before those that do.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from engine.errors import UsageError
 from engine.journals.events import RunEnded
 from engine.journals.journal import read, write_all
 from engine.paths import ExperimentPaths
-from engine.whatif import hardware, session_limits, stages
+from engine.whatif import hardware, session_limits, staged_plan, stages
 from engine.whatif.session_limits import Session, fitting
 from tests.recordings import write_recording
 from tui.cli import main
@@ -147,11 +148,48 @@ def test_a_quota_shorter_than_a_session_is_what_fits() -> None:
     assert fitting(tight, "T4", run, run).experiment == "too long"
 
 
+# ---------------------------------------------------------------- what nothing is known about
+
+
+@pytest.fixture
+def on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., list[str]]:
+    """The quickstart, trained on a CPU: what `steptop estimate` prints about it."""
+    write_recording(tmp_path / "logs" / "quickstart", "quickstart", 1.5)
+    monkeypatch.chdir(tmp_path)
+
+    def printed(*words: str) -> list[str]:
+        assert main(["estimate", *words]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return printed
+
+
+def test_two_gpus_of_a_machine_that_has_none_are_not_said_to_lack_steps(on_a_cpu: Callable[..., list[str]]) -> None:
+    lines = on_a_cpu("--session", "12h", "--gpus", "2")
+    assert not any("no steps measured" in line for line in lines)
+    assert sum("it computes on the CPU, so there are no GPUs to share its runs out to" in line for line in lines) == 2
+
+
+def test_a_wish_for_a_gpu_is_of_that_gpu_or_says_how_it_could_be_known(on_a_cpu: Callable[..., list[str]]) -> None:
+    def wish(*words: str) -> list[str]:
+        return [line.strip() for line in on_a_cpu("--wish", "6h-8h", *words) if line.strip().startswith("wish")]
+
+    (here,) = wish()
+    known, unknown = wish("--gpu", "T4", "--gpu", "H100 SXM", "--speedup", "H100 SXM=10@1")
+    assert unknown.startswith("wish 6.0–8.0 h on T4: nothing is known about it: nothing measured on a GPU; run")
+    assert unknown.endswith("--speedup 'T4=LOW-HIGH@1'") and "steps an epoch" not in unknown
+    assert known.startswith("wish 6.0–8.0 h on H100 SXM: ") and " steps an epoch (an epoch takes " in known
+    steps = [int(re.findall(r"([\d,]+) to", line)[0].replace(",", "")) for line in (here, known)]
+    assert steps[1] > 3 * steps[0], "what is computed takes a tenth of the time there"
+
+
 # ---------------------------------------------------------------- stages
 
 
 def test_the_ladder_pays_for_nothing_before_two_free_stages_have_passed() -> None:
-    plan = stages.named("arc-ladder")
+    plan = staged_plan.named("arc-ladder")
     found = stages.progress(plan, Path("nowhere"), hardware.gpus(), session_limits.sessions())
     assert [(one.stage.platform, one.stage.gpu) for one in found] == [
         ("Colab free", "T4"), ("Kaggle", "T4"), ("here", "A100-80 SXM"),
@@ -214,8 +252,9 @@ def test_a_stage_says_what_it_takes_and_costs_and_once_it_is_over_what_it_took(
     assert any(line.startswith("   our queue: all of it fits; 48 h: its wiki, 2026-11") for line in lines)
     assert any(line.startswith("   cost: ") and "USD (" in line for line in lines)
     assert "   arc-meshnet26 on Kaggle, T4: time not known: a step does not fit into its memory" in lines
-    assert "on our queue; its folder, brought into" in lines[-2]
-    assert lines[-1].startswith("steptop run arc-meshnet26 --name one --folds 0")
+    assert "on our queue; its folder, brought into" in lines[-3]
+    assert lines[-2].startswith("DIR: the folder of its volumes there; ")
+    assert lines[-1].startswith("steptop run arc-meshnet26 --name one --data DIR --folds 0")
     assert main([*words, "--json"]) == 0
     quick = json.loads(capsys.readouterr().out)["stages"][0]
     assert quick["measured"] and quick["time"]["value"] == pytest.approx(took) == quick["spent"]
@@ -229,7 +268,7 @@ def test_a_stage_that_ended_without_passing_shows_what_it_took_as_well(tmp_path:
     plan = tmp_path / "plan.toml"
     text = LADDER.split("[[stage]]\nname = \"validation\"")[0]
     plan.write_text(text.replace("arc-meshnet26", "quickstart"))
-    (found,) = stages.progress(stages.load(plan), tmp_path, hardware.gpus(), session_limits.sessions())
+    (found,) = stages.progress(staged_plan.load(plan), tmp_path, hardware.gpus(), session_limits.sessions())
     assert found.standing == "failed", "the quickstart trained on a CPU"
     assert found.measured and found.time.value == pytest.approx(found.spent) and found.spent > 0
 
@@ -244,7 +283,7 @@ def test_attempts_before_the_last_one_count_in_what_a_stage_took(tmp_path: Path)
     write_all(paths.events, [*events[:first], earlier, *events[first:]])
     plan = tmp_path / "plan.toml"
     plan.write_text(LADDER.split("[[stage]]\nname = \"validation\"")[0].replace("arc-meshnet26", "quickstart"))
-    (found,) = stages.progress(stages.load(plan), tmp_path, hardware.gpus(), session_limits.sessions())
+    (found,) = stages.progress(staged_plan.load(plan), tmp_path, hardware.gpus(), session_limits.sessions())
     assert found.spent > 1000.0
 
 
@@ -252,4 +291,4 @@ def test_an_experiment_of_a_stage_that_is_none_is_told(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(LADDER.replace('platform = "here"', 'experiment = 3'))
     with pytest.raises(UsageError, match="line 8: experiment = 3: it is a text"):
-        stages.load(plan)
+        staged_plan.load(plan)

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.diagnosis.bottleneck import bottleneck
 from engine.eta.costs import CLOSING_SECONDS
-from engine.eta.forecast import Estimate, Forecast, before_launch, benchmark_key, forecast, timing_of
+from engine.eta.forecast import Estimate, Forecast, before_launch, benchmark_key, forecast
+from engine.eta.lessons import timing_of
 from engine.journals.events import AnyRecord, Begin, End, ExperimentEnded, Progress, SpanEnded, Spans, Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import RunState, StopState, new_run
 from tests.benchmarks.forecast import replay
 from tests.binomial import held

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.forecast import forecast
 from engine.journals.events import AnyRecord, Gpu, RunStarted, Sample, Steps, SupervisorStarted, Worker
 from engine.journals.journal import write_all

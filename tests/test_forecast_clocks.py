@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.forecast import forecast
 from engine.journals import clocks
 from engine.journals.events import AnyRecord, Note, Progress, RunEnded, RunStarted, Sample, SupervisorStarted, Verdict
-from engine.live.fold import fold_run, fold_samples, fold_supervisor
+from engine.live.fold_experiment import fold_samples, fold_supervisor
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, Sentence, all_sentences, new_experiment, new_run
 from tests.test_forecast import CALM, TWO, calm_records
 from tests.traces import Recipe, experiment_state, plan_of, run_records, until_step

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from engine.journals.events import Steps
-from engine.live import drift, pace
-from engine.live.pace import Pace
+from engine.live import drift, pace, pace_words
+from engine.live.segments import Pace
 from tests.test_pace import in_chunks, noisy, steps
 from tests.traces import KINDS, trace
 
@@ -28,19 +28,19 @@ def test_a_list_that_grows_in_the_loop_is_noticed_with_the_moment_it_began() -> 
     assert folded.creep.since == pytest.approx(records[folded.creep.first - 1].t, abs=2.0)
     assert folded.creep.grown == pytest.approx(0.6, abs=0.12)
     assert folded.creep.per_step == pytest.approx(0.3 * 0.6 / 840, rel=0.2)
-    said = [text for _, text, _ in pace.changes(Pace(), folded) if "longer" in text]
-    assert said == [f"steps take longer and longer since {pace._clock(folded.creep.since, True)}"]
-    assert "% so far" in pace.creep_words(folded.creep)
+    said = [text for _, text, _ in pace_words.changes(Pace(), folded) if "longer" in text]
+    assert said == [f"steps take longer and longer since {pace_words.clock(folded.creep.since, True)}"]
+    assert "% so far" in pace_words.creep_words(folded.creep)
 
 
 def test_it_is_said_once_and_the_same_live_and_afterwards() -> None:
     records, live, said = steps(growing(growth=0.9)), Pace(), []
     for record in records:
         after = pace.add(live, [record])
-        said += pace.changes(live, after)
+        said += pace_words.changes(live, after)
         live = after
     assert live == pace.add(Pace(), records)
-    assert said == pace.changes(Pace(), live)
+    assert said == pace_words.changes(Pace(), live)
     assert sum("longer" in text for _, text, _ in said) == 1
 
 

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine.config.experiment import Plan, RunKey
+from engine.config.plan import Plan
 from engine.config.profile import Value
+from engine.config.run_keys import RunKey
 from engine.eta import timings
-from engine.eta.costs import timing_of
 from engine.eta.devices import called, device_called
 from engine.eta.forecast import Forecast, before_launch, forecast
+from engine.eta.lessons import timing_of, timings_of
 from engine.eta.tested import timings_of_test
 from engine.eta.timing import KeyTiming, benchmark_key
 from engine.journals.events import AnyRecord, Begin, PhaseEnded, ProfileChanged, Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_run
 from engine.live.watch import Watch
 from engine.machine.cores import machine
@@ -210,6 +211,32 @@ def test_what_was_measured_before_a_change_stays_known_under_the_profile_it_was_
     assert timing is not None and timing.key.endswith("workers 1")
     unknown = experiment_state(FOUR, [replace(begin, knobs={})], runs=SIX, earlier=[finished(ONE, SIX[0])])
     assert timing_of(unknown) is None, "the plan says four, and nothing says with what its steps were taken"
+
+
+def test_runs_of_the_former_profile_and_the_steps_before_the_change_teach_the_next_launch_with_it() -> None:
+    found = timings_of(replace(after_the_change(), current=3))
+    assert [timing.key.rpartition("|")[2] for timing in found] == ["workers 4", "workers 1"]
+    four, one = found
+    assert four == timing_of(replace(after_the_change(), current=3))
+    assert one.step_seconds == pytest.approx(2.0, rel=0.01) and one.steps > 3 * 90, "three runs, and half of the fourth"
+    said = before_launch(plan_of(ONE, SIX), {0: 20}, {0: 75}, found)
+    assert said.run.basis == f"from {one.experiment}, {one.steps:,} steps"
+    assert said.parts["train"] == pytest.approx(6 * ONE.steps * 2.0, rel=0.02)
+
+
+def test_a_run_that_was_stopped_and_goes_on_with_another_profile_teaches_both() -> None:
+    knobs = plan_of(ONE).profile.knobs
+    first, *rest = until_step(calm_records(ONE), 60)
+    recipe = dataclasses.replace(FOUR, attempt=2, from_step=60)
+    begin, *others = run_records(recipe, [0.5] * ONE.steps, rest[-1].t + 100, seed=2)
+    again = replace(begin, knobs=knobs | {"num_workers": 4}, num_workers=4)  # type: ignore[type-var]
+    run = fold_run(new_run(SIX[0]), [replace(first, knobs=knobs), *rest, again, *others])  # type: ignore[type-var]
+    state = experiment_state(FOUR, [], runs=SIX, earlier=[replace(run, phase="finished")])
+    told = {timing.key.rpartition("|")[2]: timing for timing in timings_of(state)}
+    assert set(told) == {"workers 1", "workers 4"}
+    assert told["workers 1"].step_seconds == pytest.approx(2.0, rel=0.05) and told["workers 1"].steps <= 60
+    assert told["workers 4"].step_seconds == pytest.approx(0.5, rel=0.05) and told["workers 4"].steps >= 30
+    assert told["workers 1"].closing is None, "what came after its steps was with the other profile"
 
 
 def resumed(**begin: object) -> Forecast:

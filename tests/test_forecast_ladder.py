@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
-from engine.eta.forecast import Forecast, before_launch, forecast, timing_of
+from engine.config.run_keys import RunKey
+from engine.eta.forecast import Forecast, before_launch, forecast
 from engine.eta.ladder import Rung
+from engine.eta.lessons import timing_of
 from engine.eta.timing import KeyTiming, benchmark_key, unlike
 from engine.journals.events import Gpu, ProfileChanged, Sample, Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import RunState, new_run
 from tests.test_forecast import CALM, TWO, calm_records, finished
 from tests.traces import KINDS, experiment_state, plan_of, trace, until_step

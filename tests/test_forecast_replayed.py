@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.earlier import Earlier

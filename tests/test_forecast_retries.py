@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.forecast import Forecast, forecast
 from engine.eta.remaining import runs_left
-from engine.journals.events import AnyRecord, RunEnded, RunStarted, SupervisorStarted, Verdict
-from engine.live.fold import fold_run, fold_supervisor
+from engine.journals.events import AnyRecord, RunEnded, RunsPutBack, RunStarted, SupervisorStarted, Verdict
+from engine.live.fold_experiment import fold_supervisor
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, new_experiment
 from engine.live.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until
@@ -91,6 +92,24 @@ def test_whoever_takes_the_experiment_up_again_tries_all_that_is_not_finished() 
     assert left(again, running=False) == [0, 2, 3]
     begun = fold_supervisor(again, [RunStarted(fold=0, restart=0, attempt=2, pid=4, t=failed.now + 61, m=5001.0)])
     assert left(begun) == [2, 3]
+
+
+def test_a_run_that_failed_for_good_is_in_the_forecast_as_soon_as_it_is_put_back_by_hand() -> None:
+    failed = told(0, [(0, 1, "failed")], running=1)
+    assert left(failed) == [2, 3]
+    back = fold_supervisor(failed, [RunsPutBack(runs=(RUNS[0].at,), t=failed.now, m=failed.now_monotonic)])
+    assert left(back) == [0, 2, 3], "in the plan's order, which the same wish decides"
+    assert runs(forecast(back)) == 4
+    longer, shorter = forecast(back).experiment.seconds, forecast(failed).experiment.seconds
+    assert longer is not None and shorter is not None and longer - shorter > 120 * 2.0
+
+
+def test_after_a_resume_the_end_of_an_earlier_launch_s_run_is_not_told_as_no_time_left() -> None:
+    stopped = told(0, [(0, 1, "finished")], running=None)
+    assert forecast(stopped).run.seconds == 0.0, "between two runs of a launch the one that has ended is over"
+    again = fold_supervisor(stopped, [SupervisorStarted(pid=3, host="h", boot_id="b", t=stopped.now + 60, m=5000.0)])
+    said = forecast(again)
+    assert [one.seconds for one in (said.epoch, said.run, said.stop_here)] == [None, None, None]
 
 
 def test_a_promise_to_stop_after_two_more_counts_a_retry_too() -> None:

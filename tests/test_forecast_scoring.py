@@ -9,10 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from engine.config import catalog, windows
-from engine.config.experiment import Plan, Prepared, Split, Subject, resolve_profile, runs_of, training_hash
+from engine.config.experiment import resolve_profile
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
+from engine.config.run_keys import runs_of
 from engine.eta.earlier import Earlier
-from engine.eta.forecast import Forecast, before_launch, forecast, timing_of
+from engine.eta.forecast import Forecast, before_launch, forecast
 from engine.eta.ladder import Part
+from engine.eta.lessons import timing_of
 from engine.eta.timing import KeyTiming
 from engine.journals.events import (
     AnyRecord,
@@ -25,8 +29,9 @@ from engine.journals.events import (
     Spans,
     Steps,
 )
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_experiment, new_run
+from tests.conftest import whole_plan
 from tests.traces import STARTED
 
 EPOCHS, STEPS, HELD_OUT = 4, 24, 6
@@ -43,10 +48,8 @@ def surfaces(name: str = "vesuvius-small", epochs: int = EPOCHS, **knobs: int) -
     epoch."""
     experiment = replace(catalog.experiment_named(name), epochs=epochs)
     profile, _ = resolve_profile(experiment, "conservative", "", {}, {"num_workers": 1, "val_every_epochs": 4, **knobs})
-    return Plan(
-        name="surfaces", experiment_name=name, experiment=experiment, profile=profile, runs=runs_of(experiment)[:1],
-        training_hash=training_hash(experiment, profile), created=STARTED,
-    )
+    runs = runs_of(experiment)[:1]
+    return whole_plan(experiment, profile, "surfaces", experiment_name=name, runs=runs, created=STARTED)
 
 
 def prepared(shapes: Sequence[tuple[int, int, int]] = ()) -> Prepared:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.moments import Moment, moments
 from engine.eta.replayed import foretold
 from engine.journals.events import (
@@ -23,6 +23,7 @@ from engine.journals.events import (
     Verdict,
 )
 from engine.journals.journal import write_all
+from engine.limit.ends import nth_end
 from engine.paths import ExperimentPaths, write_json
 from tests.test_forecast import CALM, calm_records
 from tests.traces import STARTED, plan_of, prepared_of
@@ -106,6 +107,16 @@ def test_every_percent_of_each_of_them_is_held_against_its_own_end(folder: Path)
     assert all(one.true_total == pytest.approx(whole[0].true_total) for one in whole)
     late = [one for one in whole if one.percent >= 80 and one.run.endswith("restart 1")]
     assert late and all(abs(one.error) < 0.03 for one in late), "the other slot's run counts by its own pace"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_end_of_each_is_told_by_its_own_pace_whichever_is_shown(folder: Path, place: int) -> None:
+    """One takes twice as long a step as the other: how many runs a limit leaves room for rests on both."""
+    moment = next(one for one in moments(folder) if shown(one) == place and one.percent >= (50 if place == 0 else 30))
+    assert len(moment.state.under_way) == 2
+    true = [records[-1].m - moment.record.m for records in journals()[:2]]
+    assert [nth_end(moment.state, count) for count in (1, 2)] == [pytest.approx(end, rel=0.1) for end in true]
+    assert nth_end(moment.state, 4) is None
 
 
 def test_what_is_foretold_while_a_stop_is_obeyed_is_left_out(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from engine import process
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate
 from engine.journals import journal

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.journals.events import EpochEnded, Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import new_run
 from tui.widgets.line import width_of
 from tui.widgets.plots import curve_names, term_lines

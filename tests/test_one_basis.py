@@ -11,9 +11,9 @@ import pytest
 
 from engine.diagnosis.modelled import Range
 from engine.eta.calibration import Calibration, Factor
-from engine.eta.costs import timing_of
 from engine.eta.earlier import Earlier
 from engine.eta.forecast import Estimate, forecast
+from engine.eta.lessons import timing_of
 from engine.eta.replayed import moments
 from engine.journals.records import SupervisorInfo
 from engine.live.state import ExperimentState

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from engine.journals.events import Steps
-from engine.live import changepoint, pace
-from engine.live.pace import MAX_BUCKETS, MAX_SEGMENTS, Pace
+from engine.live import changepoint, pace, pace_words
+from engine.live.blocks import MAX_SEGMENTS
+from engine.live.buckets import MAX_BUCKETS
+from engine.live.segments import Pace
 from tests.traces import KINDS, trace
 
 
@@ -64,11 +66,11 @@ def test_one_by_one_and_all_at_once_say_the_same_sentences(kind: str) -> None:
     live, said = Pace(), []
     for record in records:
         after = pace.add(live, [record])
-        said += pace.changes(live, after)
+        said += pace_words.changes(live, after)
         live = after
     whole = pace.add(Pace(), records)
     assert live == whole
-    assert said == pace.changes(Pace(), whole)
+    assert said == pace_words.changes(Pace(), whole)
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,7 +123,7 @@ def test_slow_first_steps_are_warm_up_and_no_more(slow: int, factor: float) -> N
 def test_steady_from_the_first_step_is_said_so() -> None:
     after = pace.add(Pace(), steps(noisy(2, 60)))
     assert after.warm_steps == 0
-    assert [text for _, text, _ in pace.changes(Pace(), after)] == ["no warm-up: steady from the first step"]
+    assert [text for _, text, _ in pace_words.changes(Pace(), after)] == ["no warm-up: steady from the first step"]
 
 
 def test_while_it_gets_faster_step_by_step_it_is_still_warming() -> None:
@@ -162,7 +164,7 @@ def test_a_change_of_pace_is_noticed_and_dated(factor: float) -> None:
     assert len(folded.segments) == 2
     assert abs(folded.segments[1].first - 401) <= 4
     assert folded.segments[1].mean == pytest.approx(0.3 * factor, rel=0.03)
-    (_, text, level) = pace.changes(Pace(), folded)[-1]
+    (_, text, level) = pace_words.changes(Pace(), folded)[-1]
     word = "slower" if factor > 1 else "faster"
     assert f"% {word} since " in text
     assert level == ("warn" if factor > 1 else "info")
@@ -177,7 +179,7 @@ def test_a_change_is_said_once_and_never_during_warm_up() -> None:
     live, said = Pace(), []
     for record in steps(values):
         after = pace.add(live, [record])
-        new = pace.changes(live, after)
+        new = pace_words.changes(live, after)
         assert not (new and after.warming)
         said += new
         live = after
@@ -248,7 +250,7 @@ def test_after_a_resume_the_steps_beyond_are_forgotten_and_the_old_pace_is_known
     assert warm.warm_steps == 3
     assert warm.segments[-1].attempt == 1
     assert warm.segments[-1].first == 254
-    assert [text for _, text, _ in pace.changes(again, warm)] == ["warm-up over after 3 steps"]
+    assert [text for _, text, _ in pace_words.changes(again, warm)] == ["warm-up over after 3 steps"]
 
 
 def test_a_resume_from_the_beginning_forgets_all_but_the_pace() -> None:

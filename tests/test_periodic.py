@@ -13,7 +13,7 @@ from engine.eta.forecast import forecast
 from engine.eta.periodic import periodic
 from engine.eta.timing import between_runs
 from engine.journals.events import Sample
-from engine.live.pace import Bucket
+from engine.live.segments import Bucket
 from tests.test_forecast import CALM, calm_records
 from tests.traces import experiment_state, plan_of, until_step
 

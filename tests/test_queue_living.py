@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.errors import UsageError
+from engine.eta.remaining import runs_left
 from engine.journals.events import Note, RunEnded, RunStarted
 from engine.journals.journal import read
 from engine.live.watch import Watch
@@ -18,17 +21,9 @@ from engine.runs import control, launch
 from engine.runs.launch import lay_out, supervise
 from engine.runs.queue import Queue
 from engine.runs.requeue import Wish, requeued
-from tests.conftest import Laboratory, fake_plan, wait_until
+from tests.conftest import Laboratory, fake_plan, until_ended, wait_until
 from tests.fake_trainer import open_gate
 from tui.cli import main
-
-
-def until_ended(paths: ExperimentPaths) -> None:
-    def over() -> bool:
-        state = Watch(paths.folder).poll()
-        return state.ended is not None and not state.supervisor_alive
-
-    wait_until(over, 60, "the end")
 
 
 def begun(paths: ExperimentPaths) -> list[tuple[int, int]]:
@@ -146,6 +141,8 @@ def test_a_run_that_has_failed_for_good_is_tried_again_when_it_is_named(
     rest = "0,2" if option == "--first" else "2,0"
     names = ", ".join(f"fold 0 restart {restart}" for restart in rest.split(","))
     assert f"to be tried again: fold 0 restart 0; next: {names}" in capsys.readouterr().out
+    foreseen = [run.key.restart for run in runs_left(Watch(paths.folder).poll(), running=True)]
+    assert foreseen == [int(restart) for restart in rest.split(",")], "the forecast counts it before it begins"
     open_gate(paths.folder)
     until_ended(paths)
     assert Watch(paths.folder).poll().phase == "finished"
@@ -166,6 +163,24 @@ def test_a_run_that_has_failed_and_is_not_named_does_not_come_back(
     open_gate(paths.folder)
     until_ended(paths)
     assert begun(paths) == [(0, 1), (1, 1), (3, 1), (2, 1)]
+
+
+def test_a_wish_that_its_supervisor_ended_too_early_to_read_is_no_less_kept(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GATE", "0.0")
+    paths = lab.launch(fake_plan(folds=1, restarts=2))
+    wait_until(lambda: begun(paths) == [(0, 1)], 30, "the run")
+    supervisor = lab.supervisor(paths).who
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    words = [sys.executable, "-P", "-m", "tui.cli", "--logs", str(lab.logs), "queue", "--add", "0,7"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as asking:
+        wait_until(lambda: control.pending(paths), 30, "the request")
+        os.kill(supervisor.pid, signal.SIGKILL)
+        said, _ = asking.communicate(timeout=60)
+    assert asking.returncode == 0 and "fake: changed" in said
+    assert [run.key.restart for run in Watch(paths.folder).poll().runs] == [0, 1, 7]
+    assert not control.pending(paths)
 
 
 def keys(count: int) -> tuple[RunKey, ...]:

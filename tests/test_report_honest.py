@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.config.experiment import Prepared
+from engine.config.prepared import Prepared
 from engine.journals.events import (
     AnyRecord,
     Begin,

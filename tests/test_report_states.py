@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Lock, Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.tables import Lock
 from engine.journals.events import (
     Begin,
     EpochEnded,
@@ -256,6 +258,17 @@ def test_cumulative_epoch_seconds_are_never_shown_as_an_epochs_own(tmp_path: Pat
 def test_the_parts_of_a_loss_are_named(tmp_path: Path) -> None:
     line = Steps(epoch=1, step=3, steps=3, seconds=3.0, low=1.0, high=1.0, loss=1.5, losses={"bce": 0.911, "soft|dice": 0.589}, t=STARTED, m=2.0)
     assert "Components of the newest loss: `bce` 0.9110, `soft|dice` 0.5890[^" in recorded(tmp_path / "mine", line)
+
+
+def test_a_run_that_learned_nothing_is_said_to_be_no_model(tmp_path: Path) -> None:
+    write_recording(tmp_path / "quickstart", "quickstart", 2)
+    state = state_of(tmp_path / "quickstart")
+    first = state.runs[0]
+    assert first.test is not None and "nothing was learned" not in render(report_of(state))
+    test = msgspec.structs.replace(first.test, values=first.test.values | {"dice": 0.0})
+    runs = (msgspec.structs.replace(first, test=test), *state.runs[1:])
+    text = section(render(report_of(msgspec.structs.replace(state, runs=runs))), "Results so far")
+    assert f"`{first.key.name}`: nothing was learned, a Dice no better than marking nothing right. No usable model." in text
 
 
 def test_precision_that_is_asked_for_and_not_active_is_critical(tmp_path: Path) -> None:

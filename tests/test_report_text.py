@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 from mdit_py_plugins.footnote import footnote_plugin
 
-from engine.config.experiment import Lock, Target
+from engine.config.tables import Lock, Target
 from engine.journals.events import (
     CheckpointWritten,
     ExperimentEnded,

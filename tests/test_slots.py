@@ -9,7 +9,7 @@ from itertools import accumulate
 import msgspec
 import pytest
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals.events import Note, RunEnded, RunStarted
@@ -22,12 +22,12 @@ from engine.memory.footprint import Footprint
 from engine.paths import ExperimentPaths
 from engine.process import alive
 from engine.runs import control, launch
-from engine.runs.devices import places, share
+from engine.runs.devices import device_of, places, share
 from engine.runs.queue import Queue, ordered
 from engine.runs.requeue import Wish, requeued
-from engine.runs.slots import device_of, environment
+from engine.runs.slots import environment
 from engine.status import status
-from tests.conftest import Laboratory, fake_plan, wait_until
+from tests.conftest import Laboratory, fake_plan, has_ended, until_ended, wait_until
 from tui.cli import main
 
 TWO = Machine(cores=8)
@@ -36,11 +36,6 @@ TWO = Machine(cores=8)
 def both_under_way(paths: ExperimentPaths) -> bool:
     state = Watch(paths.folder).poll()
     return len(state.under_way) == 2 and all(state.runs[place].step > 2 for place in state.under_way)
-
-
-def ended(paths: ExperimentPaths) -> bool:
-    state = Watch(paths.folder).poll()
-    return state.ended is not None and not state.supervisor_alive
 
 
 def test_two_go_on_at_once_and_the_next_begins_as_soon_as_one_has_ended(
@@ -52,7 +47,7 @@ def test_two_go_on_at_once_and_the_next_begins_as_soon_as_one_has_ended(
     state = Watch(paths.folder).poll()
     told = status(state)
     assert told.run is not None and {told.run.index, *(one.index for one in told.beside)} == {1, 2}
-    wait_until(lambda: ended(paths), 60, "the end")
+    until_ended(paths)
     records = [record for record in read(paths.events) if isinstance(record, RunStarted | RunEnded)]
     at_once = list(accumulate(1 if isinstance(record, RunStarted) else -1 for record in records))
     assert max(at_once) == 2
@@ -78,7 +73,7 @@ def test_the_experiment_ends_with_the_last_of_them_not_after_the_sum(
         msgspec.structs.replace(state, plan=msgspec.structs.replace(state.plan, slots=1))
     )
     control.request(paths, "stop_force")
-    wait_until(lambda: ended(paths), 30, "the end")
+    until_ended(paths, 30)
     assert beside.experiment.seconds is not None and after_another.experiment.seconds is not None
     assert beside.run.seconds is not None
     # Two runs of 20 s each and the rest of one, instead of the rest of one and two (the fourth is under way).
@@ -92,8 +87,7 @@ def test_a_stop_after_these_lets_both_end_and_begins_no_other(lab: Laboratory, m
     paths = lab.launch(fake_plan(folds=2, restarts=2, slots=2))
     wait_until(lambda: both_under_way(paths), 30, "two runs")
     control.request(paths, "stop_after_run")
-    wait_until(lambda: ended(paths), 60, "the end")
-    state = Watch(paths.folder).poll()
+    state = until_ended(paths)
     assert [run.phase for run in state.runs] == ["finished", "finished", "waiting", "waiting"]
     assert state.phase == "stopped"
 
@@ -105,11 +99,10 @@ def test_both_are_stopped_at_a_checkpoint_and_both_go_on_after_a_resume(
     paths = lab.launch(fake_plan(folds=1, restarts=2, slots=2))
     wait_until(lambda: both_under_way(paths), 30, "two runs")
     control.request(paths, "stop_now")
-    wait_until(lambda: ended(paths), 30, "the end")
-    stopped = Watch(paths.folder).poll()
+    stopped = until_ended(paths, 30)
     assert [run.phase for run in stopped.runs] == ["stopped", "stopped"]
     launch.resume(paths.folder)
-    wait_until(lambda: ended(paths) and Watch(paths.folder).poll().phase == "finished", 60, "both runs")
+    wait_until(lambda: has_ended(paths) and Watch(paths.folder).poll().phase == "finished", 60, "both runs")
     again = Watch(paths.folder).poll()
     assert [run.attempt for run in again.runs] == [2, 2]
     assert all(run.begin is not None and run.begin.resumed_from_step > 0 for run in again.runs)
@@ -123,8 +116,7 @@ def test_both_are_taken_over_when_their_supervisor_is_killed(lab: Laboratory, mo
     os.kill(supervisor.pid, signal.SIGKILL)
     wait_until(lambda: not alive(supervisor), what="the supervisor's end")
     assert launch.take_over(paths.folder)
-    wait_until(lambda: ended(paths), 60, "the end")
-    state = Watch(paths.folder).poll()
+    state = until_ended(paths)
     assert [run.phase for run in state.runs] == ["finished"] * 3
     assert [run.attempt for run in state.runs] == [1, 1, 1]
 
@@ -134,8 +126,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again_last(lab: Laboratory
     monkeypatch.setenv("FAKE_FAIL", "exception")
     monkeypatch.setenv("FAKE_FAIL_ONLY", "0.1.1")  # fold, restart, attempt
     paths = lab.launch(fake_plan(folds=1, restarts=3, slots=2, retries=1))
-    wait_until(lambda: ended(paths), 60, "the end")
-    state = Watch(paths.folder).poll()
+    state = until_ended(paths)
     assert state.phase == "finished", state.verdict
     assert [run.attempt for run in state.runs] == [1, 2, 1]
     notes = [record.text for record in read(paths.events) if isinstance(record, Note)]
@@ -149,8 +140,7 @@ def test_a_run_that_fails_each_time_is_tried_as_often_as_asked_for_and_has_faile
 ) -> None:
     monkeypatch.setenv("FAKE_FAIL", "exception")
     paths = lab.launch(fake_plan(folds=1, restarts=1, retries=2))
-    wait_until(lambda: ended(paths), 60, "the end")
-    state = Watch(paths.folder).poll()
+    state = until_ended(paths)
     assert (state.phase, state.runs[0].phase, state.runs[0].attempt) == ("failed", "failed", 3)
 
 
@@ -188,7 +178,7 @@ def test_every_device_named_is_a_slot_and_gets_its_own_runs() -> None:
     [
         ("0,0", None, "each once; `--slots 2`"),
         ("cpu,0", None, "several at once are CUDA devices by their numbers"),
-        ("gpu", None, "it is auto, cpu, mps, or a CUDA device's number"),
+        ("gpu", None, "it is auto, cpu or a CUDA device's number"),
         (None, 9, "8 cores here, and every run needs one of its own"),
         ("0,1,2", 2, "3 devices are named"),
         (None, 0, "it is 1 or more"),
@@ -234,7 +224,7 @@ def test_what_waits_is_put_first_left_out_and_added_while_it_goes(
     assert "left out: fold 0 restart 1; added: fold 0 restart 5; next: fold 1 restart 1" in capsys.readouterr().out
     assert main(["--logs", str(lab.logs), "queue", "--skip", "0,0"]) == 2
     assert "fold 0 restart 0 has begun" in capsys.readouterr().err
-    wait_until(lambda: ended(paths), 90, "the end")
+    until_ended(paths, 90)
     began = [(record.fold, record.restart) for record in read(paths.events) if isinstance(record, RunStarted)]
     assert began == [(0, 0), (1, 1), (1, 0), (0, 5)]
     assert main(["--logs", str(lab.logs), "queue"]) == 0

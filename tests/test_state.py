@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.journals.events import (
     AnyRecord,
     CheckpointWritten,
@@ -29,7 +29,8 @@ from engine.journals.events import (
     encode,
 )
 from engine.journals.journal import Reader
-from engine.live.fold import fold_run, fold_samples, fold_supervisor
+from engine.live.fold_experiment import fold_samples, fold_supervisor
+from engine.live.fold_run import fold_run
 from engine.live.state import (
     RECENT,
     SAMPLES,

@@ -7,9 +7,11 @@ from math import exp, log
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from engine.journals.events import Sample, Worker
 from engine.live.filling import Filling
+from engine.live.fillings import Fillings
 from engine.live.trend import growth, memory_trend
 
 GIB = 1 << 30
@@ -169,5 +171,38 @@ def test_what_workers_have_follows_from_how_epochs_are_dealt_out() -> None:
 def test_growth_beside_a_cache_has_no_end() -> None:
     """Volumes explain a tenth of it."""
     filling = Filling(volumes=100, each=GIB // 1000, workers=1, passes=0.9, pass_seconds=600)
-    trend = memory_trend(samples(growing(1, 300, 6 * GIB), repeat=5), filling)
+    trend = memory_trend(samples(growing(1, 300, 6 * GIB), repeat=5), [filling])
     assert trend.full_in_seconds == pytest.approx(40 / 5.5 * 3600, rel=0.2) and (trend.at_most, trend.text) == (None, "")
+
+
+def beside(first: list[float], second: list[float], available: int) -> list[Sample]:
+    """Two trainings side by side, a worker each."""
+    both = zip(samples(first, repeat=5, available=available), samples(second, trainer=300, repeat=5), strict=True)
+    return [
+        replace(one, workers=(*one.workers, other.workers[0], replace(other.workers[1], pid=400))) for one, other in both
+    ]
+
+
+def test_caches_of_two_runs_side_by_side_fill_up_both_and_are_no_endless_growth() -> None:
+    """The second began six minutes later; ten minutes are read, and both will hold all volumes."""
+    rng = random.Random(3)
+    kept = [Filling(volumes=100, each=GIB // 50, workers=1, passes=passes, pass_seconds=1200) for passes in (0.8, 0.5)]
+    sizes = [
+        [GIB + one.held(one.passes - (600 - 2 * i) / 1200) + rng.gauss(0, 0.002 * GIB) for i in range(301)] for one in kept
+    ]
+    to_come = sum(one.to_come for one in kept)
+    assert to_come == pytest.approx(1.4 * GIB, rel=0.01)
+    trend = memory_trend(beside(*sizes, available=4 * GIB), kept)
+    assert trend.full_in_seconds is None and trend.at_most == pytest.approx(to_come, rel=0.1)
+    assert trend.text.startswith("until every worker has seen all 100 volumes: at most 1.") and "which fits" in trend.text
+    tight = memory_trend(beside(*sizes, available=GIB), kept)
+    # 2 GiB a pass of 20 minutes each: 0.8 GiB until the first is full, then half as fast.
+    assert tight.full_in_seconds == pytest.approx(240 + 0.2 / 2 * 1200, rel=0.15) and "does not fit" in tight.text
+
+
+@settings(max_examples=100, deadline=None)
+@given(FILLINGS, st.floats(1, 1e13), st.sampled_from([0.0, 1e6]))
+def test_two_alike_fill_half_the_room_each(filling: Filling, room: float, other: float) -> None:
+    until, alone = Fillings((filling, filling)).seconds_until(2 * room, other=2 * other), filling.seconds_until(room, other=other)
+    assert (until is None) == (alone is None)
+    assert until is None or until == pytest.approx(alone, rel=1e-3)

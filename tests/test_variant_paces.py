@@ -9,18 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from engine.config import catalog
-from engine.config.experiment import (
-    Plan,
-    Prepared,
-    Split,
-    Subject,
-    resolve_profile,
-    runs_of,
-    training_hash,
-    variants_of,
-)
+from engine.config.experiment import resolve_profile
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
+from engine.config.run_keys import runs_of, variants_of
 from engine.eta.earlier import Earlier
-from engine.eta.forecast import Forecast, before_launch, forecast, timing_of
+from engine.eta.forecast import Forecast, before_launch, forecast
+from engine.eta.lessons import timing_of
 from engine.eta.timing import KeyTiming, alone, benchmark_key
 from engine.journals.events import (
     AnyRecord,
@@ -35,7 +30,7 @@ from engine.journals.events import (
     Verdict,
 )
 from engine.journals.journal import write_all
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_experiment
 from engine.machine.cores import machine
 from engine.machine.device_preview import quick_device
@@ -46,6 +41,7 @@ from engine.whatif import remarks
 from engine.whatif.estimate import of_request
 from engine.whatif.known import known_of
 from engine.whatif.what_if import Question, times
+from tests.conftest import whole_plan
 from tests.traces import STARTED
 
 CPU = "2-core CPU"
@@ -59,10 +55,9 @@ def ablation(*variants: str) -> Plan:
     experiment = replace(catalog.experiment_named("stroke-small"), epochs=EPOCHS)
     knobs = {"val_every_epochs": 0, "val_patches_per_volume": 0, "reconstruct_every_epochs": 0, "num_workers": 1}
     profile, _ = resolve_profile(experiment, "conservative", "", {}, knobs)
-    return Plan(
-        name="ablation", experiment_name="stroke-small", experiment=experiment, profile=profile,
-        runs=runs_of(experiment, variants=variants or None), training_hash=training_hash(experiment, profile),
-        created=STARTED, device="cpu",
+    return whole_plan(
+        experiment, profile, "ablation", experiment_name="stroke-small", created=STARTED, device="cpu",
+        runs=runs_of(experiment, variants=variants or None),
     )
 
 

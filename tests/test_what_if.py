@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.diagnosis.consequences import Range
 from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Phase, Plan, Test
+from engine.config.plan import Phase, Plan, Test
 from engine.config.profile import Value
 from engine.journals.events import (
     AnyRecord,

@@ -14,7 +14,11 @@ from math import exp, sqrt
 
 from msgspec.structs import replace
 
-from engine.config.experiment import Checkpoints, Experiment, Plan, Prepared, RunKey, Split, Subject, resolve_profile
+from engine.config.experiment import Experiment, resolve_profile
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
+from engine.config.run_keys import RunKey
+from engine.config.tables import Checkpoints
 from engine.journals.events import (
     AnyRecord,
     Begin,
@@ -29,7 +33,7 @@ from engine.journals.events import (
     Spans,
     Steps,
 )
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_experiment, new_run
 
 KINDS = ("stationary", "cold_epoch", "early_shift", "late_shift", "bursts", "spikes", "creep")

@@ -37,7 +37,7 @@ class Asking(Profiling):
         self.push_screen(WhatIfScreen(load, barred=barred, again=True))
 
     def on_what_if_screen_launch(self, message: WhatIfScreen.Launch) -> None:
-        from engine.config.experiment import runs_of, variants_of
+        from engine.config.run_keys import runs_of, variants_of
         from engine.whatif.options import devices_for
         from tui.launching import Preset
         from tui.screens.launch import LaunchScreen

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     screen, absent = Parser(add_help=False), argparse.SUPPRESS
     screen.add_argument("--low-bandwidth", action="store_true", default=absent, help="at most 2 kB/s to the terminal")
     screen.add_argument("--ascii", action="store_true", default=absent, help="no characters beyond ASCII")
-    screen.add_argument("--theme", default=absent, help="a theme's name (t in the dashboard goes through them)")
+    screen.add_argument("--theme", default=absent, help="dark, light, colour-blind, ansi, or one of Textual's")
     screen.add_argument("--readonly", action="store_true", default=absent, help="look only: no stops, no launches")
     screen.add_argument(
         "--interval",
@@ -223,7 +223,7 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--variants", metavar="A,B,…", help="only these variants of the experiment")
     sub.add_argument("--epochs", type=counted, metavar="N")
     sub.add_argument(
-        "--devices", metavar="D", help="auto, cpu, mps, or CUDA devices by number; 0,1: a run on each (default auto)"
+        "--devices", metavar="D", help="auto, cpu, or CUDA devices by number; 0,1: a run on each (default auto)"
     )
     sub.add_argument(
         "--override-locks", action="store_true", help="let --set change a knob the experiment locks; recorded"
@@ -249,7 +249,7 @@ def _launch_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--stop-after-run", type=counted, default=0, metavar="N", help="end after N runs")
     sub.add_argument("--slots", type=counted, metavar="N", help="runs side by side (default: one on each device)")
     orders = ("folds", "restarts")
-    sub.add_argument("--order", choices=orders, default="folds", help="all restarts of a fold first, or one of each")
+    sub.add_argument("--order", choices=orders, help="all restarts of a fold first (default), or one of each")
     sub.add_argument("--retries", type=int, default=0, metavar="N", help="try a run that failed so often again, last")
     limit_options.limits(sub)
     limit_options.afterwards(sub)
@@ -278,6 +278,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A locale may not know × and –: a ? there is better than no answer. JSON is UTF-8 everywhere.
         sys.stdout.reconfigure(encoding="utf-8" if getattr(options, "json", False) else None, errors="replace")
     try:
+        if options.theme is not None:
+            from tui.theme import check_known
+
+            check_known(options.theme)
         if options.verb in (None, "open", "replay") and not getattr(options, "forecast", False):
             from tui import opening
 

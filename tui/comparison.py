@@ -151,7 +151,7 @@ def title_line(comparison: Comparison, width: int) -> Line:
     left.append((f" {word.symbol} {word.text} ", word.role))
     at = standing_of(comparison.view)
     if at is not None:
-        left.append((f" {phase_words(at, 24)}", "label"))
+        left.append((f" {phase_words(at)}", "label"))
     elif comparison.living and comparison.found:
         left.append((f" {plural(len(comparison.found), 'profile')} in this run", "label"))
     right: Line = []

@@ -6,9 +6,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Lock, Plan
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS, defaults
+from engine.config.tables import Lock
 from engine.diagnosis.consequences import Consequences, consequences
 from engine.eta.forecast import Forecast
 from engine.journals.events import PhaseEnded

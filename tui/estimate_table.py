@@ -142,7 +142,9 @@ def report(
         return [*lines, "", "all of it again", *option_lines(found, hardware)] if found else lines
     lines = [f"{known.plan.experiment_name}: {asked_words(known, question)}", f"  {measured_words(known)}"]
     told = both(known, question)
-    lines += [f"  {line}" for line in both_words(told)] if told is not None else []
+    # What cannot be claimed of either is said once, of the hardware.
+    claimed = told is not None and (told.whole.value, told.left.value) != (None, None)
+    lines += [f"  {line}" for line in both_words(told)] if told is not None and claimed else []
     lines += [f"  {note}" for note in notes]
     lines += [f"  {wish_words(one)}" for one in wished]
     lines += ["", *table_lines(rows), "", *why_lines(rows, precision_there(known))]

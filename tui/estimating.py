@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from engine.config.experiment import dimensions
+from engine.config.run_keys import dimensions
 from engine.diagnosis.consequences import Range
 from engine.whatif.both import Both
 from engine.whatif.hardware import Gpu
@@ -18,7 +18,6 @@ from tui.format import DASH, duration, plural, significant
 
 UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 0.001))
 MEMORY = {"fits": "fits", "tight": "tight", "over": "too big", "unknown": DASH}
-FITS = {"fits": "yes", "may not fit": "maybe", "too long": "no", "not offered": DASH, "unknown": DASH}
 TURNED = {"steps_per_epoch": "steps an epoch", "epochs": "epochs", "restarts": "restarts"}
 # What the GPU's compute or bandwidth figures stand on matters for a time; its watts do not.
 COUNTS = ("bandwidth_gb_s", "fp32_tflops", "tf32_tflops", "tensor_tflops", "vram_gb")
@@ -110,13 +109,15 @@ def both_words(told: Both) -> tuple[str, str]:
 
 def _amount(one: Range) -> str:
     if one.value is None:
-        return f"no claim ({one.basis})" if one.basis else "no claim"
+        return f"no claim ({one.basis.removeprefix('no claim: ')})" if one.basis else "no claim"
     return "nothing" if one.value <= 0 else f"{middle(one)} ({between(one)})"
 
 
 def wish_words(one: Granted) -> str:
     """What would have to be turned for something to take as long as wished."""
-    wished = between(Range(None, one.wish.low, one.wish.high))
+    wished = between(Range(None, one.wish.low, one.wish.high)) + (f" on {one.hardware}" if one.hardware else "")
+    if one.now.value is None:
+        return f"wish {wished}: {one.text}"
     now = f"{one.wish.what} takes {duration(one.now.value)} as asked"
     if one.least is None or one.most is None:
         return f"wish {wished}: {one.text} ({now})"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
 from engine.config import catalog
-from engine.config.experiment import Plan, Test, dimensions
 from engine.config.knob import Value
+from engine.config.plan import Plan, Test
+from engine.config.run_keys import dimensions
 from engine.errors import UsageError
 from engine.eta.forecast import Forecast
 from engine.journals.limit_events import OnFinish
@@ -98,7 +99,7 @@ def request_from(values: Mapping[str, str], logs: Path) -> Request:
         epochs=number_of(values, "epochs"),
         device=values.get("device") or None,
         slots=number_of(values, "slots"),
-        order="restarts" if values.get("order") == "restarts" else "folds",
+        order="restarts" if values.get("order") == "restarts" else None,
         retries=retries,
         stop_after_runs=number_of(values, "stop_after_runs") or 0,
         limits=(limits.typed(values["limit"]) if values.get("limit") else None) or limits.NOTHING,

@@ -11,7 +11,7 @@ from textual.worker import get_current_worker
 
 from engine.errors import UsageError
 from engine.journals.limit_events import Limits
-from engine.limit import limits
+from engine.limit import asked, limits
 from engine.limit.limits import Wanted
 from engine.paths import ExperimentPaths
 from engine.runs import control, launch
@@ -66,10 +66,7 @@ class Limiting(Asking):
         paths = ExperimentPaths(folder)
         held = Limits(asked=time.time())
         if wanted is not None:
-            run = view.state.run
-            device = run.begin.device_name if run is not None and run.begin is not None else ""
-            plan = view.state.plan
-            held = limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
+            held = asked.of_training(view.state, wanted)
         name = control.request(paths, "limit", by=BY, limits=held)
         if not view.state.supervisor_alive:
             launch.take_over(folder)

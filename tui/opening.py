@@ -16,12 +16,12 @@ from tui.verbs.common import find, is_running
 
 def open_screen(options: argparse.Namespace) -> int:
     """`steptop`, `steptop open NAME`, `steptop replay FOLDER`."""
+    # A name that is wrong is wrong with a terminal too: it is said first.
+    source = Replay(options.folder, options.speed, options.at) if options.verb == "replay" else None
+    folder = find(options.logs, options.experiment) if options.verb == "open" else None
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError("the dashboard needs a terminal; `steptop status` says the same as text, `--json` as JSON")
-    if options.verb == "replay":
-        return show(options, options.folder, Replay(options.folder, options.speed, options.at))
-    folder = find(options.logs, options.experiment) if options.verb == "open" else None
-    return show(options, folder)
+    return show(options, folder if source is None else options.folder, source)
 
 
 def show(options: argparse.Namespace, folder: Path | None, source: Replay | None = None) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.machine.contention import DISTURBED_CORES
 from engine.phase.bench_words import conclusions
 from engine.phase.extrapolation import ranges

@@ -13,8 +13,8 @@ from textual.app import App
 from textual.reactive import reactive
 from textual.worker import get_current_worker
 
-from engine.config.experiment import Plan
 from engine.config.knob import Value
+from engine.config.plan import Plan
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths
 from engine.phase import trials

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textual.theme import BUILTIN_THEMES, Theme
 
+from engine.errors import unknown
+
 # What a piece of text is for. app.tcss gives each a colour of the theme; text-style lives there too.
 ROLES = (
     "text",
@@ -150,6 +152,12 @@ ANSI = _theme(
 )
 
 THEMES = {theme.name: theme for theme in (DARK, LIGHT, COLOUR_BLIND, ANSI)}
+
+
+def check_known(name: str) -> None:
+    """Raises UsageError for a name that is neither steptop's nor Textual's."""
+    if name not in THEMES and name not in BUILTIN_THEMES:
+        raise unknown("theme", name, [*THEMES, *BUILTIN_THEMES])
 
 
 def variables_for(theme: Theme) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
@@ -72,9 +72,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return self.rows[0].times
 
 
-Focus: TypeAlias = Literal["ask", "gpus", "options"]
-
-
 class Board(msgspec.Struct, frozen=True, kw_only=True):
     """`subject` None: still being read, or `problem` says why nothing can be asked. `answer` may be of the question
     before the present one while it is worked out. `entry`: what is being typed."""
@@ -85,7 +82,6 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
     cursor: int = 0
     entry: str | None = None
-    wrong: str = ""
     session: int = 0
     sessions: tuple[Session, ...] = ()
     gpu: str = ""
@@ -131,9 +127,9 @@ def asks_of(subject: Subject, question: Question, session: str) -> tuple[Ask, ..
         if known.cores:
             cores = question.cores or known.cores
             found.append(Ask("cores", "cores", cores, base.cores or known.cores, "of the machine it would run on"))
-    if known.finished:
-        words = {True: "not finished", False: "all"}
-        found.append(Ask("rest", "runs", words[question.rest], words[base.rest], "all of them, or those left to do"))
+    if known.done or known.finished:
+        words = {True: "what is left", False: "all of it"}
+        found.append(Ask("rest", "runs", words[question.rest], words[base.rest], "from the first step, or from now on"))
     return (*found, Ask("session", "session", session, ALL_SESSIONS, "how long one may last; ← → goes through them"))
 
 

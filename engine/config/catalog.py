@@ -66,11 +66,11 @@ def profiles(own: Path | None = None) -> dict[str, Entry]:
     return entries
 
 
-def experiment_named(name: str, own: Path | None = None) -> Experiment:
+def experiment_named(name: str) -> Experiment:
     """An experiment by name or by the path of its file; raises UsageError with the nearest right name."""
     if name.endswith(".toml"):
         return experiment.load(Path(name))
-    known = files("experiments", own)
+    known = files("experiments")
     if name not in known:
         raise unknown("experiment", name, known)
     return experiment.load(known[name][0])

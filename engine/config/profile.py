@@ -160,18 +160,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return self.knobs[name] if name in self.knobs else KNOBS[name].default
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A knob whose value differs between two profiles."""
-
-    knob: str
-    before: Value
-    after: Value
-    kind: Kind
-
-    def __str__(self) -> str:
-        return f"{self.knob} {shown(self.before)} → {shown(self.after)}"
-
-
 def defaults() -> dict[str, Value]:
     return {name: knob.default for name, knob in KNOBS.items()}
 
@@ -186,7 +174,10 @@ def check_all(values: Mapping[str, object], where: str | Place) -> dict[str, Val
     for name, value in values.items():
         if name not in KNOBS:
             raise unknown("knob", name, KNOBS, place(name))
-        checked[name] = KNOBS[name].check(value, place(name))
+        try:
+            checked[name] = KNOBS[name].check(value, "")
+        except UsageError:  # only now is its line looked for: that reads the file once for each of its lines
+            checked[name] = KNOBS[name].check(value, place(name))
     return checked
 
 
@@ -254,12 +245,6 @@ def parse_settings(texts: list[str], machine: Machine | None = None) -> dict[str
             raise unknown("knob", name, KNOBS, "--set")
         values[name] = KNOBS[name].parse(value, "--set")
     return check_source(values, "--set", machine)
-
-
-def diff(before: Mapping[str, Value], after: Mapping[str, Value]) -> tuple[Change, ...]:
-    """Knobs whose values differ, in the order of KNOBS; one that is left out has its default."""
-    pairs = ((knob, before.get(name, knob.default), after.get(name, knob.default)) for name, knob in KNOBS.items())
-    return tuple(Change(knob.name, old, new, knob.kind) for knob, old, new in pairs if old != new)
 
 
 def kind_of_change(changed: Iterable[str]) -> str:

@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan
+from engine.config.experiment import Experiment
+from engine.config.plan import Plan
 from engine.errors import DataError, UsageError
 
 # Said wherever figures are shown that come from nobody's data: check, status, header, results and report.

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS, check_all
 from engine.errors import UsageError
 from engine.live.state import Tested

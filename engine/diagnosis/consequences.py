@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from engine.config import coupled
-from engine.config.experiment import Plan
 from engine.config.knob import Kind, Value
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS
 from engine.diagnosis.modelled import (
     NOT_MEASURED as NOT_MEASURED,

@@ -8,30 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import hypot, sqrt
-from statistics import fmean
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Plan, variants_of
 from engine.counts import plural
-from engine.eta.devices import device_called
-from engine.eta.newest import ITEMS, like
+from engine.eta.newest import like
 from engine.eta.periodic import periodic
-from engine.eta.steady import comparable, meant, newest_begin, steady, steps_so, trained
-from engine.eta.tested import timing_of_phase
+from engine.eta.steady import comparable, meant, steady
 from engine.eta.timing import (
     KeyTiming as KeyTiming,
-    alone,
     benchmark_key as benchmark_key,
     between,
     between_runs as between_runs,
     training_key as training_key,
 )
-from engine.eta.work import scored_as, windows_of
-from engine.live import conditions
 from engine.live.conditions import Anew
-from engine.live.pace import Pace, Segment
+from engine.live.segments import Pace, Segment
 from engine.live.state import ExperimentState, Part, RunState
 
 # The same training after a resume: another node, a cache gone cold.
@@ -82,58 +75,6 @@ class Cost(msgspec.Struct, frozen=True):
     above: float = 0.0
 
 
-def timing_of(state: ExperimentState) -> KeyTiming | None:
-    """What this experiment can tell a later one, of the profile and the device that it has now; None before its first
-    epoch has ended. Of a test of profiles what its first phase tells."""
-    if state.plan.test is not None:
-        return timing_of_phase(state, 0)
-    done = [run for run in comparable(state.runs, None) if run.step >= run.steps_per_epoch]
-    newest, last = newest_begin(done), newest_begin(state.runs)
-    # Where attempts do not write their profile down it is the plan's, which is that of the last one.
-    if newest is None or last is None or not (newest.knobs or conditions.alike(newest, last)):
-        return None
-    seen = comparable(done, newest)
-    state = msgspec.structs.replace(state, runs=tuple(seen))
-    mean = fmean(steady(run) for run in seen)
-    plan, device_name = trained(state.plan, newest), device_called(newest)
-    return KeyTiming(
-        key=benchmark_key(plan, device_name),
-        device_name=device_name,
-        experiment=plan.name,
-        steps=sum(steps_so(run) for run in seen),
-        step_seconds=mean,
-        between_runs=between(_within(seen), newest.device),
-        device=newest.device,
-        startup=_mean(pooled(state, "startup")),
-        validate_item=_per_item(pooled(state, "validate")),
-        evaluate_item=_per_item(pooled(state, "evaluate")),
-        volume_item=_per_item(pooled(state, "reconstruct")),
-        checkpoint=_mean(pooled(state, "checkpoint")),
-        gap=sum(state.gaps) / len(state.gaps) if state.gaps else None,
-        closing=sum(beside) / len(beside) if (beside := closings(state)) else None,
-        scored={span: scored_as(plan, span) for span in ITEMS},
-        windows=windows_of(plan, state.prepared),
-        paces=_paces(plan, device_name, seen),
-    )
-
-
-def _within(seen: Sequence[RunState]) -> list[float]:
-    """The pace of each run beside the mean of its variant: what variants differ by is not how far runs lie apart."""
-    own: dict[str, list[float]] = {}
-    for run in seen:
-        own.setdefault(run.key.variant, []).append(steady(run))
-    return [mean / fmean(means) for means in own.values() if len(means) > 1 for mean in means]
-
-
-def _paces(plan: Plan, device_name: str, seen: Sequence[RunState]) -> dict[str, float]:
-    """Of several variants what a step of each took, under the key it has by itself."""
-    names = variants_of(plan.runs)
-    if len(names) < 2:
-        return {}
-    own = {name: [steady(run) for run in seen if run.key.variant == name] for name in names}
-    return {benchmark_key(alone(plan, name), device_name): fmean(means) for name, means in own.items() if means}
-
-
 def device_of(run: RunState | None) -> str:
     return run.begin.device if run is not None and run.begin is not None else ""
 
@@ -155,14 +96,6 @@ def closings(state: ExperimentState) -> list[float]:
         max(0.0, run.elapsed - run.pace.seconds - sum(part.seconds for part in run.parts.values()))
         for run in state.runs if run.phase == "finished" and run.elapsed and run.attempt == 1 and run.pace.seconds
     ]
-
-
-def _mean(part: Part) -> float | None:
-    return part.mean if part.count else None
-
-
-def _per_item(part: Part) -> float | None:
-    return part.seconds / part.items if part.items else None
 
 
 # ---------------------------------------------------------------- a step

@@ -11,24 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.eta.calibration import Calibration, Rung as RungKind
-from engine.eta.costs import Cost, KeyTiming, benchmark_key, step_cost, timing_of
+from engine.eta.costs import Cost, KeyTiming, benchmark_key, step_cost
 from engine.eta.devices import as_counted, devices, on_device
 from engine.eta.interval import NOT_KNOWN, Estimate, ending, interval, nested
 from engine.eta.ladder import Part, Rung, last_of_fold, parts_of, rung, step_rung
 from engine.eta.newest import timing_for
-from engine.eta.remaining import (
-    Amounts,
-    added,
-    each_later,
-    later_runs,
-    of_epoch,
-    of_run,
-    planned,
-    runs_left,
-    whole_run,
-)
+from engine.eta.remaining import each_later, later_runs, of_epoch, of_run, runs_left, whole_run
+from engine.eta.rhythm import Amounts, added, planned
 from engine.eta.side_by_side import shared, until_last
 from engine.eta.standing import stage_now
 from engine.eta.timing import unlike
@@ -38,7 +29,7 @@ from engine.live.changes import Change, changes_of
 from engine.live.drift import Creep
 from engine.live.state import ENDED, ExperimentState, RunState
 
-__all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_for", "timing_of"]
+__all__ = ["Estimate", "Forecast", "KeyTiming", "before_launch", "benchmark_key", "forecast", "timing_for"]
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +161,8 @@ def _over(state: ExperimentState) -> Forecast:
 def _between_runs(state: ExperimentState, run: RunState | None, history: Sequence[KeyTiming]) -> Forecast:
     """Before the first run, or between two."""
     over = Estimate(0.0, 0.0, 0.0, run.ended or None, run.phase) if run is not None else Estimate()
+    if run is not None and run.phase == "finished" and not state.runs_ended_here:
+        over = Estimate()  # an earlier launch's: that it is over says nothing of what was gone on with
     left = runs_left(state, running=False)
     step = step_cost(state, None, history)
     after = later_runs(state, left, step.mean if step else 0.0, running=False)

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.eta.calibration import Factor
 from engine.eta.costs import Cost
-from engine.eta.remaining import Amounts
+from engine.eta.rhythm import Amounts
 
 NOT_KNOWN = "not known yet"
 

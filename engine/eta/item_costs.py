@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.eta.costs import EARLIER, MODELLED, Cost
 from engine.eta.variants import pooled_alike
 from engine.eta.work import Scoring, passes, scored_as, windows_of

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.eta.costs import Cost, Kind
 from engine.eta.interval import Estimate, ending, interval
-from engine.eta.remaining import Amounts
+from engine.eta.rhythm import Amounts
 from engine.live.state import ExperimentState, RunState
 
 RungName: TypeAlias = Literal["step", "epoch", "run", "stop_here", "fold", "experiment"]

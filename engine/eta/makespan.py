@@ -45,5 +45,11 @@ def makespan(
     seconds: Sequence[float], slots: int, busy: Sequence[float] = (), gap: float = 0.0, longest_first: bool = False
 ) -> float:
     """Until the last one ends, those that run now included."""
-    placed = schedule(seconds, slots, busy, gap, longest_first)
-    return max((*(one.ends for one in placed), *busy), default=0.0)
+    return max(ends(seconds, slots, busy, gap, longest_first), default=0.0)
+
+
+def ends(
+    seconds: Sequence[float], slots: int, busy: Sequence[float] = (), gap: float = 0.0, longest_first: bool = False
+) -> list[float]:
+    """When one after the other ends, those that run now included."""
+    return sorted((*busy, *(one.ends for one in schedule(seconds, slots, busy, gap, longest_first))))

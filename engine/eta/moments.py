@@ -13,12 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.errors import UsageError
 from engine.eta.earlier import Earlier
 from engine.journals.events import AnyRecord, Begin, EpochEnded, RunEnded, RunStarted, Steps, SupervisorStarted
 from engine.journals.journal import read
-from engine.live.fold import fold_run, fold_samples, fold_supervisor
+from engine.live.fold_experiment import fold_samples, fold_supervisor
+from engine.live.fold_run import fold_run
 from engine.live.history import as_supervised, with_run
 from engine.live.state import ExperimentState, new_experiment
 from engine.paths import ExperimentPaths, read_json

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, variants_of
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import variants_of
 from engine.eta.devices import on_its_device
 from engine.eta.steady import trained
 from engine.eta.timing import KeyTiming, alone, benchmark_key, between

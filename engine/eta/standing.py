@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.calibration import Calibration, Factor, Rung, Stage, stage_of
 from engine.eta.costs import Cost, KeyTiming, step_cost
-from engine.eta.remaining import Amounts, each_later, of_run, runs_left
+from engine.eta.remaining import each_later, of_run, runs_left
+from engine.eta.rhythm import Amounts
 from engine.eta.side_by_side import shared, until_last
 from engine.eta.unit_costs import costs_of
 from engine.live.state import ENDED, ExperimentState, RunState

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Begin
-from engine.live.conditions import alike
-from engine.live.pace import Pace
-from engine.live.segments import Segment
+from engine.live.conditions import Anew, alike, same_device
+from engine.live.segments import Pace, Segment
 from engine.live.state import ExperimentState, RunState
+
+# Knobs of how samples to learn from are loaded: on them nothing depends that is done between the steps.
+LOADED = ("num_workers", "prefetch_factor", "persistent_workers", "pin_memory", "batch_size", "accumulate_steps")
 
 
 def steady_mean(pace: Pace, since: int = 0) -> float:
@@ -51,6 +53,30 @@ def meant(state: ExperimentState, run: RunState | None) -> Begin | None:
     knobs, profile = dict(state.plan.profile.knobs), state.plan.profile
     workers, batch = int(profile["num_workers"]), int(profile["batch_size"])
     return msgspec.structs.replace(newest, knobs=knobs, num_workers=workers, batch_size=batch)
+
+
+def pieces(run: RunState) -> list[RunState]:
+    """`run` itself, then what it took with each other profile and on each other device that it has had: as a run of
+    those steps alone."""
+    found = [run]
+    for former in run.formers:
+        own = tuple(one for one in run.pace.segments if former.attempt <= one.attempt < former.until)
+        steps = sum(segment.steps for segment in own)
+        pace = msgspec.structs.replace(
+            run.pace, segments=own, steps=steps, seconds=sum(segment.seconds for segment in own), buckets=()
+        )
+        found.append(msgspec.structs.replace(
+            run, begin=former.begin, anew=Anew(former.attempt), formers=(), pace=pace, step=steps, elapsed=0.0,
+            parts=run.parts if _done_alike(former.begin, run.begin) else {},
+        ))  # fmt: skip
+    return found
+
+
+def _done_alike(one: Begin, other: Begin | None) -> bool:
+    """Whether what is done between the steps took as long in one as in the other."""
+    if other is None or not same_device(one, other):
+        return False
+    return all(one.knobs.get(name) == value for name, value in other.knobs.items() if name not in LOADED)
 
 
 def comparable(runs: Sequence[RunState], begin: Begin | None) -> list[RunState]:

@@ -7,8 +7,10 @@ from math import sqrt
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan, of_variant, variants_of
+from engine.config.experiment import Experiment, of_variant
+from engine.config.plan import Plan
 from engine.config.profile import Profile
+from engine.config.run_keys import variants_of
 
 # Three runs of one ARC configuration took 63.6, 64.3 and 69.2 h: 4.6 % apart (standard deviation).
 BETWEEN_RUNS = 0.046

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.eta.calibration import Residual, calibrated
-from engine.eta.costs import timing_of
 from engine.eta.earlier import Earlier
+from engine.eta.lessons import timings_of
 from engine.eta.replayed import foretold, residuals
 from engine.eta.tested import timings_of_test
 from engine.eta.timing import KeyTiming
@@ -27,7 +28,7 @@ from engine.live.state import ExperimentState, new_experiment
 from engine.paths import RUNS, ExperimentPaths, experiments_in, read_json, timings_file, write_json
 from engine.process import alive
 
-FORMAT = 4
+FORMAT = 5
 # So many experiments are known; reading new ones may take so long at a time, the rest is read the next time.
 MOST = 200
 LOOK_SECONDS = 5.0
@@ -111,8 +112,7 @@ def _timings(state: ExperimentState | None) -> tuple[KeyTiming, ...]:
         return ()
     if state.plan.test is not None:
         return timings_of_test(state)
-    timing = timing_of(state)
-    return (timing,) if timing is not None else ()
+    return timings_of(state)
 
 
 def _running(folder: Path) -> bool:

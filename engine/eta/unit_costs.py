@@ -8,7 +8,7 @@ from math import hypot
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.eta.costs import (
     CLOSING_SECONDS,
     EARLIER,

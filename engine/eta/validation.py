@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.config.experiment import split_of
+from engine.config.prepared import split_of
 from engine.config.profile import Profile
 from engine.live.state import ExperimentState
 

@@ -7,7 +7,8 @@ from statistics import fmean
 
 import msgspec
 
-from engine.config.experiment import Plan, RunKey, variants_of
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey, variants_of
 from engine.eta.costs import UNTRIED, pooled
 from engine.eta.devices import on_its_device
 from engine.eta.newest import timing_for

@@ -9,8 +9,9 @@ from collections import Counter
 from typing import Literal, TypeAlias
 
 from engine.config import windows
-from engine.config.experiment import Plan, Prepared
 from engine.config.leading import measure
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.config.sources import MADE
 
 # A curve to look at; all held-out cases as wholes, every so many epochs; and the same at the end.

@@ -42,6 +42,7 @@ from engine.journals.run_events import (
     PrepareStarted as PrepareStarted,
     RunEnded as RunEnded,
     RunSkipped as RunSkipped,
+    RunsPutBack as RunsPutBack,
     RunStarted as RunStarted,
     StopChanged as StopChanged,
     SupervisorStarted as SupervisorStarted,
@@ -217,6 +218,7 @@ SupervisorRecord: TypeAlias = (
     | RunStarted
     | RunEnded
     | RunSkipped
+    | RunsPutBack
     | StopChanged
     | ProfileAsked
     | PhaseBegun

@@ -81,6 +81,12 @@ class RunSkipped(Record, frozen=True, kw_only=True, tag="run_skipped"):
         return self.fold, self.restart, self.variant
 
 
+class RunsPutBack(Record, frozen=True, kw_only=True, tag="runs_put_back"):
+    """Runs that had failed for good and were put back into the queue by hand: fold, restart and variant of each."""
+
+    runs: tuple[tuple[int, int, str], ...]
+
+
 class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):
     """A stop request's life: acknowledged, then done or cancelled."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from engine.eta.interval import Estimate, interval
-from engine.eta.makespan import schedule
-from engine.eta.side_by_side import seconds_of
-from engine.eta.standing import Standing, standing_of
+from engine.eta.makespan import ends
+from engine.eta.side_by_side import seconds_of, under_way
+from engine.eta.standing import standing_of
 from engine.live.state import ExperimentState
 
 
@@ -24,18 +24,14 @@ def one_more(state: ExperimentState) -> Estimate:
 def nth_end(state: ExperimentState, count: int) -> float | None:
     """Seconds until `count` more runs are done, those under way counted; None where it is not known."""
     there = standing_of(msgspec.structs.replace(state, stop=None, stop_after_runs=0))
-    if there is None or there.left is None or not 0 < count <= len(there.left):
+    if there is None or there.left is None:
         return None
-    running, waiting = _seconds(state, there)
-    placed = schedule(waiting, state.plan.slots, sorted(running))
-    return sorted([*running, *(one.ends for one in placed)])[count - 1]
-
-
-def _seconds(state: ExperimentState, there: Standing) -> tuple[list[float], list[float]]:
-    """Of each run: those under way, and those that wait."""
-    busy = _under_way(state)
-    each = [(key.at in busy, seconds_of(amounts, there.costs)) for key, amounts in there.left or ()]
-    return [time for here, time in each if here], [time for here, time in each if not here]
+    busy, shown = _under_way(state), state.run.key.at if state.run is not None else None
+    own = next((amounts for key, amounts in there.left if key.at == shown and shown in busy), None)
+    going = sorted(one.seconds for one in under_way(state, own, there.costs))
+    waiting = [seconds_of(amounts, there.costs) for key, amounts in there.left if key.at not in busy]
+    all_ends = ends(waiting, state.plan.slots, going)
+    return all_ends[count - 1] if 0 < count <= len(all_ends) else None
 
 
 def _under_way(state: ExperimentState) -> set[tuple[int, int, str]]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Note
 from engine.journals.journal import Writer, read
 from engine.journals.limit_events import LimitReached, Limits, LimitSet, Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.live.pace import change_words
+from engine.live.pace_words import change_words
 from engine.live.state import RunState
 
 NOT_SEEN = "cause not seen"

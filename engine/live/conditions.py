@@ -21,6 +21,15 @@ class Anew(msgspec.Struct, frozen=True):
     words: str = ""
 
 
+class Former(msgspec.Struct, frozen=True):
+    """Conditions that a run has had before its present ones, as an attempt that begins with them would write them; of
+    the pace's attempts from `attempt` on, and before `until`."""
+
+    begin: Begin
+    attempt: int
+    until: int
+
+
 def alike(one: Begin, other: Begin) -> bool:
     """Whether steps taken as these attempts take them can be averaged."""
     return same_device(one, other) and same_profile(one, other)

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.knob import shown
+from engine.config.knob import Value, shown
 from engine.journals.events import Begin, Level, PhaseEnded, ProfileChanged, Steps
 from engine.live import conditions, pace
-from engine.live.conditions import Anew
-from engine.live.state import PROFILES, SENTENCES, TESTED, RunState, Sentence, Tested
+from engine.live.conditions import Anew, Former
+from engine.live.sentences import say
+from engine.live.state import PROFILES, TESTED, RunState, Tested
 from engine.machine import contention
-
-
-def say(run: RunState, t: float, text: str, level: Level = "info") -> tuple[Sentence, ...]:
-    return (*run.sentences, Sentence(t, text, level))[-SENTENCES:] if text else run.sentences
 
 
 def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
@@ -54,6 +51,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,
         pace=paced,
         anew=Anew(paced.attempt, record.step, "with this profile") if record.changed else run.anew,
+        formers=formers(run, paced.attempt, record.knobs | record.former) if record.changed else run.formers,
         sentences=say(run, record.t, text if record.changed else ""),
     )
 
@@ -65,6 +63,15 @@ def begun_anew(run: RunState, begin: Begin) -> Anew:
         return run.anew
     words = "with this profile" if conditions.same_device(run.begin, begin) else "on this device"
     return Anew(pace.rewound(run.pace, begin.resumed_from_step).attempt, begin.resumed_from_step, words)
+
+
+def formers(run: RunState, until: int, knobs: dict[str, Value] | None = None) -> tuple[Former, ...]:
+    """The conditions that a run has had, those that it has until then included. `knobs`: its own, where its attempt
+    wrote none down."""
+    if run.begin is None:
+        return run.formers
+    begin = run.begin if run.begin.knobs or not knobs else msgspec.structs.replace(run.begin, knobs=knobs)
+    return (*run.formers, Former(begin, run.anew.attempt, until))[-PROFILES:]
 
 
 def with_lines(tested: tuple[Tested, ...], lines: Sequence[Steps]) -> tuple[Tested, ...]:

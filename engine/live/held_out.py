@@ -6,7 +6,7 @@ import msgspec
 
 from engine.config.leading import WHOLE
 from engine.journals.events import Metrics
-from engine.live.fold_profile import say
+from engine.live.sentences import say
 from engine.live.state import RunState
 
 POINTS = 500

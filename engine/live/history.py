@@ -11,9 +11,10 @@ import msgspec
 from engine.eta.validation import mismatch
 from engine.journals.events import AnyRecord
 from engine.live.causes import cause
-from engine.live.fold import fold_prepare, fold_run, fold_samples, fold_supervisor
-from engine.live.fold_profile import say
-from engine.live.pace import change_words, changed
+from engine.live.fold_experiment import fold_prepare, fold_samples, fold_supervisor
+from engine.live.fold_run import fold_run
+from engine.live.pace_words import change_words, changed
+from engine.live.sentences import say
 from engine.live.state import ExperimentState, RunState
 from engine.paths import ExperimentPaths
 

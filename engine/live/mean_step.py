@@ -32,11 +32,6 @@ class MeanStep(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.seconds, sum(self.spans.values()))
 
     @property
-    def computing(self) -> float:
-        """All but the wait for data."""
-        return max(0.0, self.seconds - self.spans["data"])
-
-    @property
     def compute(self) -> float:
         return sum(self.spans[name] for name in COMPUTE)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.earlier import Earlier

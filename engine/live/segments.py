@@ -1,4 +1,4 @@
-"""What a pace is made of: buckets for curves, segments of one pace each, and blocks that are compared."""
+"""A pace, and what it is made of: buckets for curves, segments of one pace each, and blocks that are compared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine.journals.events import Steps
+from engine.live.drift import Creep
 
 
 class Bucket(msgspec.Struct, frozen=True, gc=False):
@@ -74,3 +75,34 @@ class Columns(NamedTuple):
             return Mark(last.step + 1, self.steps[-1], self.seconds[-1], last.t)
         record = self.records[index]
         return Mark(record.step - record.steps + 1, self.steps[index], self.seconds[index], record.t - record.seconds)
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """The fold of all `steps` records of a run. `segments[-1]` is the present pace, warm-up left out.
+
+    `warm_steps`, `warming` and `warm_over` (wall clock) tell of the present attempt's warm-up; while a resumed attempt
+    warms up, `segments[-1]` is the pace it had.
+    `begun` is where the open segment (while warming: the attempt) begins, `opened` where the block under way does.
+    """
+
+    buckets: tuple[Bucket, ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    warm_steps: int = 0
+    warming: bool = True
+    segments: tuple[Segment, ...] = ()
+    attempt: int = 0
+    warm_over: float = 0.0
+    creep: Creep | None = None
+
+    bucket_records: int = 1
+    bucket_filled: int = 0
+    bucket_losses: int = 0
+    bucket_seconds: float = 0.0
+    bucket_loss: float = 0.0
+    waiting: tuple[Steps, ...] = ()
+    records: int = 0
+    opened: Mark = Mark()
+    begun: Mark = Mark()
+    levels: tuple[tuple[Block, ...], ...] = ()
+    begun_at: int = 0

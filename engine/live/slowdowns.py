@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from engine.live.changes import NOT_SEEN, changes_of
-from engine.live.pace import creep_words
+from engine.live.pace_words import creep_words
 from engine.live.state import RunState
 
 # What happened, in which attempt, from which step on.

@@ -6,8 +6,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, RunKey
 from engine.config.leading import measure
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import RunKey
 from engine.eta.earlier import Earlier
 from engine.journals.clocks import merged
 from engine.journals.events import (
@@ -29,8 +31,8 @@ from engine.journals.events import (
     Stop,
     Verdict,
 )
-from engine.live.conditions import Anew
-from engine.live.pace import Pace
+from engine.live.conditions import Anew, Former
+from engine.live.segments import Pace
 
 RECENT = 64
 TESTED = 256
@@ -100,7 +102,6 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     begin: Begin | None = None
     step: int = 0
     epoch: int = 0
-    epoch_started_step: int = 0
     epoch_seconds: float = 0.0
     epoch_ended: float | None = None
     activity: str = ""
@@ -112,6 +113,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     recent: tuple[Steps, ...] = ()
     tested: tuple[Tested, ...] = ()
     anew: Anew = Anew()
+    formers: tuple[Former, ...] = ()
     taken: ProfileChanged | None = None
     parts: dict[str, Part] = {}
     loss: float | None = None
@@ -184,7 +186,6 @@ class ExperimentState(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[RunState, ...] = ()
     current: int | None = None
     preparing: Progress | None = None
-    prepare_started: float = 0.0
     prepare_seconds: float | None = None
     stop: StopState | None = None
     stop_after_runs: int = 0

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.journals.events import Sample, Worker
 from engine.live.filling import Filling
+from engine.live.fillings import Fillings
 from engine.sizes import said
 
 SHORTEST_SECONDS = 120.0
@@ -36,13 +37,13 @@ class Trend(msgspec.Struct, frozen=True):
 
 
 def memory_trend(
-    samples: Sequence[Sample], filling: Filling | None = None, shortest: float = SHORTEST_SECONDS
+    samples: Sequence[Sample], fillings: Sequence[Filling] = (), shortest: float = SHORTEST_SECONDS
 ) -> Trend:
     """From readings of the machine, oldest first; those of the newest trainer count, `shortest` seconds at least.
 
     Growth is the median of slopes (Theil–Sen), believed if its 99 % interval (Sen 1968, JASA 63) lies above zero and
-    each third of the readings is above the one before it. PSS, where there is none USS. `filling`: what the loader's
-    caches grow by, which ends when every worker has seen every volume.
+    each third of the readings is above the one before it. PSS, where there is none USS. `fillings`: of each run that
+    goes on, what its loader's caches grow by, which ends when every worker has seen every volume.
     """
     if not samples:
         return Trend()
@@ -52,8 +53,8 @@ def memory_trend(
     points = _used(samples)
     slope, to_come = _growth(points, shortest)
     room = max(0, newest.ram_available)
-    if filling is not None:
-        return _bounded(mean, slope, points, room, filling)
+    if fillings:
+        return _bounded(mean, slope, points, room, Fillings(tuple(fillings)))
     if slope is None:
         return Trend(mean)
     if to_come is not None and to_come < room:
@@ -62,7 +63,7 @@ def memory_trend(
 
 
 def _bounded(
-    mean: float | None, slope: float | None, points: Sequence[tuple[float, float]], room: float, filling: Filling
+    mean: float | None, slope: float | None, points: Sequence[tuple[float, float]], room: float, filling: Fillings
 ) -> Trend:
     """The caches' growth as far as it was measured, then as volumes are dealt out."""
     factor, other = 1.0, 0.0
@@ -85,9 +86,9 @@ def _bounded(
     return Trend(mean, hour, until, left, text)
 
 
-def _share(bins: Sequence[tuple[float, float]], filling: Filling) -> float | None:
+def _share(bins: Sequence[tuple[float, float]], filling: Fillings) -> float | None:
     """How many times the growth that volumes explain there was, by least squares; None where that is next to none."""
-    told = [filling.held(filling.passes - (bins[-1][0] - t) / filling.pass_seconds) for t, _ in bins]
+    told = [filling.held(bins[-1][0] - t) for t, _ in bins]
     middle, level = sum(told) / len(bins), sum(value for _, value in bins) / len(bins)
     across = sum((x - middle) ** 2 for x in told)
     if across <= (SMALLEST * level) ** 2 * len(bins):

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.journals.events import AnyRecord, Verdict
 from engine.journals.journal import Reader, read_ends
 from engine.journals.records import ProcessInfo, ResultInfo, SupervisorInfo
 from engine.live.history import SAMPLES_TAIL, History, glance, with_run
+from engine.live.reopened import reopened
 from engine.live.state import ExperimentState, RunState, StopState, new_experiment
 from engine.machine import room
 from engine.paths import RUNS, ExperimentPaths, read_json
@@ -104,7 +106,7 @@ class Watch:
         )
         state = msgspec.structs.replace(state, stalled_seconds=stalled(state, mono) if training else 0.0)
         if state.ended is not None:
-            return state if supervised else _still_there(state)
+            return state if supervised else reopened(_still_there(state), self.paths)
         if supervised:
             return state
         if training:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine.machine import cgroup
-from engine.machine.gpu import Gpus
+from engine.machine.gpu import Gpus, shown
 
 # A loader process has 3 (fork) or 4 (spawn) threads, counted with torch 2.13; a cgroup's `pids` are threads.
 TASKS_PER_WORKER = 4
@@ -20,13 +20,15 @@ MOST_PER_CORE = 4
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """`cores` counts whole ones, at least one: those this process may be scheduled on, or its cgroup's quota of CPU
-    time where that is less. `gpus` None: not looked at."""
+    time where that is less. `gpus` None: not looked at. `runs`: so many train side by side; `cores` are what one of
+    them has, the limits of the group are theirs together."""
 
     cores: int = 1
     scheduled: int = 1
     quota: cgroup.Limit | None = None
     pids: cgroup.Limit | None = None
     gpus: int | None = None
+    runs: int = 1
 
     def count(self, name: str) -> int:
         """What `cores` or `gpus` stands for in a scaled value."""
@@ -36,16 +38,22 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """`2 cores (of 64: cpu.max grants 2.5)`."""
+        """`2 cores (of 64: cpu.max grants 2.5)`, `1 core (of 64: cpu.max grants 2, for 2 runs)`."""
         cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
         if self.quota is not None and self.quota.most < self.scheduled:
-            return f"{cores} (of {self.scheduled}: {Path(self.quota.file).name} grants {self.quota.most:g})"
+            grants = f"{Path(self.quota.file).name} grants {self.quota.most:g}{self.shared}"
+            return f"{cores} (of {self.scheduled}: {grants})"
         return cores
 
+    @property
+    def shared(self) -> str:
+        """Among how many a limit is shared; '' for one alone."""
+        return f", for {self.runs} runs" if self.runs > 1 else ""
 
-def machine(proc: Path = cgroup.SELF, root: Path = cgroup.ROOT) -> Machine:
-    """As it is now."""
-    scheduled = len(os.sched_getaffinity(0))
+
+def machine(proc: Path = cgroup.SELF, root: Path = cgroup.ROOT, scheduled: int | None = None) -> Machine:
+    """As it is now. `scheduled`: cores that the scheduler gives; None asks it."""
+    scheduled = len(os.sched_getaffinity(0)) if scheduled is None else scheduled
     quota = cgroup.cpus(proc, root)
     cores = scheduled if quota is None else min(scheduled, max(1, int(quota.most)))
     return Machine(cores=cores, scheduled=scheduled, quota=quota, pids=cgroup.pids(proc, root))
@@ -53,18 +61,13 @@ def machine(proc: Path = cgroup.SELF, root: Path = cgroup.ROOT) -> Machine:
 
 def gpu_count(environ: dict[str, str] | None = None) -> int:
     """GPUs this process may use: those the driver names, or fewer where CUDA_VISIBLE_DEVICES says so."""
-    shown = (environ if environ is not None else dict(os.environ)).get("CUDA_VISIBLE_DEVICES")
+    names = shown(environ)
     there = Gpus()
     try:
         count = len(there.names())
     finally:
         there.close()
-    if shown is None:
-        return count
-    names = [word.strip() for word in shown.split(",")]
-    # CUDA stops at the first name that is none: "0,-1,1" shows one device.
-    usable = next((i for i, name in enumerate(names) if not name or name.startswith("-")), len(names))
-    return min(count, usable)
+    return count if names is None else min(count, len(names))
 
 
 def too_many(workers: int, machine: Machine) -> str:
@@ -72,16 +75,17 @@ def too_many(workers: int, machine: Machine) -> str:
     if workers <= 0:
         return ""
     quota, pids = machine.quota, machine.pids
-    if pids is not None and workers * TASKS_PER_WORKER > pids.free:
-        fit = int(pids.free // TASKS_PER_WORKER)
+    if pids is not None and workers * TASKS_PER_WORKER > pids.free / machine.runs:
+        fit = int(pids.free / machine.runs // TASKS_PER_WORKER)
         return (
             f"{workers} workers × {TASKS_PER_WORKER} threads = {workers * TASKS_PER_WORKER}, and the cgroup allows "
-            f"{pids.free:.0f} more ({pids.file}: {pids.most:.0f}, {pids.used:.0f} are there). At most {fit}"
+            f"{pids.free:.0f} more{machine.shared} ({pids.file}: {pids.most:.0f}, {pids.used:.0f} are there). "
+            f"At most {fit}"
         )
-    if quota is not None and quota.most < machine.scheduled and workers > ceil(quota.most):
+    if quota is not None and quota.most < machine.scheduled and workers > ceil(quota.most / machine.runs):
         return (
-            f"{workers} workers on {quota.most:g} CPUs of time ({quota.file}): the whole group, trainer included, is "
-            f"halted whenever they have used it up. At most {ceil(quota.most)}"
+            f"{workers} workers on {quota.most:g} CPUs of time{machine.shared} ({quota.file}): the whole group, "
+            f"trainer included, is halted whenever they have used it up. At most {ceil(quota.most / machine.runs)}"
         )
     most = MOST_PER_CORE * machine.cores
     if workers > most:

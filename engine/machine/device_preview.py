@@ -5,25 +5,49 @@ from __future__ import annotations
 import importlib.util
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Gpu
-from engine.machine.gpu import Gpus
+from engine.machine.gpu import Gpus, shown
+from engine.text import clean
 
 
-def missing_device(wanted: str) -> str:
-    """Why the CUDA device asked for by number cannot be had; '' if it can, or if none was asked for."""
+class Place(NamedTuple):
+    """Where a training would be: on `gpu`, as NVML reads it, or on one that NVML does not tell apart (`cuda` and no
+    `gpu`: a slice of one, MIG)."""
+
+    cuda: bool
+    gpu: Gpu | None = None
+
+
+def missing_device(wanted: str, gpus: Gpus | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Why the CUDA device asked for by number cannot be had; '' if it can, or if none was asked for. `gpus`, `environ`:
+    None for those of this process."""
     if not wanted.isdigit():
         return ""
-    if not _built_for_cuda():
+    if gpus is None and not _built_for_cuda():
         return f"CUDA device {wanted}: this torch is built without CUDA; install a CUDA build, or use --devices cpu"
-    gpus = Gpus()
+    gpus = gpus or Gpus()
     count = len(gpus.names())
-    if int(wanted) < count:
+    if int(wanted) >= count:
+        what = f"there are {count} CUDA devices, 0 to {count - 1}" if count else gpus.reason
+        return f"CUDA device {wanted}: there is no such device ({what}); auto and cpu work everywhere"
+    names = shown(environ)
+    if names is None:
         return ""
-    there = f"there are {count} CUDA devices, 0 to {count - 1}" if count else gpus.reason
-    return f"CUDA device {wanted}: there is no such device ({there}); auto and cpu work everywhere"
+    there = [index for name in names if (index := gpus.place(name)) is not None]
+    if int(wanted) in there:
+        return ""
+    instead = "--devices auto" if names else "unset it, or --devices cpu"
+    if there:
+        instead = f"--devices {','.join(map(str, there))}, or auto"
+    return (
+        f"CUDA device {wanted}: CUDA_VISIBLE_DEVICES shows {clean(', '.join(names))[:80] or 'none'}, and numbers are "
+        f"nvidia-smi's: {instead}"
+    )
 
 
 def missing_devices(plan: Plan) -> str:
@@ -31,27 +55,32 @@ def missing_devices(plan: Plan) -> str:
     return next((why for name in plan.devices or (plan.device,) if (why := missing_device(name))), "")
 
 
-def _gpus(wanted: str) -> tuple[Gpu, ...]:
-    """The devices NVML sees, the wanted one first; none where torch could not use them."""
-    if wanted in ("cpu", "mps") or not _built_for_cuda():
-        return ()
-    found = Gpus().read(set())
-    index = int(wanted) if wanted.isdigit() else 0
-    return found[index:]
+def place(wanted: str, gpus: Gpus | None = None, environ: Mapping[str, str] | None = None) -> Place:
+    """Of the device `wanted` (auto, cpu, mps, a number): auto is the first one that CUDA_VISIBLE_DEVICES shows. `gpus`,
+    `environ`: None for those of this process."""
+    if wanted in ("cpu", "mps") or (gpus is None and not _built_for_cuda()):
+        return Place(cuda=False)
+    gpus = gpus or Gpus()
+    names, found = shown(environ), gpus.read(set())
+    name = wanted if wanted.isdigit() else "0" if names is None else names[0] if names else ""
+    index = gpus.place(name)
+    if index is None:
+        return Place(cuda=bool(found) and name.startswith("MIG"))
+    return Place(cuda=True, gpu=found[index])
 
 
 def quick_device(wanted: str) -> dict[str, str]:
     """The device as far as it can be told without torch: its build says whether it can use CUDA, NVML what is there."""
-    gpus = _gpus(wanted)
-    if gpus:
-        return {"kind": "cuda", "name": gpus[0].name}
+    here = place(wanted)
+    if here.cuda:
+        return {"kind": "cuda", "name": here.gpu.name if here.gpu is not None else ""}
     return {"kind": wanted if wanted in ("cpu", "mps") else "cpu", "name": processor()}
 
 
 def device_memory(wanted: str) -> tuple[int | None, int]:
     """How much memory it has, and how much of it is in use; None where NVML does not say."""
-    gpus = _gpus(wanted)
-    return (gpus[0].memory_total, gpus[0].memory_used or 0) if gpus else (None, 0)
+    gpu = place(wanted).gpu
+    return (gpu.memory_total, gpu.memory_used or 0) if gpu is not None else (None, 0)
 
 
 def _built_for_cuda() -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from engine.journals.events import Gpu
@@ -39,6 +40,21 @@ class Gpus:
     def read(self, own: set[int]) -> tuple[Gpu, ...]:
         """Every device now; `own` are the pids whose memory counts as this experiment's."""
         return tuple(self._one(index, handle, own) for index, handle in self._handles)
+
+    def place(self, name: str) -> int | None:
+        """Of the device that CUDA_VISIBLE_DEVICES calls so, by its number or by its UUID or how that begins; None if it
+        is not there, or is a slice of one (MIG)."""
+        if name.isdigit():
+            return int(name) if int(name) < len(self._handles) else None
+        found = [index for index, handle in self._handles if name and self._uuid(handle).startswith(name)]
+        return found[0] if len(found) == 1 else None
+
+    def _uuid(self, handle: Any) -> str:
+        try:
+            uuid = self._nvml.nvmlDeviceGetUUID(handle)
+        except Exception:  # as everywhere here: a missing reading is none
+            return ""
+        return uuid.decode() if isinstance(uuid, bytes) else str(uuid)
 
     def names(self) -> list[str]:
         return [gpu.name for gpu in self.read(set())]
@@ -118,7 +134,11 @@ def _reason(error: Exception) -> str:
     return f"NVML: {text or type(error).__name__}"
 
 
-def visible(index: int, environ: dict[str, str] | None = None) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES lets device `index` be used."""
-    names = (environ if environ is not None else os.environ).get("CUDA_VISIBLE_DEVICES")
-    return names is None or str(index) in [word.strip() for word in names.split(",")]
+def shown(environ: Mapping[str, str] | None = None) -> list[str] | None:
+    """What CUDA_VISIBLE_DEVICES names, in its order: numbers or UUIDs; None where it is not set and every device is
+    seen. CUDA stops at the first name that is none: "0,-1,1" shows one device."""
+    names = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return None
+    found = (word.strip() for word in names.split(","))
+    return list(takewhile(lambda word: word and not word.startswith("-"), found))

@@ -8,6 +8,7 @@ from math import inf
 import msgspec
 
 from engine.config.knob import Value
+from engine.memory import less
 from engine.memory.footprint import Footprint, in_flight
 from engine.memory.vram_budget import Part, Verdict, said, vram_parts
 
@@ -77,7 +78,8 @@ def budget(knobs: Mapping[str, Value], known: Footprint) -> Budget:
         share = f"usable ({100 * VRAM_SHARE:.0f} % of {said(known.vram_total)}{others})"
     parts = vram_parts(int(knobs["batch_size"]), known) if known.device == "cuda" else ()
     vram = _resource("VRAM", parts, limit, share)
-    return Budget(ram=ram, shm=shm, vram=vram, advice=_advice(knobs, ram, shm, vram))
+    helps = less.host(knobs, known, ram.parts, (ram.verdict, shm.verdict), lambda other: _trainer(other, known))
+    return Budget(ram=ram, shm=shm, vram=vram, advice="; ".join([*helps, *less.device(knobs, vram.verdict)]))
 
 
 def refusal(knobs: Mapping[str, Value], known: Footprint) -> str:
@@ -217,26 +219,6 @@ def _marked(parts: tuple[Part, ...]) -> str:
             names.setdefault(part.basis, []).append(part.name)
     said = [basis if len(found) == len(parts) else f"{basis}: {', '.join(found)}" for basis, found in names.items()]
     return f" [{'; '.join(said)}]" if said else ""
-
-
-def _advice(knobs: Mapping[str, Value], ram: Resource, shm: Resource, vram: Resource) -> str:
-    less = []
-    if ram.verdict in ("over", "tight") or shm.verdict in ("over", "tight"):
-        ahead = shm.verdict in ("over", "tight") or max(ram.parts, key=lambda part: part.bytes).name == "batches"
-        if knobs["cache"] == "ram":
-            less.append("cache = disk keeps no volumes in the workers")
-        if int(knobs["num_workers"]):
-            names = "a smaller prefetch_factor or fewer num_workers" if ahead else "fewer num_workers"
-            less.append(f"{names} takes less")
-    if vram.verdict in ("over", "tight"):
-        batch = int(knobs["batch_size"])
-        twice = 2 * int(knobs["accumulate_steps"])
-        less.append(
-            f"batch_size {batch // 2} with accumulate_steps {twice} is as large a step with half the activations"
-            if batch > 1
-            else "fp16 instead of fp32 halves activations"
-        )
-    return "; ".join(less)
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,8 +9,9 @@ from statistics import median
 import msgspec
 
 from engine.config import label_maps
-from engine.config.experiment import Plan, Prepared, Split
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split
 from engine.journals.events import PhaseEnded, Sample, Worker
 from engine.live.filling import Filling
 from engine.live.state import ExperimentState, RunState
@@ -181,22 +182,32 @@ def footprint(
 
 def trend_of(state: ExperimentState) -> Trend:
     """Whether its memory grows, and how long it can."""
-    return memory_trend(state.samples, filling_of(state))
+    return memory_trend(state.samples, fillings_of(state))
 
 
 def knobs_now(state: ExperimentState) -> dict[str, Value]:
     """What the present run runs with: the plan's profile, or what took its place in the living training."""
-    run = state.run
+    return _knobs(state, state.run)
+
+
+def _knobs(state: ExperimentState, run: RunState | None) -> dict[str, Value]:
     changed = run.tested[-1].knobs if run is not None and run.tested else {}
     return {**state.plan.profile.knobs, **changed}
 
 
-def filling_of(state: ExperimentState) -> Filling | None:
+def fillings_of(state: ExperimentState) -> list[Filling]:
+    """Of each run that goes on, all of which share the memory; none before the pace of every one of them is known."""
+    runs = [state.runs[place] for place in state.under_way] or [run for run in (state.run,) if run is not None]
+    found = [_filling(state, run) for run in runs]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else []
+
+
+def _filling(state: ExperimentState, run: RunState) -> Filling | None:
     """Of a training whose workers keep what they load (knob cache = ram); None for any other, or before its pace is
     known."""
-    run, prepared = state.run, state.prepared
-    knobs = knobs_now(state)
-    if run is None or run.begin is None or prepared is None or knobs["cache"] != "ram" or not run.steps_per_epoch:
+    prepared, knobs = state.prepared, _knobs(state, run)
+    if run.begin is None or prepared is None or knobs["cache"] != "ram" or not run.steps_per_epoch:
         return None
     split = next((split for split in prepared.splits if split.fold == run.key.fold), None)
     if split is None or not split.train:

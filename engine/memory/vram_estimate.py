@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import msgspec
 
-from engine.config.experiment import Plan, RunKey, variants_of
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey, variants_of
 from engine.memory.footprint import Estimate
 
 SECONDS = 120.0

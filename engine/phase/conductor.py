@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import linear_regression
 from typing import NamedTuple
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS, Value
 from engine.journals.events import (
     SPANS,

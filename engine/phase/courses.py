@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.config.experiment import Plan, Test
+from engine.config.plan import Plan, Test
 from engine.config.profile import KNOBS, Value
 from engine.journals.events import Mode, PhaseEnded
 from engine.phase import phases, tuning

@@ -65,14 +65,6 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     trainer_cpu_seconds: float | None = None
     unstable: str = ""
 
-    @property
-    def stable(self) -> bool:
-        return not self.unstable
-
-    @property
-    def samples_per_step(self) -> float:
-        return self.samples / self.steps
-
     def spread(self) -> Spread | None:
         """None: too few blocks to say."""
         if len(self.blocks) - len(set(self.rounds)) < 1:

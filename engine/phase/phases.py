@@ -7,7 +7,8 @@ from math import inf, sqrt
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, steps_per_epoch
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, steps_per_epoch
 from engine.config.profile import KNOBS, Profile, Value
 from engine.diagnosis.queueing import predict
 from engine.diagnosis.workload import fit

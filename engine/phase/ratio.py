@@ -11,6 +11,7 @@ from engine.phase.measure import LEVEL, Measurement
 from engine.phase.spread import variance
 from engine.phase.student import quantile
 
+# Steps that are added at a time.
 FEWEST, MOST = 20, 100
 Call: TypeAlias = Literal["faster", "slower", "not distinguishable"]
 
@@ -45,17 +46,17 @@ def ratio(a: Measurement, b: Measurement) -> Ratio:
     return Ratio(value, low, high, "faster" if low > 1 else "slower" if high < 1 else "not distinguishable")
 
 
-def steps_needed(measurement: Measurement, precision: float, fewest: int = FEWEST, most: int = MOST) -> int:
+def steps_needed(measurement: Measurement, precision: float) -> int:
     """How many more steps, in whole blocks, bring the 95 % interval of its pace to ±`precision` (0.05 is ±5 %); 0 when
-    it is there. Within `fewest` to `most`: what visits differ by is not lessened by a longer visit, only by more."""
+    it is there. Within FEWEST to MOST: what visits differ by is not lessened by a longer visit, only by more."""
     known = measurement.spread()
     if known is None:
-        return _whole(fewest, measurement.block)
+        return _whole(FEWEST, measurement.block)
     t = quantile(LEVEL, known.within.freedom)
     short = known.within.value * (t / precision) ** 2
     if short <= 1:
         return 0
-    return _whole(min(most, max(fewest, ceil((short - 1) * measurement.steps))), measurement.block)
+    return _whole(min(MOST, max(FEWEST, ceil((short - 1) * measurement.steps))), measurement.block)
 
 
 def _whole(steps: int, block: int) -> int:

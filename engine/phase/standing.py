@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import Mode, PhaseBegun, PhaseEnded, Verdict
 from engine.live.state import ExperimentState
 from engine.phase.courses import COURSES

@@ -91,9 +91,3 @@ def others(samples: Sequence[Sample], one: Tested, end: float) -> float | None:
     begin, end = one.lines[0].t, min(end, one.lines[-1].t)
     within = [max(0.0, sample.cpu - sample.own_cpu) for sample in samples if begin <= sample.t <= end]
     return sum(within) / len(within) if within else None
-
-
-def knobs_before(state: ExperimentState) -> dict[str, bool | int | float | str] | None:
-    """The profile before the present one, for going back to it; None if it was never changed."""
-    run = state.run
-    return dict(run.tested[-2].knobs) if run is not None and len(run.tested) > 1 else None

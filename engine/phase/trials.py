@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Phase, Plan, Test
 from engine.config.knob import Value
+from engine.config.plan import Phase, Plan, Test
 from engine.config.profile import KNOBS, check_all
 from engine.errors import DataError, UsageError
 from engine.machine import room

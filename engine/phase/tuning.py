@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Plan, of_variant
+from engine.config.experiment import of_variant
 from engine.config.knob import Value
+from engine.config.plan import Plan
 from engine.config.profile import Profile
 from engine.counts import plural
 from engine.eta.costs import training_key

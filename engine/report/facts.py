@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
 from engine.config.knob import Value as KnobValue
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.diagnosis.advice import Advice, advice
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.diagnosis.modelled import workload_of
@@ -21,12 +22,12 @@ from engine.journals.events import Gap, RunEnded, Sample, Steps
 from engine.journals.journal import read
 from engine.limit.afterwards import refused
 from engine.limit.allowance import Allowance, allowance
-from engine.live.fold import fold_supervisor
+from engine.live.fold_experiment import fold_supervisor
 from engine.live.mean_step import lately
 from engine.live.state import ExperimentState, RunState, new_experiment
 from engine.live.trend import Trend
 from engine.memory.footprint import knobs_now, trend_of
-from engine.paths import NAME, ExperimentPaths, RunPaths, read_json
+from engine.paths import NAME, ExperimentPaths, read_json
 from engine.phase import phases, tuning
 from engine.phase.phases import PhaseResult
 from engine.phase.tested import tested
@@ -107,10 +108,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         return self.state.phase in ("finished", "stopped", "failed", "lost")
-
-    def run_files(self, index: int) -> RunPaths:
-        key = self.state.runs[index].key
-        return self.paths.run(*key.at)
 
     def attempts_of(self, run: RunState) -> tuple[RunEnded, ...]:
         return tuple(one for one in self.attempts if one.at == run.key.at)

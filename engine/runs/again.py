@@ -8,8 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan, RunKey, runs_of, training_hash
+from engine.config.experiment import Experiment
+from engine.config.hashes import training_hash
+from engine.config.plan import Plan
 from engine.config.profile import Profile
+from engine.config.run_keys import RunKey, runs_of
 from engine.config.sources import MADE
 from engine.errors import DataError, UsageError
 from engine.paths import checked_name

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.config.experiment import Plan, RunKey
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey
 from engine.journals import journal
 from engine.journals.events import Outcome, RunEnded, Steps, Stop, Verdict
 from engine.journals.records import ExitInfo, ProcessInfo, ResultInfo

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.config.experiment import Plan, Prepared, RunKey, run_hash
+from engine.config.hashes import run_hash
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import RunKey
 from engine.journals.records import Completion
 from engine.paths import ExperimentPaths, read_json
 

@@ -79,6 +79,15 @@ def request(
     return name
 
 
+def withdraw(paths: ExperimentPaths, name: str) -> bool:
+    """Take a request back; False if it has been answered by now."""
+    try:
+        (paths.control / f"{name}.json").unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def pending(paths: ExperimentPaths) -> list[Request]:
     """Requests nobody has answered, oldest first. Files of another user or shape are passed over."""
     found = []

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.machine.cores import Machine
@@ -21,7 +21,7 @@ class Places(NamedTuple):
 
 
 def places(devices: str | None, slots: int | None, here: Machine) -> Places:
-    """auto, cpu, mps, or CUDA devices by number: one, or several with commas. A slot for each device unless `slots`
+    """auto, cpu, or CUDA devices by number: one, or several with commas. A slot for each device unless `slots`
     says otherwise. Raises UsageError for what is no device, or for more runs than there are cores."""
     names = [word.strip() for word in (devices or "auto").split(",") if word.strip()] or ["auto"]
     known = tuple(_checked(name, devices or "auto") for name in names)
@@ -40,8 +40,8 @@ def places(devices: str | None, slots: int | None, here: Machine) -> Places:
 
 
 def share(here: Machine, slots: int) -> Machine:
-    """What one of so many runs side by side has of the machine: cores by number."""
-    return here if slots == 1 else msgspec.structs.replace(here, cores=max(1, here.cores // slots))
+    """What one of so many runs side by side has of the machine: cores by number, the group's limits by their part."""
+    return here if slots == 1 else msgspec.structs.replace(here, cores=max(1, here.cores // slots), runs=slots)
 
 
 def device_of(plan: Plan, slot: int) -> str:
@@ -52,4 +52,4 @@ def device_of(plan: Plan, slot: int) -> str:
 def _checked(word: str, text: str) -> str:
     if word in ("auto", "cpu", "mps", "cuda") or word.isdigit() or (word.startswith("cuda:") and word[5:].isdigit()):
         return word.removeprefix("cuda:") if word != "cuda" else "0"
-    raise UsageError(f"--devices {text!r}: it is auto, cpu, mps, or a CUDA device's number")
+    raise UsageError(f"--devices {text!r}: it is auto, cpu or a CUDA device's number")

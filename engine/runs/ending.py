@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.counts import plural
 from engine.journals.events import Outcome, Verdict
 from engine.journals.limit_events import LimitReached

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.eta import timings
 from engine.eta.costs import KeyTiming
 from engine.eta.devices import called, on_device

@@ -11,17 +11,17 @@ from pathlib import Path
 import msgspec
 
 from engine.config import catalog, minimums
-from engine.config.experiment import Plan, runs_of, training_hash
+from engine.config.hashes import training_hash
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.run_keys import runs_of
 from engine.config.sources import given
 from engine.errors import DataError, UsageError
 from engine.journals.journal import read
 from engine.journals.limit_events import Limits, OnFinish
 from engine.journals.records import ProcessInfo, SupervisorInfo
-from engine.limit import limits, notify
+from engine.limit import asked, limits, notify
 from engine.limit.limits import Wanted
-from engine.live.state import ExperimentState
-from engine.live.watch import Watch
 from engine.machine import cores
 from engine.machine.room import OTHER_LOGS, writable
 from engine.paths import (
@@ -37,12 +37,12 @@ from engine.runs import again
 from engine.runs.choice import choose
 from engine.runs.devices import places, share
 from engine.runs.manifest import manifest
+from engine.runs.placing import Finished, Place, Running, place_for, settled
 from engine.runs.queue import Order, ordered
 from engine.runs.spending import reckoned
 
 START_SECONDS = 15.0
 CHECK_SECONDS = 600.0
-SETTLE_SECONDS = 5.0
 LOCKED = 75
 
 # Supervisors this process started. They are not waited for; keeping them spares a warning at exit.
@@ -50,7 +50,9 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user asks to be launched; None where the experiment decides. `notify`: addresses of webhooks."""
+    """What a user asks to be launched; None where the experiment decides. `notify`: addresses of webhooks.
+
+    `order`: None for that of a folder that is there already, of a new one all restarts of a fold, then the next's."""
 
     experiment: str
     logs: Path
@@ -63,7 +65,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int | None = None
     device: str | None = None
     slots: int | None = None
-    order: Order = "folds"
+    order: Order | None = None
     retries: int = 0
     settings: dict[str, Value] = {}
     stop_after_runs: int = 0
@@ -114,7 +116,7 @@ def plan_for(request: Request, without_data: bool = False) -> Plan:
         experiment_name=stem,
         experiment=experiment,
         profile=profile,
-        runs=ordered(runs_of(experiment, request.folds, request.restarts, request.variants), request.order),
+        runs=ordered(runs_of(experiment, request.folds, request.restarts, request.variants), request.order or "folds"),
         data_dir=given(request.data, stem, experiment, without_data),
         cache_dir=str(cache_folder(request.logs.resolve())),
         device=device,
@@ -135,7 +137,7 @@ def plan_for(request: Request, without_data: bool = False) -> Plan:
 def _limited(request: Request, plan: Plan) -> Plan:
     if not request.limits.any:
         return plan
-    held = limits.limits(request.limits, plan.created, lambda: device_name(plan), devices=len(plan.devices))
+    held = asked.of_plan(plan, request.limits, plan.created, lambda: device_name(plan))
     return msgspec.structs.replace(plan, limits=held)
 
 
@@ -177,78 +179,11 @@ def check(plan: Plan, quick: bool = False) -> tuple[Check, bytes]:
         raise DataError(f"the preflight check failed: {last[0] if last else f'exit code {done.returncode}'}") from None
 
 
-def folder_for(request: Request, plan: Plan) -> tuple[Path, str]:
-    """The experiment's folder, and a sentence if it is another one than asked for or goes on from before.
-
-    A folder keeps one configuration: another one under the same name goes to NAME-2. Raises UsageError if that very
-    experiment is running, or finished.
-    """
-    for number in range(1, 100):
-        folder = request.logs.resolve() / (plan.name if number == 1 else f"{plan.name}-{number}")
-        held = read_json(ExperimentPaths(folder).plan, Plan)
-        if held is None:
-            if _occupied(folder):
-                raise UsageError(f"{folder} exists and is not an experiment of steptop's; choose another --name")
-            first = request.logs / plan.name
-            return folder, "" if number == 1 else f"{first} holds another configuration; this one is {folder.name}"
-        if held.training_hash == plan.training_hash and held.data_dir == plan.data_dir:
-            state = settled(folder)
-            if state.supervisor_alive or state.trainer_alive:
-                raise Running(folder)
-            if state.phase == "finished" and set(plan.runs) <= set(held.runs) and not _changed(held, plan):
-                raise Finished(folder)
-            return folder, "goes on where it was: finished runs are kept"
-        if request.name is not None:
-            raise UsageError(
-                f"{folder} holds another configuration ({difference(held, plan)}); "
-                "choose another --name, or move it away"
-            )
-    raise UsageError(f"a hundred folders are called {plan.name}-N already; choose another --name")
-
-
-def _changed(held: Plan, wanted: Plan) -> bool:
-    """Whether a variant that is to be trained sets something else by now: its runs are done anew then."""
-    known, now = held.experiment.variants, wanted.experiment.variants
-    return any(known[key.variant].set != now[key.variant].set for key in wanted.runs if key.variant in known)
-
-
-def _occupied(folder: Path) -> bool:
-    try:
-        return folder.exists() and any(folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be read ({error.strerror}): {OTHER_LOGS}") from None
-
-
-class Running(UsageError):
-    """The very experiment is running already."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"{folder.name} is already running in {folder}; `steptop` shows it, `steptop stop` ends it")
-        self.folder = folder
-
-
-class Finished(UsageError):
-    """The very experiment is finished already."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"{folder.name} is finished already: `steptop results {folder.name}` shows it; "
-            "to train again choose another --name"
-        )
-        self.folder = folder
-
-
-def difference(held: Plan, wanted: Plan) -> str:
-    """What two plans train differently, in words."""
-    said = []
-    if held.data_dir != wanted.data_dir:
-        said.append(f"data {held.data_dir or 'built-in'}")
-    for field in msgspec.structs.fields(type(held.experiment)):
-        a, b = getattr(held.experiment, field.name), getattr(wanted.experiment, field.name)
-        if a != b and field.name not in ("title", "target", "knobs", "locks", "profile"):
-            said.append(f"{field.name} {a}" if not isinstance(a, msgspec.Struct) else f"another [{field.name}]")
-    said += [f"{k} {v}" for k, v in held.profile.knobs.items() if wanted.profile.knobs.get(k) != v]
-    return ", ".join(said[:4]) or "other settings"
+def place_of(request: Request, plan: Plan) -> Place:
+    """Where it goes, and its queue there. Raises UsageError where it cannot go anywhere (engine.runs.placing)."""
+    named = (request.folds, request.restarts, request.variants) != (None, None, None)
+    some = named or request.experiment.endswith(again.ENDING)
+    return place_for(request.logs, plan, request.name is not None, some, request.order is not None)
 
 
 def start(request: Request, plan: Plan | None = None) -> Path:
@@ -258,10 +193,10 @@ def start(request: Request, plan: Plan | None = None) -> Path:
     """
     plan = plan or plan_for(request)
     writable(request.logs, OTHER_LOGS)
-    folder, _ = folder_for(request, plan)
+    place = place_of(request, plan)
+    folder, plan = place.folder, place.plan
     if why := limits.used_up(reckoned(read(ExperimentPaths(folder).events), plan.limits, 0.0), time.time(), 0.0):
         raise UsageError(f"{why}; {folder.name} goes on with another --until, --deadline or --budget")
-    plan = msgspec.structs.replace(plan, name=folder.name)
     if not plan.experiment.command:
         found, _ = check(plan, quick=True)
         if not found.ok:
@@ -277,14 +212,18 @@ def lay_out(folder: Path, plan: Plan) -> None:
     paths = ExperimentPaths(folder)
     for needed in (folder, paths.control, paths.acknowledged):
         needed.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for key in plan.runs:
-        run = paths.run(*key.at)
-        run.folder.mkdir(mode=0o700, exist_ok=True)
-        run.console.touch(mode=0o600)
+    _run_folders(paths, plan)
     for left in paths.control.glob("*.json"):
         left.unlink()
     write_json(paths.manifest, manifest(plan))
     write_json(paths.plan, plan)
+
+
+def _run_folders(paths: ExperimentPaths, plan: Plan) -> None:
+    for key in plan.runs:
+        run = paths.run(*key.at)
+        run.folder.mkdir(mode=0o700, exist_ok=True)
+        run.console.touch(mode=0o600)
 
 
 def supervise(folder: Path) -> None:
@@ -339,10 +278,7 @@ def resume(
         raise Finished(folder)
     held = Limits()
     if wanted is not None:
-        device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
-        held = plan.limits
-        if wanted.any:
-            held = limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
+        held = asked.of_training(state, wanted) if wanted.any else plan.limits
         record = reckoned(read(paths.events), held, 0.0)
         if wanted.until or wanted.deadline or wanted.budget:
             held = limits.outlived(wanted, held, record, state.reached, time.time())
@@ -354,6 +290,7 @@ def resume(
     fresh = msgspec.structs.replace(
         plan, stop_after_runs=stop_after_runs, limits=held, on_finish=on_finish or plan.on_finish
     )
+    _run_folders(paths, fresh)
     if fresh != plan:
         write_json(paths.plan, fresh)
     if urls is not None:
@@ -361,16 +298,6 @@ def resume(
     for left in paths.control.glob("*.json"):
         left.unlink()
     supervise(folder)
-
-
-def settled(folder: Path) -> ExperimentState:
-    """The present state; a supervisor that has written its last line is given the moment it needs to be gone."""
-    watch, deadline = Watch(folder), time.monotonic() + SETTLE_SECONDS
-    state = watch.quick()
-    while state.ended is not None and state.supervisor_alive and time.monotonic() < deadline:
-        time.sleep(0.05)
-        state = watch.quick()
-    return state
 
 
 def take_over(folder: Path) -> bool:

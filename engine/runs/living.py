@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan
 from engine.config.knob import shown
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS, Profile, Value, check_all, check_workers
 from engine.errors import UsageError
 from engine.live.watch import Watch

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.config.sources import trained_on
 from engine.paths import ExperimentPaths, read_json, write_json
 
@@ -73,10 +74,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_commit(folder: Path | None = None) -> str:
+def git_commit() -> str:
     """The commit checked out where the user stands, '+' behind it if there are changes; '' outside a repository."""
     try:
-        where = str(folder or Path.cwd())
+        where = str(Path.cwd())
         head = subprocess.run(
             ["git", "-C", where, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.errors import UsageError
 from engine.journals.events import (
     AnyRecord,
@@ -17,6 +17,7 @@ from engine.journals.events import (
     Note,
     ProfileAsked,
     RunEnded,
+    RunsPutBack,
     Stop,
     StopChanged,
     SupervisorStarted,
@@ -182,8 +183,10 @@ class Orders:
         more = [words(key.at) for key in runs if key not in before]
         said = [f"left out: {', '.join(fewer)}"] if fewer else []
         said += [f"added: {', '.join(more)}"] if more else []
-        again = [words(key.at) for key in waiting if key in before and key not in waited]
-        said += [f"to be tried again: {', '.join(again)}"] if again else []
+        again = tuple(key.at for key in waiting if key in before and key not in waited)
+        if again:
+            self.journal.write(RunsPutBack(runs=again))
+            said.append(f"to be tried again: {', '.join(map(words, again))}")
         rest = [words(key.at) for key in waiting]
         said.append(f"next: {', '.join(rest[:3])}" if rest else "nothing waits")
         text = "; ".join(said)

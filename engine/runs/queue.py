@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 
 Order: TypeAlias = Literal["folds", "restarts"]
 

@@ -7,7 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Plan, RunKey, runs_of
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey, runs_of
 from engine.errors import UsageError
 
 At: TypeAlias = tuple[int, int, str]
@@ -54,6 +55,7 @@ def requeued(plan: Plan, begun: Collection[At], wish: Wish, waiting: Iterable[At
     named = (*wish.first, *wish.last, *wish.skip)
     for at in named:
         if at not in runs:
+            _new(plan, at)  # says what is wrong with one that could not be added either
             raise UsageError(f"{words(at)} is none of its runs; --add makes it one")
         if at in begun:
             raise UsageError(f"{words(at)} has begun; what waits can be put elsewhere, `steptop stop` ends what runs")

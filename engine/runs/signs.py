@@ -97,6 +97,28 @@ SIGNS = (
         "pin_memory = false; the log may say what CUDA refused",
     ),
     _sign(
+        "gpu_oom",
+        r"unable to find an engine to execute this computation|Unable to find a valid cuDNN algorithm",
+        "cuDNN found no way to compute a convolution, most often for want of the GPU's memory",
+        "a smaller batch_size, or precision = fp16; another process may hold memory (see the Machine panel)",
+        sure=False,
+    ),
+    _sign(
+        "gpu_fault",
+        r"CUDA error: (?:an illegal memory access|unspecified launch failure|misaligned address|uncorrectable ECC"
+        r"|device-side assert|unknown error|.*hardware error)|GPU is lost|fallen off the bus",
+        "the GPU failed in the middle of its work",
+        "`nvidia-smi -q` and `dmesg` (lines with Xid) say whether it is the device; `steptop resume` goes on from the "
+        "last checkpoint",
+    ),
+    _sign(
+        "not_compiled",
+        r"torch\._(?:inductor|dynamo)\.exc\.|\bInductorError\b|\bBackendCompilerFailed\b|Failed to find C compiler",
+        "torch could not compile the network",
+        "compile = false; compiling takes a C compiler and Python's headers (on Debian or Ubuntu: apt install gcc g++ "
+        "python3-dev)",
+    ),
+    _sign(
         "disk_full",
         r"No space left on device|Disk quota exceeded|Errno 28|Errno 122",
         "the disk is full",

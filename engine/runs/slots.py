@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine.config.experiment import Plan, RunKey
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey
 from engine.machine import cores
 from engine.runs.attempt import Attempt
-from engine.runs.devices import device_of as device_of
+from engine.runs.devices import device_of
 
 
 class Running(NamedTuple):

@@ -14,8 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from engine.config.experiment import variants_of
-from engine.config.leading import measure
+from engine.config.leading import Measure, measure
+from engine.config.run_keys import variants_of
 from engine.counts import plural
 from engine.live.state import ExperimentState, RunState
 from engine.phase.student import quantile
@@ -57,29 +57,40 @@ def results(state: ExperimentState) -> list[Result]:
     ]
 
 
+def blank(state: ExperimentState) -> list[RunState]:
+    """Finished runs that have learned nothing, as their held-out test says; not those that wrote no figure."""
+    kind = measure(state.plan.experiment)
+    done = [(run, judged(state, run)) for run in state.runs if run.phase == "finished"]
+    return [run for run, figure in done if figure is not None and not kind.learned(figure)]
+
+
 def so_far(state: ExperimentState) -> tuple[SoFar, ...]:
     """Of each variant in the order they are trained in; one of all runs where there are no variants."""
     found, variants = results(state), variants_of(run.key for run in state.runs)
-    title = measure(state.plan.experiment).title
+    kind = measure(state.plan.experiment)
     if not any(variants):
         values = [one.value for one in found]
         mean, std = fmean(values) if values else None, stdev(values) if len(values) > 1 else None
-        return (_with_spread(SoFar(runs=len(values), count=len(values), mean=mean, std=std), title),)
+        return (_with_spread(SoFar(runs=len(values), count=len(values), mean=mean, std=std), kind),)
     compared = {one.variant: one for one in compare(found, variants)}
     told = []
     for name in variants:
         one = SoFar(variant=name, per="fold")
         if (known := compared.get(name)) is not None:
             one = msgspec.structs.replace(one, runs=known.runs, count=known.folds, mean=known.mean, std=known.std)
-        told.append(_with_spread(one, title))
+        told.append(_with_spread(one, kind))
     return tuple(told)
 
 
-def _with_spread(one: SoFar, title: str) -> SoFar:
-    """With how well the mean is known; never from a single value."""
+def _with_spread(one: SoFar, kind: Measure) -> SoFar:
+    """With how well the mean is known; never from a single value, nor from values that show no spread."""
+    if one.mean is not None and not kind.learned(one.mean):
+        return msgspec.structs.replace(one, missing="nothing was learned")
+    if one.std == 0:
+        return msgspec.structs.replace(one, missing=f"all {one.count} are the same: how {one.per}s differ is not known")
     if one.std is None:
         words = f"one {one.per} has no spread: a second one shows how much {one.per}s differ"
-        return msgspec.structs.replace(one, missing=words if one.count else f"no finished run has a {title} yet")
+        return msgspec.structs.replace(one, missing=words if one.count else f"no finished run has a {kind.title} yet")
     return msgspec.structs.replace(
         one,
         error=one.std / sqrt(one.count),
@@ -92,8 +103,11 @@ def one_more(count: int, std: float) -> float:
     return quantile(LEVEL, count - 1) * std / sqrt(count * (count + 1))
 
 
-def models_words(finished: int) -> str:
-    """A run that has come to its end is a model that can be used, and nothing else is."""
+def models_words(state: ExperimentState) -> str:
+    """A run that has come to its end and has learned something is a model that can be used, and nothing else is."""
+    finished, useless = state.runs_finished, len(blank(state))
     if not finished:
         return "no model yet: 1 run = 1 usable model"
-    return f"{plural(finished, 'run')} = {plural(finished, 'usable model')}"
+    usable = plural(finished - useless, "usable model") if useless < finished else "no usable model"
+    nothing = f": {'it' if finished == 1 else useless} learned nothing" if useless else ""
+    return f"{plural(finished, 'run')} = {usable}{nothing}"

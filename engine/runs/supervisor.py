@@ -13,11 +13,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from engine.config.experiment import Plan, Prepared, RunKey
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import RunKey
 from engine.counts import plural
 from engine.journals import journal as journals
 from engine.journals.events import (
@@ -34,7 +35,6 @@ from engine.journals.events import (
 from engine.journals.journal import Writer
 from engine.journals.records import Completion, SupervisorInfo
 from engine.limit import notify, on_finish
-from engine.limit.guard import Guard
 from engine.machine import logout, room
 from engine.machine.cores import machine
 from engine.machine.device_preview import processor
@@ -42,19 +42,18 @@ from engine.machine.lock import take_lock
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.phase import phases
 from engine.phase.conductor import Conductor
-from engine.process import boot_id, descendants, holding, ident
-from engine.runs.attempt import Attempt, Ended, adopt, begin_prepare, begin_run, end_strays, unfinished, wait
+from engine.process import boot_id, ident
+from engine.runs.attempt import Attempt, adopt, begin_prepare, begin_run, end_strays, unfinished, wait
 from engine.runs.completion import completed
-from engine.runs.ending import Result, ending, with_limit
+from engine.runs.devices import device_of
+from engine.runs.ending import Result, ending
 from engine.runs.manifest import with_data_hash
-from engine.runs.orders import Orders
+from engine.runs.oversight import POLL_SECONDS, Oversight
 from engine.runs.queue import FAILURES_IN_A_ROW, Queue
-from engine.runs.sampling import Sampling
-from engine.runs.slots import Slots, device_of, environment
+from engine.runs.slots import Slots, environment
 from engine.runs.survivors import left_of
 
 LOCKED = 75
-POLL_SECONDS = 0.2
 PR_SET_CHILD_SUBREAPER = 36
 # Slurm warns with SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends a job with SIGTERM.
 STOPPING = {signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1, a warning that the time is nearly over"}
@@ -66,15 +65,14 @@ class Supervisor:
     def __init__(self, paths: ExperimentPaths, plan: Plan, journal: Writer) -> None:
         self.paths = paths
         self.journal = journal
-        self.guard = Guard(paths, plan, journal)
         self.slots = Slots(plan.slots)
         self.queue = Queue(plan.runs, plan.retries)
-        self.orders = Orders(paths, plan, journal, self.guard, self.queue)
+        self.oversight = Oversight(paths, plan, journal, self.queue, self.slots)
+        self.guard = self.oversight.guard
+        self.orders = self.oversight.orders
         self.last: Verdict | None = None
         self.survivors: tuple[int, ...] = ()
-        self.sampling = Sampling(paths.folder)
         self.full = False
-        self.room = room.Room(paths.folder)
 
     @property
     def plan(self) -> Plan:
@@ -135,7 +133,7 @@ class Supervisor:
             self._fill()
             if not self.slots.running:
                 return
-            self._turn(self.slots.attempts())
+            self.oversight.turn(self.slots.attempts())
             wait(self.slots.attempts(), POLL_SECONDS)
             for key, _, attempt in self.slots.ended():
                 self._take(key, attempt)
@@ -212,7 +210,7 @@ class Supervisor:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
         attempt = begin_prepare(self.paths)
         self.journal.write(PrepareStarted(pid=attempt.who.pid))
-        ended = self._follow(attempt)
+        ended = self.oversight.follow(attempt)
         ok = ended.outcome == "finished" and read_json(self.paths.data, Prepared) is not None
         if ok:
             with_data_hash(self.paths)
@@ -225,7 +223,7 @@ class Supervisor:
 
     def _test(self) -> Outcome:
         """Visit after visit, instead of runs."""
-        conductor = Conductor(self.paths, self.plan, self.journal, self._conducting, self._kept)
+        conductor = Conductor(self.paths, self.plan, self.journal, self.oversight.conducting, self.oversight.kept)
         text = conductor.conduct()
         measured = len({visit.phase for visit in conductor.done if visit.verdict.kind == "ok"})
         left = "" if self.survivors else "; nothing of it is left running"
@@ -240,58 +238,15 @@ class Supervisor:
             return self._say_end("failed", text, verdict)
         return self._say_end("finished", f"{text.rstrip('.')}{left}", None, conductor.best)
 
-    def _conducting(self, trial: Attempt | None) -> bool:
-        """While a test goes on. `trial` None: between two visits, where a stop after this run takes effect too."""
-        self.orders.obey()
-        stop = self.orders.stop
-        if trial is not None and stop in ("now", "force"):
-            trial.ask_to_stop(stop)
-        self.sampling.keep()
-        return stop is not None and (trial is None or stop != "after_run")
-
-    def _kept(self) -> set[int]:
-        """Own children that are none of a trainer's, and all of the trainers under way."""
-        beside = {
-            pid
-            for attempt in self.slots.attempts()
-            for pid in (*holding(attempt.info.token), attempt.who.pid, *descendants(attempt.who.pid))
-        }
-        return self.guard.pids() | beside | self.sampling.pids
-
     def _over(self, key: RunKey, attempt: Attempt) -> Outcome:
         """Write down how an attempt ended that has."""
-        ended = self._closed(attempt)
+        ended = self.oversight.closed(attempt)
         self.journal.write(ended.record(key, attempt.number), sync=True)
         self.survivors, self.last = ended.survivors, ended.verdict
         self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":
             self.orders.finished_here += 1
         return ended.outcome
-
-    # ------------------------------------------------------------ while children run
-
-    def _follow(self, attempt: Attempt) -> Ended:
-        """Wait for the attempt's end, obeying requests meanwhile."""
-        while not attempt.ended():
-            self._turn((attempt,))
-            attempt.wait(POLL_SECONDS)
-        return self._closed(attempt)
-
-    def _turn(self, attempts: Sequence[Attempt]) -> None:
-        """What is done all the time while `attempts` go on."""
-        self.orders.obey()
-        if self.orders.stop in ("now", "force"):
-            for attempt in attempts:
-                attempt.ask_to_stop(self.orders.stop)
-        self.sampling.keep()
-        self.guard.look()
-        if self.room.has_filled_up():
-            self._note(room.GOES_ON, "bad")
-
-    def _closed(self, attempt: Attempt) -> Ended:
-        self.orders.obey()
-        ended = attempt.close(self._kept)
-        return ended._replace(verdict=with_limit(ended.verdict, self.orders.reached))
 
     def _on_signal(self, number: int, _: object) -> None:
         self.orders.signalled = STOPPING[signal.Signals(number)]
@@ -329,7 +284,7 @@ class Supervisor:
     def _say_end(
         self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None
     ) -> Outcome:
-        self.close()  # before the last line, which may say that nothing is left running
+        self.oversight.close()  # before the last line, which may say that nothing is left running
         self.journal.write(
             ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors, knobs=best),
             sync=True,
@@ -352,9 +307,6 @@ class Supervisor:
 
     def _note(self, text: str, level: str = "info") -> None:
         self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        self.sampling.close()
 
 
 def main(folder: Path) -> int:
@@ -379,7 +331,7 @@ def main(folder: Path) -> int:
             supervisor.afterwards("failed", text)
             raise
         finally:
-            supervisor.close()
+            supervisor.oversight.close()
     return {"finished": 0, "stopped": 3}.get(outcome, 1)
 
 

@@ -15,7 +15,10 @@ from statistics import median
 
 import msgspec
 
-from engine.config.experiment import Plan, draws_per_epoch, of_variant, steps_per_epoch, variants_of
+from engine.config.experiment import of_variant
+from engine.config.plan import Plan
+from engine.config.prepared import draws_per_epoch, steps_per_epoch
+from engine.config.run_keys import variants_of
 from engine.config.sources import MADE, Unit, missing, source_of, trained_on
 from engine.counts import plural
 from engine.errors import UsageError
@@ -268,27 +271,32 @@ LOOKS: Mapping[str, Callable[[Report, Plan], Report]] = {"segmentation": _of_vol
 
 def _with_model(report: Report, plan: Plan) -> Report:
     """The network of every variant built once, and the device asked for by the name the trainer will use."""
-    from engine.training import device, losses, models
+    from engine.training import device, models, precision, tasks
     from engine.training.augment import chain
 
     config = plan.experiment.model
-    errors = list(report.errors)
+    errors, warnings = list(report.errors), list(report.warnings)
     described: dict[str, str | int] = {"name": config.name, "channels": config.channels}
     found = report.device
     try:
         for variant in variants_of(plan.runs):
             made = of_variant(plan.experiment, variant)
             described[f"parameters {variant}".rstrip()] = models.parameters(models.build(made.model))
-            losses.build(made)
+            tasks.criterion(made)
             chain.build(made.augment)
     except UsageError as error:
         errors += [str(error)] if str(error) not in errors else []
     try:
         chosen = device.chosen(plan.device)
         found = {"kind": chosen.type, "name": device.name(chosen)}
+        able = device.capability(chosen)
+        if able is not None and (said := precision.remark(str(plan.profile["precision"]), able)):
+            warnings.append(said)
     except UsageError as error:
         errors.append(str(error))
-    return msgspec.structs.replace(report, ok=not errors, errors=tuple(errors), model=described, device=found)
+    return msgspec.structs.replace(
+        report, ok=not errors, errors=tuple(errors), warnings=tuple(warnings), model=described, device=found
+    )
 
 
 def _plan(name: str) -> Plan:

@@ -1,4 +1,4 @@
-"""When the device reaches a point of its work, and small numbers it computed, without ever waiting for it.
+"""When the device reaches a point of its work, and what it computed by then, without ever waiting for it.
 
 A CPU is asked for the time. A CUDA device works through a queue of its own: a mark is an event put into that queue, and
 is asked later, with `query()`, whether it has been passed. Only `wait` blocks; it is for the ends of epochs.
@@ -13,17 +13,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from engine.training.losses import Parts
+
+# Of a step: its loss, its loss's terms, the norm of its gradients.
+Numbers = tuple[float | None, dict[str, float], float | None]
+NOTHING: Numbers = None, {}, None
 # A step keeps its loss, the terms of it and the norm of its gradients; so many steps' are pending at most
 # (recorder.PENDING) with room to spare.
 RING = 16_384
 
 
 class Clock(Protocol):
-    """`mark` and `keep` are put into the device's queue in the order of the calls; `passed` and `kept` look them up."""
+    """`mark` and `keep` are put into the device's queue in the order of the calls. `asynchronous`: the device works on
+    while the host does something else, so that their seconds may add up to more than passed."""
+
+    asynchronous: bool
 
     def mark(self) -> Any: ...
-
-    def passed(self, mark: Any) -> bool: ...
 
     def seconds(self, begin: Any, end: Any) -> float:
         """Device time between two passed marks."""
@@ -31,24 +37,26 @@ class Clock(Protocol):
     def release(self, marks: Iterable[Any]) -> None:
         """These marks are no longer needed."""
 
-    def keep(self, number: Tensor) -> Any:
-        """Copy a one-element tensor, detached from any graph, to the host."""
+    def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
+        """Copy a step's loss, its terms and its gradients' norm to the host: the end of a step."""
 
-    def kept(self, slot: Any) -> float:
-        """The number, once a mark made after `keep` has been passed."""
+    def arrived(self, kept: Any) -> bool:
+        """Whether the device has passed that end, and with it all marks before."""
+
+    def numbers(self, kept: Any) -> Numbers:
+        """What arrived; looked up once."""
 
     def wait(self) -> None:
         """Until the device has done all it was given: a host-device synchronisation."""
 
 
 class HostClock:
-    """For devices that have finished when the call returns."""
+    """For a CPU, which has finished when the call returns."""
+
+    asynchronous = False
 
     def mark(self) -> float:
         return time.perf_counter()
-
-    def passed(self, mark: float) -> bool:  # noqa: ARG002
-        return True
 
     def seconds(self, begin: float, end: float) -> float:
         return end - begin
@@ -56,18 +64,37 @@ class HostClock:
     def release(self, marks: Iterable[float]) -> None:
         pass
 
-    def keep(self, number: Tensor) -> Tensor:
-        return number
+    def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
+        return None if loss is None else (loss.total.item(), loss.terms, norm)
 
-    def kept(self, slot: Tensor) -> float:
-        return slot.item()
+    def arrived(self, kept: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def numbers(self, kept: Any) -> Numbers:
+        if kept is None:
+            return NOTHING
+        total, terms, norm = kept
+        return total, {name: value.item() for name, value in terms.items()}, None if norm is None else norm.item()
 
     def wait(self) -> None:
         pass
 
 
+class LateClock(HostClock):
+    """The host's time for a device whose queue cannot be asked (MPS): laps show the launching only, and numbers stay on
+    the device until they are looked up, which waits for it."""
+
+    def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
+        return None if loss is None else (loss.total.detach(), loss.terms, norm)
+
+    def numbers(self, kept: Any) -> Numbers:
+        return NOTHING if kept is None else super().numbers((kept[0].item(), *kept[1:]))
+
+
 class CudaClock:
     """Events from a pool, and a ring of page-locked numbers that copies go to on their own."""
+
+    asynchronous = True
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -79,11 +106,9 @@ class CudaClock:
 
     def mark(self) -> torch.cuda.Event:
         event = self._pool.pop() if self._pool else torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        # Without a stream it would be that of the process's current device, which need not be the one that computes.
+        event.record(torch.cuda.current_stream(self._device))
         return event
-
-    def passed(self, mark: torch.cuda.Event) -> bool:
-        return bool(mark.query())  # type: ignore[no-untyped-call]
 
     def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
         return float(begin.elapsed_time(end)) / 1000
@@ -91,20 +116,37 @@ class CudaClock:
     def release(self, marks: Iterable[torch.cuda.Event]) -> None:
         self._pool.extend(marks)
 
-    def keep(self, number: Tensor) -> int:
+    def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
+        total = None if loss is None else self._copy(loss.total)
+        terms = {} if loss is None else {name: self._copy(value) for name, value in loss.terms.items()}
+        gradients = None if norm is None else self._copy(norm)
+        return self.mark(), total, terms, gradients
+
+    def _copy(self, number: Tensor) -> int:
         """At most RING numbers may be kept before the first is read; the recorder stays far below."""
         slot = self._next
         self._next = (slot + 1) % RING
-        self._cells[slot].copy_(number, non_blocking=True)
+        self._cells[slot].copy_(number.detach(), non_blocking=True)
         return slot
 
-    def kept(self, slot: int) -> float:
-        return float(self._numbers[slot])
+    def arrived(self, kept: Any) -> bool:
+        return bool(kept[0].query())
+
+    def numbers(self, kept: Any) -> Numbers:
+        mark, total, terms, norm = kept
+        self._pool.append(mark)
+        found = self._numbers
+        return (
+            None if total is None else float(found[total]),
+            {name: float(found[slot]) for name, slot in terms.items()},
+            None if norm is None else float(found[norm]),
+        )
 
     def wait(self) -> None:
         torch.cuda.synchronize(self._device)
 
 
 def clock_for(device: torch.device) -> Clock:
-    """MPS gets the host's clock: its queue is waited for when the loss is read, so its spans show launching only."""
-    return CudaClock(device) if device.type == "cuda" else HostClock()
+    if device.type == "cuda":
+        return CudaClock(device)
+    return HostClock() if device.type == "cpu" else LateClock()

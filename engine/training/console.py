@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.journals.events import Begin, Memory, Progress, Record, SpanEnded, Steps
 from engine.journals.journal import Writer
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import new_run
 
 # Several a second; the dashboard draws them, a log would drown in them.

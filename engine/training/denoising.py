@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.config.experiment import Loss, Term
+from engine.config.tables import Loss, Term
 from engine.training.data.tokens import Bytes
 from engine.training.diffusion import bound, cross_entropy
 from engine.training.losses import Criterion, Parts

@@ -29,7 +29,7 @@ def choose(wanted: str, visible: str | None = None) -> torch.device:
         return torch.device("mps")
     name = wanted.removeprefix("cuda").removeprefix(":") or "0"
     if not name.isdigit():
-        raise UsageError(f"device {wanted!r}: it is auto, cpu, mps or the number of a CUDA device")
+        raise UsageError(f"device {wanted!r}: it is auto, cpu or the number of a CUDA device")
     if not torch.cuda.is_available():
         raise UsageError(
             f"device {wanted}: torch {torch.__version__} sees no CUDA device here "
@@ -42,8 +42,18 @@ def choose(wanted: str, visible: str | None = None) -> torch.device:
 def index_of(number: str, visible: str | None, count: int) -> int:
     """Which of the `count` devices that this process sees is device `number` of the machine. Raises UsageError where it
     sees none of that number."""
-    shown = [name for name in (visible or "").split(",") if name.strip()]
-    index = 0 if len(shown) == 1 else int(number)
+    shown = [name.strip() for name in (visible or "").split(",") if name.strip()]
+    if len(shown) == 1:
+        index = 0
+    elif number in shown:
+        index = shown.index(number)
+    elif shown and all(name.isdigit() for name in shown):
+        raise UsageError(
+            f"device {number}: CUDA_VISIBLE_DEVICES shows {', '.join(shown)}, and numbers are nvidia-smi's: choose one "
+            "of these, or auto"
+        )
+    else:
+        index = int(number)
     if index >= count:
         raise UsageError(f"device {number}: there are {count} CUDA devices, numbered from 0")
     return index
@@ -64,6 +74,11 @@ def name(device: torch.device) -> str:
         lines = []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return model or platform.processor() or platform.machine()
+
+
+def capability(device: torch.device) -> tuple[int, int] | None:
+    """A CUDA device's compute capability, (8, 0) of an A100; None for any other device."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
 def memory(device: torch.device) -> Memory | None:

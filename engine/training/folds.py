@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Split
+from engine.config.prepared import Split
 from engine.errors import DataError, unknown
 
 QUARTILES = ("smallest quarter", "second quarter", "third quarter", "largest quarter")

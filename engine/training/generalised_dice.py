@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.config.experiment import Loss
+from engine.config.tables import Loss
 from engine.training.registry import LOSSES
 
 TINY = 1e-6

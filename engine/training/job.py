@@ -8,19 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import (
-    Plan,
-    Prepared,
-    RunKey,
-    Split,
-    Subject,
-    draws_per_epoch,
-    of_variant,
-    run_hash,
-    split_of,
-    steps_per_epoch,
-)
+from engine.config.experiment import of_variant
+from engine.config.hashes import run_hash
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject, draws_per_epoch, split_of, steps_per_epoch
 from engine.config.profile import Profile
+from engine.config.run_keys import RunKey
 from engine.errors import UsageError
 from engine.journals.records import ProfileRequest
 from engine.paths import ExperimentPaths, RunPaths, read_json, run_named

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engine.config.coupled import learning_rate
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
-from engine.training import losses, models, optim, precision
+from engine.training import device as devices, losses, models, optim, precision
 from engine.training.average import Average
 from engine.training.samples import Batch
 
@@ -96,7 +96,8 @@ class Learner:
         hidden layer computed in."""
 
         def tell(active: str, where: str) -> None:
-            tf32 = self.device.type == "cuda" and active == "float32" and torch.backends.cudnn.allow_tf32
+            known = (devices.capability(self.device) or precision.VOLTA) >= precision.AMPERE
+            tf32 = known and active == "float32" and torch.backends.cudnn.allow_tf32
             report(active, where + ("; TF32 allowed in convolutions" if tf32 else ""))
 
         if self._compile:
@@ -123,9 +124,10 @@ class Learner:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        optim.restore(self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where nothing was scaled: precision = auto on a CPU, before it came to a GPU
+            self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
             # Checkpoints without the count were averaged at every step too.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine.config.profile import Profile
 from engine.training import seeds
-from engine.training.samples import Batch, Item, collate as stacked
+from engine.training.samples import Batch, Collate, Item, collate as stacked
+from engine.training.trays import Carried, Trays
 
 # A worker in the middle of a long sample is given this long to end by itself.
 PATIENCE_SECONDS = 1.0
@@ -89,10 +90,16 @@ class Feed:
 
     def __init__(
         self, samples: Dataset[Item], profile: Profile, seed: int, device_type: str, draws: int = 0,
-        collate: Callable[[Any], Batch] = stacked,
+        collate: Collate = stacked,
     ) -> None:
         """`draws`: samples in an epoch, 0 for each once."""
         workers, in_order = int(profile["num_workers"]), bool(profile["in_order"])
+        pinned = bool(profile["pin_memory"]) and device_type == "cuda"
+        self._collate = collate
+        # For what workers have ready or under way, and for the batch that is trained on. None where a device itself
+        # reads shared memory, later perhaps than this process lets go of it; page-locked memory is a copy.
+        safe = workers and (pinned or device_type == "cpu")
+        self._trays = workers * int(profile["prefetch_factor"]) + 1 if safe else 0
         # Out of order, a batch of the next epoch could come before the last one of this.
         self._endless = in_order and (workers == 0 or bool(profile["persistent_workers"]))
         count = len(cast(Sized, samples))
@@ -105,8 +112,7 @@ class Feed:
             "worker_init_fn": start_worker,
         }
         self._loader: DataLoader[Item] | None = DataLoader(
-            samples, batch_sampler=self._order, num_workers=workers, collate_fn=collate,
-            pin_memory=bool(profile["pin_memory"]) and device_type == "cuda",
+            samples, batch_sampler=self._order, num_workers=workers, collate_fn=collate, pin_memory=pinned,
             generator=seeds.loader_generator(seed), **(with_workers if workers else {}),
         )
         self._batches: Iterator[Batch] | None = None
@@ -116,9 +122,17 @@ class Feed:
         """Let the workers begin with an epoch; `epoch` then hands its batches out."""
         assert self._loader is not None
         self._batches = None
+        self._lay_trays(self._loader)
         self._order.begin(epoch, seen)
         self._batches = iter(self._loader)
         self._next = (epoch, tuple(seen))
+
+    def _lay_trays(self, loader: DataLoader[Item]) -> None:
+        """For workers that start now: what former ones had not handed over is lost with them, and its trays are."""
+        kept = loader.persistent_workers and isinstance(loader.collate_fn, Carried)
+        if self._trays and not kept:
+            with suppress(OSError):  # no such memory: torch sends batches its own way
+                loader.collate_fn = Carried(self._collate, Trays(self._trays))
 
     def epoch(self, epoch: int, seen: Sequence[int] = ()) -> Iterator[Batch]:
         """The rest of an epoch. The workers go on where they are if that is what they load."""
@@ -129,10 +143,9 @@ class Feed:
 
     def _hand_out(self, epoch: int, count: int) -> Iterator[Batch]:
         for left in range(count, 0, -1):
-            batch = self.another()
             if left == 1 and self._endless:
                 self._next = (epoch + 1, ())
-            yield batch
+            yield self.another()  # kept nowhere here: its memory is the next batch's
 
     def another(self) -> Batch:
         """The next batch, whatever epoch it belongs to."""
@@ -160,7 +173,7 @@ class Feed:
 
 
 def scoring(
-    samples: Dataset[Item], indices: Sequence[int], profile: Profile, collate: Callable[[Any], Batch] = stacked
+    samples: Dataset[Item], indices: Sequence[int], profile: Profile, collate: Collate = stacked
 ) -> DataLoader[Item]:
     """Batches of `indices`, in their order, for validation and test; their workers end with the iterator."""
     workers = int(profile["val_num_workers"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.config.tables import Data
 from engine.errors import DataError
 from engine.training.data import cache, maps, phantom, sheets, stacks, tiff

@@ -26,16 +26,18 @@ from engine.training.evaluate import Scores
 from engine.training.handover import Handover
 from engine.training.job import Job
 from engine.training.learner import Learner
+from engine.training.line import Mean
 from engine.training.loader import Feed
 from engine.training.losses import Parts
 from engine.training.outcome import earlier_seconds, run_results
-from engine.training.recorder import LINE_SECONDS, LongSpan, Mean, Recorder
+from engine.training.recorder import LINE_SECONDS, LongSpan, Recorder
 from engine.training.requests import Requests, changed, frozen, with_knobs
 from engine.training.samples import Batch
 from engine.training.stop import Stop, StopRequested
 from engine.training.tasks import Scoring
 
 RETRY_SECONDS = 60.0
+LOOK_SECONDS = 0.05
 # After another profile was taken up, so many steps are written down one by one: enough to tell 5 % apart.
 MEASURED_STEPS = 200
 
@@ -60,6 +62,8 @@ class Trainer:
         self.seen: list[int] = []
         self.wholes: tuple[int, Scores | None] = 0, None  # of the held-out cases, after so many steps
         self.fresh = True  # batches are loaded, not repeated
+        self.searched = False  # for convolution algorithms, in the first step
+        self.look_due = 0.0
         self.handover: Handover | None = None
         self.saved_as = ""
 
@@ -122,57 +126,63 @@ class Trainer:
         return saved
 
     def train_epoch(self) -> None:
-        """The rest of the present epoch. A stop is looked for after every step."""
+        """The rest of the present epoch."""
         epoch, per_epoch = self.epoch, self.job.steps_per_epoch
         if self.step % per_epoch == 0:
             self.open_epoch()
         self.learner.model.train()
         self.recorder.resume()
-        with self.recorder.span("data"):
+        with self.recorder.waiting():
             self.batches = self.feed.epoch(epoch, self.seen)
         while self.step < epoch * per_epoch:
-            self.stop.check()
-            if self.handover is not None:
-                self.hand_over(self.handover)
-            elif (request := self.requests.next()) is not None:
-                self.take_up(request)
-            lr = self.learner.lr
+            if self.stop.asked or self.recorder.at >= self.look_due:
+                self.look()
             self.train_step(self.batches)
-            self.step += 1
-            self.recorder.step_ended(self.step, epoch, lr)
-            if time.monotonic() >= self.save_due and self.step < epoch * per_epoch:
-                self.save()
         self.recorder.drain()  # host-device sync: the epoch's last steps are waited for
         if self.handover is not None:
             self.hand_over(self.handover)
 
+    def look(self) -> None:
+        """Between two steps, at most every LOOK_SECONDS unless due: whether to stop, to save, to go on with another
+        profile."""
+        self.stop.check()
+        if time.monotonic() >= self.save_due and not self.at_epoch_end:
+            self.save()
+        if self.handover is not None:
+            self.hand_over(self.handover)
+        elif (request := self.requests.next()) is not None:
+            self.take_up(request)
+        later = self.recorder.at + (LOOK_SECONDS if self.handover is None else 0.0)
+        self.look_due = min(later, self.save_due)
+
     def train_step(self, batches: Iterator[Batch]) -> None:
         """One optimizer step over `accumulate_steps` batches (fewer at an epoch's end)."""
-        learner, task, span = self.learner, self.task, self.recorder.span
-        passes = self.passes()
+        learner, task, recorder, lap = self.learner, self.task, self.recorder, self.recorder.lap
+        epoch, lr, passes = self.epoch, learner.lr, self.passes()
         total: Parts | None = None
         for _ in range(passes):
-            with span("data"):
-                batch = next(batches)
-            self.recorder.loaded(
-                len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu, fresh=self.fresh
-            )
+            batch = recorder.fetch(batches, self.fresh)
             self.seen += batch.indices
-            with span("h2d"):
-                batch = learner.to_device(batch)  # asynchronous from page-locked memory
-            with span("forward"), learner.autocast():
+            batch = learner.to_device(batch)  # asynchronous from page-locked memory
+            lap("h2d")
+            with learner.autocast():
                 outputs = task.forward(learner, batch)
-            with span("loss"), learner.autocast():
+            lap("forward")
+            with learner.autocast():
                 loss = task.losses(learner, outputs, batch, self.step).share(passes)
-            with span("backward"):
-                learner.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
-            total = loss.detached() if total is None else total.plus(loss)
-        assert total is not None
-        self.recorder.loss(total)  # copied without waiting, read when the device has passed it
-        with span("optimizer"):
-            self.recorder.gradients(learner.descend())
-        if self.step + 1 < self.job.steps:
+            lap("loss")
+            learner.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
+            lap("backward")
+            total = loss if total is None else total.plus(loss)
+        norm = learner.descend()
+        lap("optimizer")
+        self.step += 1
+        if self.step < self.job.steps:
             learner.schedule.step()
+        if not self.searched:
+            devices.forget_peak(self.device)  # looking for them takes memory that no later step does
+            self.searched = True
+        recorder.step_ended(self.step, epoch, lr, total, norm)  # copied without waiting, read when it is there
 
     def close_epoch(self) -> None:
         """What follows an epoch's last step: the checkpoint first, so that nothing after it can cost the epoch."""

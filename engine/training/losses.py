@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.config import networks
-from engine.config.experiment import Experiment, Loss
+from engine.config.experiment import Experiment
+from engine.config.tables import Loss
 from engine.errors import UsageError
 from engine.training import generalised_dice as generalised_dice, loss_terms as loss_terms
+from engine.training.cross_entropy import cross_entropy as cross_entropy
 from engine.training.registry import LOSS_TERMS, LOSSES
-
-# torch's own value for "none".
-NONE_IGNORED = -100
 
 
 class Parts(NamedTuple):
@@ -35,11 +34,9 @@ class Parts(NamedTuple):
             return self
         return Parts(self.total / passes, {name: value / passes for name, value in self.terms.items()})
 
-    def detached(self) -> Parts:
-        return Parts(self.total.detach(), self.terms)
-
     def plus(self, other: Parts) -> Parts:
-        total = self.total + other.total.detach()
+        """Both together, for looking at only."""
+        total = self.total.detach() + other.total.detach()
         return Parts(total, {name: value + other.terms[name] for name, value in self.terms.items()})
 
 
@@ -65,7 +62,8 @@ class Criterion(nn.Module):
         for weight, output in zip(weights, several, strict=True):  # an output without a weight would never be trained
             sized = output
             if output.shape[2:] != target.shape[1:]:
-                sized = functional.interpolate(output, target.shape[1:], mode="trilinear", align_corners=False)
+                # In float32, as CUDA's autocast has it and the CPU's has not.
+                sized = functional.interpolate(output.float(), target.shape[1:], mode="trilinear", align_corners=False)
             found = self._of_one(sized, target, step, maps or {})
             total = total + weight * found.total
             for name, value in found.terms.items():
@@ -98,12 +96,3 @@ def build(experiment: Experiment) -> Criterion:
     if loss.terms and all(term.every > 1 for term in loss.terms.values()):
         raise UsageError("[loss.terms]: at least one term counts at every step (every = 1)")
     return Criterion(msgspec.structs.replace(loss, ignore=experiment.data.ignore))
-
-
-@LOSSES.register("cross_entropy")
-def cross_entropy(config: Loss) -> nn.Module:
-    """Weighted by class and with smoothed labels; the mean is weighted likewise (torch.nn.CrossEntropyLoss)."""
-    return nn.CrossEntropyLoss(
-        torch.tensor(config.class_weights, dtype=torch.float32), label_smoothing=config.label_smoothing,
-        ignore_index=config.ignore if config.ignore >= 0 else NONE_IGNORED,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.machine import cgroup, cores
 from engine.machine.device_preview import device_memory
 from engine.memory.budget import Budget, budget

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler, OneCycleLR
 
-from engine.config.experiment import Optimizer as OptimizerTable, Schedule
+from engine.config.tables import Optimizer as OptimizerTable, Schedule
+
+# What a group of weights says of how it is computed, which follows from the device and not from the training.
+HOW = ("foreach", "fused", "capturable")
 
 
 def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) -> Optimizer:
@@ -19,6 +23,20 @@ def optimizer(config: OptimizerTable, model: nn.Module, device: torch.device) ->
         model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, eps=config.eps,
         fused=True if device.type == "cuda" else None,
     )
+
+
+def restore(made: Optimizer, state: dict[str, Any]) -> None:
+    """Go on from `state`, which may come from another kind of device (a CPU's is not fused, and a gradient scaler would
+    stop at that) or from weights in another memory layout: fused kernels ask that weights and moments lie alike."""
+    groups = [
+        saved | {name: own[name] for name in HOW if name in own}
+        for saved, own in zip(state["param_groups"], made.param_groups, strict=True)
+    ]
+    made.load_state_dict(state | {"param_groups": groups})
+    for weight, moments in made.state.items():
+        for name, value in moments.items():
+            if value.shape == weight.shape and value.stride() != weight.stride():
+                moments[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
 
 
 def schedule(config: Schedule, lr: float, optimizer: Optimizer, total_steps: int, epochs: int = 1) -> LRScheduler:

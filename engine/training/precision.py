@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 # Halved four times it is still two voxels wide: a norm over one voxel is none.
 SIDE = 32
+# Compute capabilities: the first with tensor cores for fp16, and the first with bf16 and TF32.
+VOLTA, AMPERE = (7, 0), (8, 0)
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -18,6 +20,16 @@ def autocast_dtype(knob: str, device: torch.device) -> torch.dtype | None:
     if knob == "auto":
         return torch.float16 if device.type == "cuda" else None
     return AUTOCAST.get(knob)
+
+
+def remark(knob: str, capability: tuple[int, int]) -> str:
+    """What is to be said of this precision on a GPU of this compute capability; '' where it has units for it."""
+    made = ".".join(map(str, capability))
+    if knob == "bf16" and capability < AMPERE:
+        return f"precision = bf16 is emulated on a GPU of compute capability {made}, slowly; it has units for fp16"
+    if knob in ("auto", "fp16") and capability < VOLTA:
+        return f"precision = {knob} saves memory and no time on a GPU of compute capability {made}: no tensor cores"
+    return ""
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:

@@ -21,8 +21,10 @@ from typing import Literal
 
 import msgspec
 
-from engine.config.experiment import Data, Plan, Prepared, Subject
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Subject
 from engine.config.sources import MADE, example, missing
+from engine.config.tables import Data
 from engine.errors import DISK_FULL, DataError, UsageError
 from engine.journals.events import Note, Outcome, Progress
 from engine.journals.journal import Writer

@@ -1,7 +1,13 @@
-"""Where the time goes: `with recorder.span("forward"): …`, and a line in the journal every quarter of a second.
+"""Where the time goes: `recorder.lap("forward")` behind what was the forward pass, and a line in the journal every
+quarter of a second.
 
 Nothing here waits for the device. The device times and losses of all steps it has passed by then are looked up
-together, when a line is due. Spans that follow each other share the mark between them.
+together, when a line is due.
+
+Of quick steps only some are timed lap by lap, as many as may cost LAPS_SHARE of the training, at distances that no
+period of the training's own can fall in with; they stand for the others of their line. Every step's own seconds, its
+wait for data, its samples, its loss and terms are counted whatever its laps. What an untimed step touches here is cold
+after the work of the step, and takes some ten times as long as in a loop of its own: so it touches little.
 """
 
 from __future__ import annotations
@@ -15,9 +21,11 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.journals.events import SPANS, Memory, Progress, Record, SpanEnded, Spans, Steps
+from engine.journals.events import Memory, Progress, Record, SpanEnded
 from engine.training.clock import Clock
+from engine.training.line import Line, Loads, Mean
 from engine.training.losses import Parts
+from engine.training.samples import Batch
 
 LINE_SECONDS = 0.25
 PROGRESS_SECONDS = 1.0
@@ -25,7 +33,27 @@ MEMORY_SECONDS = 5.0
 # Steps that may await their line before the device is waited for; a CUDA queue is full long before.
 PENDING = 1000
 
+# What timing one step's laps costs beside work that empties the caches (tests/benchmarks/telemetry_steps.py), the share
+# of the training that may go there, and the least part of the steps that is timed so.
+LAPS_SECONDS = 40e-6
+LAPS_SHARE = 0.001
+LAPS_LEAST = 0.02
+# Shorter than any step: all laps of no time at all are still all laps.
+TICK = 1e-9
+# Steps along the unit interval that never come back to where one was, and fill it evenly (Weyl).
+GOLDEN = 0.6180339887498949
+
 Write = Callable[[Record], object]
+Lap = Callable[[str], object]
+Laps = list[tuple[str, Any, Any]]
+# A step, until the device has done it: number, epoch, lr, seconds, seconds of waiting for data, samples, its loss and
+# the like as the clock keeps them, laps and their marks. (A plain tuple: a class of its own costs half as much again.)
+Step = tuple[int, int, float | None, float, float, int, Any, Laps, list[Any]]
+KEPT = 6
+# A step whose laps are not timed calls this in their place: nothing that is called costs less.
+NO_LAP: Lap = len
+ALL_LAPS = math.inf
+NONE: list[Any] = []
 
 
 class NaNLoss(Exception):
@@ -34,80 +62,6 @@ class NaNLoss(Exception):
 
 class NaNGradients(NaNLoss):
     """The loss still is, its gradients are not: the weights after that step are spoilt."""
-
-
-class Mean:
-    """A running mean that can be saved and gone on with."""
-
-    def __init__(self, total: float = 0.0, count: int = 0) -> None:
-        self.total = total
-        self.count = count
-
-    def add(self, value: float) -> None:
-        self.total += value
-        self.count += 1
-
-    @property
-    def value(self) -> float | None:
-        return self.total / self.count if self.count else None
-
-
-class _Step:
-    """One step, until the device has done it."""
-
-    __slots__ = (
-        "data", "epoch", "load_cpu", "load_seconds", "load_squares", "loads", "loss", "lr", "marks", "norm", "number",
-        "samples", "seconds", "spans", "terms",
-    )
-
-    def __init__(self) -> None:
-        self.number = self.epoch = self.samples = self.loads = 0
-        self.seconds = self.data = self.load_seconds = self.load_squares = self.load_cpu = 0.0
-        self.lr: float | None = None
-        self.loss: Any = None
-        self.norm: Any = None
-        self.terms: dict[str, Any] = {}
-        self.marks: list[Any] = []
-        self.spans: list[tuple[str, Any, Any]] = []
-
-
-class _DeviceSpan:
-    """One named span; the same object each step."""
-
-    __slots__ = ("_begin", "_name", "_of")
-
-    def __init__(self, recorder: Recorder, name: str) -> None:
-        self._of = recorder
-        self._name = name
-
-    def __enter__(self) -> None:
-        of = self._of
-        if of.open_mark is None:
-            of.open_mark = of.clock.mark()
-            of.step.marks.append(of.open_mark)
-        self._begin = of.open_mark
-
-    def __exit__(self, *_: object) -> None:
-        of = self._of
-        end = of.open_mark = of.clock.mark()
-        of.step.marks.append(end)
-        of.step.spans.append((self._name, self._begin, end))
-
-
-class _HostSpan:
-    """The wait for data: the host's time, whatever the device does meanwhile."""
-
-    __slots__ = ("_begin", "_of")
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._of = recorder
-
-    def __enter__(self) -> None:
-        self._of.open_mark = None
-        self._begin = self._of.now()
-
-    def __exit__(self, *_: object) -> None:
-        self._of.step.data += self._of.now() - self._begin
 
 
 class LongSpan:
@@ -128,70 +82,94 @@ class LongSpan:
 
 
 class Recorder:
-    """Times steps and spans of one attempt and writes them down. `losses` is the mean over the present epoch.
+    """Times steps and their laps of one attempt and writes them down. `losses` is the mean over the present epoch, `at`
+    when the last step ended, by `now`.
 
-    `memory` reads the device's memory (None without one). Raises NaNLoss from `step_ended` or `drain` when a loss that
-    is looked up is not finite, NaNGradients when a norm is not.
+    `memory` reads the device's memory (None without one). `laps_share`: of the time, what timing laps may cost; with
+    ALL_LAPS every step's are timed. Raises NaNLoss from `step_ended` or `drain` when a loss that is looked up is not
+    finite, NaNGradients when a norm is not.
     """
 
     def __init__(
         self, write: Write, clock: Clock, memory: Callable[[], Memory | None] = lambda: None,
-        now: Callable[[], float] = time.perf_counter, line_seconds: float = LINE_SECONDS,
+        now: Callable[[], float] = time.monotonic, line_seconds: float = LINE_SECONDS,
+        laps_share: float = LAPS_SHARE,
     ) -> None:
         self.clock = clock
         self.now = now
         self.losses = Mean()
-        self.step = _Step()
-        self.open_mark: Any = None
+        self.at = now()
+        # `lap(name)`: what the device has been given since the lap before, or since `fetch`, is `name` of events.SPANS.
+        # It is another one for each step, to be taken when the step begins.
+        self.lap: Lap = self._lap
+        self._data = 0.0
+        self._samples = 0
+        self._laps: Laps = []
+        self._marks: list[Any] = []
+        self._part, self._place = 1.0, 0.0
         self._write = write
         self._memory = memory
         self._line_seconds = line_seconds
+        self._laps_share = laps_share
         self._singly = 0
-        self._pending: deque[_Step] = deque()
-        self._line: list[tuple[_Step, float | None]] = []
+        self._pending: deque[Step] = deque()
+        self._line = Line()
         self._since_line = 0.0
-        self._sums: dict[str, float] = {}
-        self._terms: dict[str, Mean] = {}
-        self._spans = {name: _DeviceSpan(self, name) for name in SPANS if name != "data"}
-        self._data = _HostSpan(self)
-        self._since = now()
+        self._loads = Loads()
+        self._each: dict[str, float] = {}  # seconds of a step's laps, of the last line that knew
         self._cpu = time.process_time()
-        self._memory_due = self._since
+        self._memory_due = self.at
 
     # ------------------------------------------------------------ within a step
 
-    def span(self, name: str) -> _DeviceSpan | _HostSpan:
-        """`data` is timed on the host, every other span of events.SPANS on the device."""
-        return self._data if name == "data" else self._spans[name]
-
-    def loaded(self, samples: int, seconds: float, squares: float = 0.0, cpu: float = 0.0, fresh: bool = True) -> None:
-        """A batch arrived: its samples, how long loading them took in the workers (and the squares of it, summed), and
-        their CPU seconds. Not `fresh`: it had been there before, nobody loaded it for this step."""
-        self.step.samples += samples
+    def fetch(self, batches: Iterator[Batch], fresh: bool = True) -> Batch:
+        """The next batch, waited for by the host: `data`, whatever the device does meanwhile. Not `fresh`: it had been
+        there before, nobody loaded it for this step."""
+        began = self.now()
+        batch = next(batches)
+        self._data += self.now() - began
+        count = len(batch.indices)
+        self._samples += count
         if fresh:
-            self.step.loads += samples
-            self.step.load_seconds += seconds
-            self.step.load_squares += squares
-            self.step.load_cpu += cpu
+            loads = self._loads
+            loads.count += count
+            loads.seconds += batch.load_seconds
+            loads.squares += batch.load_squares
+            loads.cpu += batch.load_cpu
+        if self.lap is not NO_LAP:
+            self._marks.append(self.clock.mark())
+        return batch
 
-    def loss(self, parts: Parts) -> None:
-        """The step's loss and its terms, still on the device. To be called before the step's last span."""
-        self.step.loss = self.clock.keep(parts.total)
-        self.step.terms = {name: self.clock.keep(value) for name, value in parts.terms.items()}
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Something else that the next batch is waited for with."""
+        began = self.now()
+        yield
+        self._data += self.now() - began
 
-    def gradients(self, norm: Tensor | None) -> None:
-        """The norm of the step's gradients, still on the device; None where nobody needs to look at it. To be called in
-        the step's last span."""
-        self.step.norm = None if norm is None else self.clock.keep(norm)
+    def time_laps(self) -> None:
+        """Those of the step that begins."""
+        self.lap, self._laps, self._marks = self._lap, [], []
 
-    def step_ended(self, number: int, epoch: int, lr: float | None) -> None:
-        """Close the step, whose time runs from the end of the one before it."""
-        step, now = self.step, self.now()
-        step.number, step.epoch, step.lr = number, epoch, lr
-        step.seconds, self._since = now - self._since, now
-        self._pending.append(step)
-        self.step, self.open_mark = _Step(), None
-        self._since_line += step.seconds
+    def _lap(self, name: str) -> None:
+        begin, end = self._marks[-1], self.clock.mark()
+        self._marks.append(end)
+        self._laps.append((name, begin, end))
+
+    def step_ended(
+        self, number: int, epoch: int, lr: float | None, loss: Parts | None = None, norm: Tensor | None = None
+    ) -> None:
+        """Close the step, whose time runs from the end of the one before it. Its loss, its terms and the norm of its
+        gradients are still on the device, and copied without waiting; None where nobody needs to look at it."""
+        now = self.now()
+        seconds, self.at = now - self.at, now
+        kept = self.clock.keep(loss, norm)
+        self._pending.append((number, epoch, lr, seconds, self._data, self._samples, kept, self._laps, self._marks))
+        self._data, self._samples, self.lap, self._laps, self._marks = 0.0, 0, NO_LAP, NONE, NONE
+        self._place = (self._place + GOLDEN) % 1.0
+        if self._place < self._part:
+            self.time_laps()
+        self._since_line += seconds
         if self._since_line >= self._line_seconds or len(self._pending) > PENDING:
             self._take_done()
             if len(self._pending) > PENDING:
@@ -202,21 +180,23 @@ class Recorder:
     # ------------------------------------------------------------ between steps
 
     def write_every_step(self, count: int) -> None:
-        """The lines of at least the next `count` steps hold the seconds of each."""
+        """The lines of at least the next `count` steps hold the seconds of each; the first of these lines takes its
+        spans from no step before it."""
         self._singly = count
+        self._part, self._each = 1.0, {}
+        self.time_laps()
 
     def resume(self) -> None:
         """Steps go on from here: what happened since the last one is not theirs."""
-        self._since, self._cpu = self.now(), time.process_time()
+        self.at, self._cpu = self.now(), time.process_time()
 
     def drain(self) -> None:
         """Everything measured so far into the journal. Host-device sync: the steps under way are waited for."""
         if self._pending:
             self.clock.wait()
-            now = self.now()
-            self._pending[-1].seconds += now - self._since
-            self._since = now
+            waited, self.at = self.now() - self.at, self.now()
             self._take_done()
+            self._line.seconds[-1] += waited
         self._write_line()
 
     @contextmanager
@@ -228,63 +208,51 @@ class Recorder:
         begin = self.now()
         span = LongSpan(self._write, name, total, self.now)
         yield span
-        self._since = self.now()
-        self._write(SpanEnded(name=name, seconds=self._since - begin, epoch=epoch, step=step, items=span.done))
+        self.at = self.now()
+        self._write(SpanEnded(name=name, seconds=self.at - begin, epoch=epoch, step=step, items=span.done))
 
     # ------------------------------------------------------------ what the device has done
 
     def _take_done(self) -> None:
-        clock, pending = self.clock, self._pending
-        while pending and (not pending[0].marks or clock.passed(pending[0].marks[-1])):
-            step = pending.popleft()
-            for name, begin, end in step.spans:
-                self._sums[name] = self._sums.get(name, 0.0) + clock.seconds(begin, end)
-            loss = None if step.loss is None else clock.kept(step.loss)
-            norm = 0.0 if step.norm is None else clock.kept(step.norm)
-            for name, slot in step.terms.items():
-                self._terms.setdefault(name, Mean()).add(clock.kept(slot))
-            clock.release(step.marks)
-            self._line.append((step, loss))
+        clock, pending, line = self.clock, self._pending, self._line
+        while pending and clock.arrived(pending[0][KEPT]):
+            line.number, line.epoch, line.lr, seconds, data, samples, kept, laps, marks = pending.popleft()
+            line.seconds.append(seconds)
+            line.data += data
+            line.samples += samples
+            if laps:
+                line.timed += 1
+                for name, begin, end in laps:
+                    line.laps[name] = line.laps.get(name, 0.0) + clock.seconds(begin, end)
+            clock.release(marks)
+            loss, terms, norm = clock.numbers(kept)
+            line.numbers(loss, terms)
             if loss is None:
                 continue
             if not math.isfinite(loss):
                 self._write_line()
-                raise NaNLoss(f"the loss is {loss} at step {step.number}")
-            if not math.isfinite(norm):
+                raise NaNLoss(f"the loss is {loss} at step {line.number}")
+            if norm is not None and not math.isfinite(norm):
                 self._write_line()
-                said = f"the norm of the gradients is {norm} at step {step.number}, with a loss of {loss:.4g}"
+                said = f"the norm of the gradients is {norm} at step {line.number}, with a loss of {loss:.4g}"
                 raise NaNGradients(said)
             self.losses.add(loss)
 
     def _write_line(self) -> None:
         line, self._since_line = self._line, 0.0
-        if not line:
+        if not line.seconds:
             return
-        last, seconds = line[-1][0], [step.seconds for step, _ in line]
-        losses = [loss for _, loss in line if loss is not None and math.isfinite(loss)]
+        if line.timed:
+            self._each = line.of_a_step()
         cpu, before = time.process_time(), self._cpu
-        self._cpu = cpu
-        self._write(
-            Steps(
-                epoch=last.epoch, step=last.number, steps=len(line), seconds=sum(seconds), low=min(seconds),
-                high=max(seconds), samples=sum(step.samples for step, _ in line),
-                spans=Spans(data=sum(step.data for step, _ in line), **self._sums),
-                load_seconds=sum(step.load_seconds for step, _ in line), loads=sum(step.loads for step, _ in line),
-                load_squares=sum(step.load_squares for step, _ in line),
-                load_cpu=sum(step.load_cpu for step, _ in line), trainer_cpu=cpu - before,
-                each=tuple(round(value, 6) for value in seconds) if self._singly > 0 else None,
-                loss=sum(losses) / len(losses) if losses else None, lr=last.lr, losses=self._means(),
-            )
-        )
-        self._singly -= len(line)
-        self._line, self._sums, self._terms = [], {}, {}
-        if self.now() >= self._memory_due:
+        spans = line.spans(self._each, self.clock.asynchronous)
+        self._write(line.record(spans, self._loads, cpu - before, each=self._singly > 0))
+        self._cpu, self._line, self._loads = cpu, Line(), Loads()
+        self._singly -= len(line.seconds)
+        mean = sum(line.seconds) / len(line.seconds)
+        self._part = max(LAPS_LEAST, self._laps_share * max(mean, TICK) / LAPS_SECONDS)
+        if self.at >= self._memory_due:
             memory = self._memory()
             if memory is not None:
                 self._write(memory)
-            self._memory_due = self.now() + MEMORY_SECONDS
-
-    def _means(self) -> dict[str, float] | None:
-        """Of each term over the line's steps that computed it."""
-        found = {name: mean.value for name, mean in self._terms.items() if mean.value is not None}
-        return {name: value for name, value in found.items() if math.isfinite(value)} or None
+            self._memory_due = self.at + MEMORY_SECONDS

@@ -10,7 +10,7 @@ from engine.errors import unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from engine.config.experiment import Loss, Model, Term
+    from engine.config.tables import Loss, Model, Term
     from engine.training.augment import Transform
     from engine.training.tasks.task import Task
 

@@ -11,7 +11,8 @@ from math import prod
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan
+from engine.config.experiment import Experiment
+from engine.config.plan import Plan
 from engine.config.sources import example, source_of
 from engine.counts import plural
 from engine.memory.budget import Budget, budget

@@ -14,8 +14,11 @@ from typing import Any
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared, RunKey, run_hash, variants_of
+from engine.config.hashes import run_hash
 from engine.config.leading import Measure, measure
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import RunKey, variants_of
 from engine.config.sources import trained_on
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from engine.training.data import tokens
 from engine.training.data.tokens import Sequences
-from engine.training.samples import Batch
+from engine.training.samples import Batch, Room, ordinary
 
 
 class Rows(Dataset[Any]):
@@ -59,6 +59,6 @@ class Rows(Dataset[Any]):
         return self.__dict__ | {"_open": None}
 
 
-def whole(batch: Batch) -> Batch:
+def whole(batch: Batch, _room: Room = ordinary) -> Batch:
     """What `__getitems__` gives is a batch already."""
     return batch

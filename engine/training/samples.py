@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, get_worker_info
 
-from engine.config.experiment import Prepare, Subject
-from engine.config.tables import Patch
+from engine.config.prepared import Subject
+from engine.config.tables import Patch, Prepare
+from engine.errors import DataError
 from engine.training import seeds
 from engine.training.augment import Arrays as Arrays, Transform
 from engine.training.augment.chain import Chain, Maps
@@ -23,20 +25,21 @@ from engine.training.data.opened import Volume
 from engine.training.data.source import Loaded, Source
 
 Cut = tuple[slice, ...]
-# What a sample holds: C order, and nobody else's.
-OWN: tuple[Literal["C"], Literal["W"]] = ("C", "W")
+# So many bytes of memory for a batch, uint8.
+Room: TypeAlias = Callable[[int], Tensor]
+ALIGNED_BYTES = 64
 
 
 class Item(NamedTuple):
-    """One sample: image (1, D, H, W) float32, label (D, H, W) uint8; the seconds and CPU seconds it took to load;
-    `maps` of the label, each (D, H, W) float16."""
+    """One sample, where it lies: image float32, label uint8, `maps` of the label, each (D, H, W). They may be parts of
+    the volume itself, read-only and mapped; `collate` copies them. The seconds and CPU seconds it took so far."""
 
-    image: Tensor
-    label: Tensor
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8]
     draw: int
     seconds: float
     cpu_seconds: float
-    maps: dict[str, Tensor] = {}
+    maps: Maps = {}
 
 
 class Batch(NamedTuple):
@@ -53,6 +56,12 @@ class Batch(NamedTuple):
     load_squares: float = 0.0
     load_cpu: float = 0.0
     maps: dict[str, Tensor] = {}
+
+
+class Collate(Protocol):
+    """What a dataset gave as a batch, in memory from `room` if it puts one together."""
+
+    def __call__(self, items: Any, room: Room = ..., /) -> Batch: ...
 
 
 class Volumes(Dataset[Item]):
@@ -107,7 +116,7 @@ class Volumes(Dataset[Item]):
             image, label, maps = self._transform.with_maps(image, label, maps, rng)
         elif self._transform is not None:
             image, label = self._transform(image.copy(), label.copy(), rng)
-        return _item(image, label, maps, draw, began, cpu)
+        return Item(image, label, draw, time.perf_counter() - began, time.thread_time() - cpu, maps)
 
 
 def placed(subject: Loaded, patch: Patch, rng: Generator) -> Cut:
@@ -128,8 +137,8 @@ def placed(subject: Loaded, patch: Patch, rng: Generator) -> Cut:
 
 
 def _lying(volume: Volume, cut: Cut) -> Arrays:
-    """A part of both arrays where they lie, read-only: what changes it makes its own, and what nothing has changed is
-    copied once, at the end. An image of another type than a sample's is copied here."""
+    """A part of both arrays where they lie, read-only: what changes it makes its own. An image of another type than a
+    sample's is copied here."""
     label = np.asarray(volume.label[cut], dtype=np.uint8).view()
     label.setflags(write=False)
     if volume.image.dtype != np.float32 or (volume.low, volume.high) != (0.0, 1.0):
@@ -139,15 +148,12 @@ def _lying(volume: Volume, cut: Cut) -> Arrays:
     return image, label
 
 
-def _item(
-    image: NDArray[np.float32], label: NDArray[np.uint8], maps: Maps, draw: int, began: float, cpu: float
-) -> Item:
-    """`began`, `cpu`: this thread's clocks before it was loaded. Mapped pages that nothing has read yet are read here,
-    where it is timed."""
-    image_tensor = torch.from_numpy(np.require(image, np.float32, OWN))[None]
-    label_tensor = torch.from_numpy(np.require(label, np.uint8, OWN))
-    made = {name: torch.from_numpy(np.require(one, np.float16, OWN)) for name, one in maps.items()}
-    return Item(image_tensor, label_tensor, draw, time.perf_counter() - began, time.thread_time() - cpu, made)
+def ordinary(size: int) -> Tensor:
+    """In a worker memory that is shared with the trainer, as torch's own batches are."""
+    if get_worker_info() is None:
+        return torch.empty(size, dtype=torch.uint8)
+    shared: Any = torch.UntypedStorage
+    return torch.empty(0, dtype=torch.uint8).set_(shared._new_shared(size))
 
 
 class Patches(Dataset[Item]):
@@ -172,15 +178,39 @@ class Patches(Dataset[Item]):
             d, h, w = (max(1, side // 2) for side in volume.label.shape)
             patch = Patch(shape=(d, h, w))
         cut = placed(subject, patch, seeds.sample_generator(self._seed, 0, number))
-        return _item(volume.floats(cut), np.array(volume.label[cut]), {}, number, began, cpu)
+        image, label = _lying(volume, cut)
+        return Item(image, label, number, time.perf_counter() - began, time.thread_time() - cpu)
 
 
-def collate(items: list[Item]) -> Batch:
-    """Items of one shape, one behind the other. In a worker they are put into shared memory as they are put together,
-    not once more on their way to the trainer."""
-    return Batch(
-        default_collate([item.image for item in items]), default_collate([item.label for item in items]),
-        [item.draw for item in items], sum(item.seconds for item in items), sum(item.seconds**2 for item in items),
-        sum(item.cpu_seconds for item in items),
-        {name: default_collate([item.maps[name] for item in items]) for name in items[0].maps},
-    )
+def collate(items: Sequence[Item], room: Room = ordinary) -> Batch:
+    """Items of one shape, one behind the other: the one time that what no augmentation has changed is copied. Mapped
+    pages that nothing has read yet are read here, which counts as loading. Raises DataError for several shapes."""
+    count, shape = len(items), items[0].label.shape
+    kinds = [((count, 1, *shape), torch.float32), ((count, *shape), torch.uint8)]
+    image, label, *others = _laid(room, [*kinds, *[((count, *shape), torch.float16)] * len(items[0].maps)])
+    maps = dict(zip(items[0].maps, others, strict=True))
+    wholes = [whole.numpy() for whole in (image[:, 0], label, *others)]
+    seconds, squares, spent = 0.0, 0.0, 0.0
+    for number, item in enumerate(items):
+        began, cpu = time.perf_counter(), time.thread_time()
+        parts: list[NDArray[Any]] = [item.image, item.label, *(item.maps[name] for name in maps)]
+        for whole, part in zip(wholes, parts, strict=True):
+            if part.shape != shape:
+                raise DataError(f"samples of {shape} and {part.shape} voxels make no batch")
+            np.copyto(whole[number], part, casting="unsafe")
+        took = item.seconds + time.perf_counter() - began
+        seconds, squares, spent = seconds + took, squares + took**2, spent + item.cpu_seconds + time.thread_time() - cpu
+    return Batch(image, label, [item.draw for item in items], seconds, squares, spent, maps)
+
+
+def _laid(room: Room, kinds: Sequence[tuple[tuple[int, ...], torch.dtype]]) -> list[Tensor]:
+    """Tensors of these shapes in the same memory, not filled."""
+    sizes = [prod(shape) * kind.itemsize for shape, kind in kinds]
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + -(-size // ALIGNED_BYTES) * ALIGNED_BYTES)
+    memory = room(starts[-1])
+    return [
+        memory[start : start + size].view(kind).view(shape)
+        for start, size, (shape, kind) in zip(starts, sizes, kinds, strict=False)
+    ]

@@ -9,8 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from engine.config.experiment import Data, Experiment, Plan, Prepared, Split, Subject
+from engine.config.experiment import Experiment
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
 from engine.config.sources import EXAMPLE, missing
+from engine.config.tables import Data
 from engine.counts import plural
 from engine.errors import DataError, UsageError
 from engine.journals.events import Note, Progress

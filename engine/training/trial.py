@@ -107,10 +107,9 @@ class Trial(Trainer):
 
         def load() -> None:
             for _ in range(self.passes()):
-                with self.recorder.span("data"):
-                    batch = next(self.batches)
-                self.recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
-                self.seen += batch.indices
+                self.seen += self.recorder.fetch(self.batches).indices
+            self.step += 1
+            self.recorder.step_ended(self.step, self.epoch, None)
 
         self.do(steps, load)
 
@@ -123,12 +122,10 @@ class Trial(Trainer):
             if not loads:
                 self.seen = []
             step()
-            self.step += 1
-            self.recorder.step_ended(self.step, self.epoch, self.learner.lr)
 
     def next_epoch(self) -> None:
         self.seen = []
-        with self.recorder.span("data"):
+        with self.recorder.waiting():
             self.batches = self.feed.epoch(self.turn)
 
     def open_feed(self, knobs: Profile, coming: Sequence[int] = ()) -> None:

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan, of_variant, variants_of
+from engine.config.experiment import Experiment, of_variant
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.run_keys import variants_of
 from engine.machine.device_preview import quick_device
 from engine.memory.footprint import Estimate
 

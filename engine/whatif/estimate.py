@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Plan, runs_of, variants_of
+from engine.config.plan import Plan
 from engine.config.profile import Profile
+from engine.config.run_keys import runs_of, variants_of
 from engine.errors import UsageError
 from engine.eta.costs import training_key
 from engine.eta.newest import timing_for

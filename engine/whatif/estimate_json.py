@@ -110,6 +110,7 @@ def option_document(option: Option) -> dict[str, Any]:
 def wish_document(one: Granted) -> dict[str, Any]:
     return {
         "of": one.wish.what,
+        "hardware": one.hardware or None,
         "low": one.wish.low,
         "high": one.wish.high,
         "now": range_document(one.now),

@@ -17,7 +17,7 @@ from engine.whatif.hardware import Gpu, Price
 from engine.whatif.known import Known
 from engine.whatif.scaling import SAME, Quoted, Scaling, quoted, scaling
 from engine.whatif.session_limits import Fitting, Session, fitting
-from engine.whatif.what_if import Question, Times, shape_of, times
+from engine.whatif.what_if import Question, Times, no_claim, shape_of, times
 
 GIB = 1 << 30
 HOUR = 3600.0
@@ -117,7 +117,7 @@ def row(
     memory, text = memory_fits(known, gpu, known.knobs | question.knobs, estimate)
     small = memory == "over" and not (measured and _as_it_ran(known, question))
     if small and there.experiment.value is not None:
-        there, ground = Times(why=TOO_SMALL), TOO_SMALL
+        there, ground = no_claim(TOO_SMALL), TOO_SMALL
     side = devices_used(known, question)
     called = gpu.name if gpu else ""
     offered = [one for one in sessions if here or not one.here]

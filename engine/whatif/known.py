@@ -8,15 +8,17 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from engine.config.experiment import Plan, RunKey, runs_of
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey, runs_of
 from engine.diagnosis.modelled import workload_of
 from engine.diagnosis.queueing import Workload
 from engine.errors import UsageError
 from engine.eta.calibration import RUNGS, Factor, Rung
-from engine.eta.costs import Cost, KeyTiming, from_timing, step_cost, timing_of
+from engine.eta.costs import Cost, KeyTiming, from_timing, step_cost
 from engine.eta.devices import device_called
-from engine.eta.remaining import Amounts, Rhythm, planned, rhythm_of
+from engine.eta.lessons import timing_of
+from engine.eta.rhythm import Amounts, Rhythm, planned, rhythm_of
 from engine.eta.standing import Standing, standing_of
 from engine.eta.unit_costs import costs_before, costs_of
 from engine.eta.variants import Paces, paces_of, paces_told

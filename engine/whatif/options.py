@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment, Plan, runs_of, variants_of
+from engine.config.experiment import Experiment
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
+from engine.config.run_keys import runs_of, variants_of
 from engine.counts import plural
 from engine.diagnosis.consequences import Range
 from engine.errors import UsageError

@@ -6,11 +6,12 @@ from math import ceil
 
 import msgspec
 
-from engine.config.experiment import RunKey, runs_of, variants_of
 from engine.config.knob import Value
 from engine.config.profile import KNOBS
+from engine.config.run_keys import RunKey, runs_of, variants_of
 from engine.errors import UsageError
-from engine.eta.remaining import Amounts, Rhythm, another_run, of_epoch
+from engine.eta.remaining import another_run, of_epoch
+from engine.eta.rhythm import Amounts, Rhythm
 from engine.whatif.known import Known, rhythm_with
 
 COUNTED = ("epochs", "steps_per_epoch", "restarts", "gpus", "cores")

@@ -7,9 +7,10 @@ from math import ceil
 import msgspec
 
 from engine.config import minimums
-from engine.config.experiment import Experiment, dimensions, runs_of
+from engine.config.experiment import Experiment
 from engine.config.knob import Kind, shown
 from engine.config.profile import KNOBS, defaults
+from engine.config.run_keys import dimensions, runs_of
 from engine.counts import plural
 from engine.diagnosis.consequences import Range
 from engine.memory.budget import budget

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from engine.config import catalog
-from engine.config.experiment import Plan, runs_of
 from engine.config.knob import Kind, Value, shown
-from engine.config.profile import KNOBS, check_source
-from engine.config.sheet import Row, rows
+from engine.config.plan import Plan
+from engine.config.profile import KNOBS
+from engine.config.run_keys import runs_of
 from engine.config.sources import MADE
 from engine.diagnosis.consequences import Range
 from engine.errors import UsageError, unknown
@@ -21,7 +21,7 @@ from engine.journals.journal import read
 from engine.limit.allowance import allowance
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch
-from engine.paths import ExperimentPaths, checked_name, experiments_in, read_json, read_toml
+from engine.paths import ExperimentPaths, experiments_in, read_json
 from engine.runs import launch
 from engine.runs.launch import Request
 from engine.runs.spending import used_seconds
@@ -32,42 +32,16 @@ from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import Money
 from engine.whatif.remarks import below_minimum
 from engine.whatif.session_limits import Fitting, Session, fitting
+from engine.whatif.staged_plan import HERE, Stage, Staged
 from engine.whatif.what_if import Question
 
-FOLDER = "staged"
-HERE = "here"
-FIELDS = (
-    "name", "purpose", "experiment", "platform", "gpu", "folder", "profile", "epochs", "folds", "restarts", "knobs",
-    "checks",
-)  # fmt: skip
-HEAD = ("title", "experiment")
+# Where trainings lie unless --logs says otherwise.
+LOGS = Path("logs")
+# What stands in a command for a folder that nobody has named yet.
+DIR = "DIR"
 FREE = Money(low=0.0, high=0.0, text="free")
 
 Standing: TypeAlias = Literal["waiting", "under way", "passed", "failed", "stopped"]
-
-
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """`experiment`: what is trained, the plan's own by default; a smaller model says as much of data and machine.
-    `platform`: a session's name, or here. `gpu` empty: the one of the machine. `folder`: where it is trained."""
-
-    name: str
-    purpose: str = ""
-    experiment: str
-    platform: str = HERE
-    gpu: str = ""
-    folder: str
-    profile: str | None = None
-    epochs: int | None = None
-    folds: tuple[int, ...] | None = None
-    restarts: int | None = None
-    knobs: dict[str, Value] = {}
-    checks: tuple[str, ...] = ()
-
-
-class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    title: str
-    experiment: str
-    stages: tuple[Stage, ...]
 
 
 class Ticked(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,80 +70,31 @@ class Progressed(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- the file
-
-
-def named(name: str) -> Staged:
-    """A staged plan by name (./staged first) or path; raises UsageError with the nearest right name."""
-    if name.endswith(".toml"):
-        return load(Path(name))
-    known = catalog.files(FOLDER)
-    if name not in known:
-        raise unknown("staged plan", name, known)
-    return load(known[name][0])
-
-
-def load(path: Path) -> Staged:
-    """Raises UsageError naming file, line and remedy."""
-    raw = read_toml(path)
-    found = rows(path, "stage", HEAD)
-    experiment, title = raw.get("experiment"), raw.get("title", "")
-    if not isinstance(experiment, str) or not experiment:
-        raise UsageError(f'{path}: experiment = "…" names what is trained (`steptop experiments`)')
-    if not isinstance(title, str):
-        raise UsageError(f"{path}: title is a text, in quotes")
-    if not found:
-        raise UsageError(f"{path}: a staged plan has a [[stage]] table for each stage, in their order")
-    stages = tuple(_stage(row, experiment, number) for number, row in enumerate(found, 1))
-    for field in ("name", "folder"):
-        names = [getattr(stage, field) for stage in stages]
-        for name, row in zip(names, found, strict=True):
-            if names.count(name) > 1:
-                raise UsageError(f"{row.where(field)}: two stages have the {field} {name!r}; give each its own")
-    return Staged(title=title, experiment=experiment, stages=stages)
-
-
-def _stage(row: Row, experiment: str, number: int) -> Stage:
-    row.only(FIELDS)
-    row.needs(("name", "checks"))
-    texts = ("purpose", "experiment", "platform", "gpu", "profile")
-    values: dict[str, Any] = {"experiment": experiment} | {k: row.text(k) for k in texts if k in row.values}
-    for name in ("epochs", "restarts"):
-        if name in row.values:
-            values[name] = _whole(row, name, row.values[name], 1)
-    if "folds" in row.values:
-        folds = row.values["folds"]
-        if not isinstance(folds, list) or not folds:
-            raise UsageError(f"{row.where('folds')}: folds is a list of fold numbers, such as [0, 2]")
-        values["folds"] = tuple(_whole(row, "folds", fold, 0) for fold in folds)
-    if "knobs" in row.values:
-        knobs = row.values["knobs"]
-        if not isinstance(knobs, dict):
-            raise UsageError(f"{row.where('knobs')}: knobs is a table, such as {{ num_workers = 4 }}")
-        values["knobs"] = check_source(knobs, lambda _: row.where("knobs"))
-    checks = row.texts("checks")
-    for check in checks:
-        if check not in CHECKS:
-            raise unknown("check", check, CHECKS, row.where("checks"))
-    stem = Path(experiment).stem
-    folder = row.text("folder") if "folder" in row.values else f"{stem}-stage{number}"
-    return Stage(name=row.text("name"), folder=checked_name(folder), checks=checks, **values)
-
-
-def _whole(row: Row, name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{row.where(name)}: {name} = {value!r}: it is a whole number, {least} or more")
-    return value
-
-
-# ---------------------------------------------------------------- how far it has come
-
-
 def progress(
     staged: Staged, logs: Path, sheet: Sequence[Gpu], sessions: Sequence[Session], data: Path | None = None
 ) -> tuple[Progressed, ...]:
-    """Every stage. Raises UsageError for a platform, GPU or experiment that is not known."""
-    return tuple(_progressed(stage, logs, tuple(sheet), sessions, data) for stage in staged.stages)
+    """Every stage. Without `data` commands have the volumes that a stage of the plan was begun with. Raises UsageError
+    for a platform, GPU or experiment that is not known."""
+    return tuple(
+        msgspec.structs.replace(
+            _progressed(stage, logs, tuple(sheet), sessions, data),
+            command=_command(stage, str(data) if data is not None else _data_of(stage, staged, logs), logs),
+        )
+        for stage in staged.stages
+    )
+
+
+def of_name(staged: Staged, name: str | None) -> tuple[Stage, ...]:
+    """The stages that a name means: its own, its folder's, its experiment's; all for the plan's experiment or None.
+    Raises UsageError for a name that is nothing of the plan."""
+    if name is None or name == staged.experiment:
+        return staged.stages
+    found = tuple(stage for stage in staged.stages if name in (stage.name, stage.folder, stage.experiment))
+    if not found:
+        words = [word for one in staged.stages for word in (one.experiment, one.folder)]
+        there = ", ".join(dict.fromkeys((staged.experiment, *words)))
+        raise UsageError(f"{name!r} is no stage, folder or experiment of that plan ({there}); without it all is shown")
+    return found
 
 
 def following(found: Sequence[Progressed]) -> Progressed | None:
@@ -184,9 +109,7 @@ def _progressed(
     ticks = tuple(_tick(name, state) for name in stage.checks)
     session = _session(stage, sessions)
     gpu = hardware.named(stage.gpu, sheet) if stage.gpu else None
-    found = Progressed(
-        stage=stage, standing=_standing(state, ticks), ticks=ticks, command=_command(stage, data)
-    )
+    found = Progressed(stage=stage, standing=_standing(state, ticks), ticks=ticks)
     took = _took(state, logs / stage.folder) if state is not None else 0.0
     found = msgspec.structs.replace(found, spent=took)
     if state is not None and took and (found.standing == "passed" or state.phase == "finished"):
@@ -338,9 +261,21 @@ def _standing(state: ExperimentState | None, ticks: Sequence[Ticked]) -> Standin
     return "failed" if state.phase in ("failed", "lost") else "stopped"
 
 
-def _command(stage: Stage, data: Path | None) -> tuple[str, ...]:
-    words = ["steptop", "run", stage.experiment, "--name", stage.folder]
-    words += ["--data", str(data)] if data is not None else []
+def _data_of(stage: Stage, staged: Staged, logs: Path) -> str:
+    """The volumes that it was begun with, else those that another stage on its platform was; '' where it needs none."""
+    planned = catalog.experiment_named(stage.experiment)
+    if planned.data.source in MADE or planned.command:
+        return ""
+    there = [one for one in (stage, *staged.stages) if one.platform == stage.platform]
+    begun = (read_json(ExperimentPaths(logs / one.folder).plan, Plan) for one in there)
+    return next((plan.data_dir for plan in begun if plan is not None and plan.data_dir), DIR)
+
+
+def _command(stage: Stage, data: str, logs: Path) -> tuple[str, ...]:
+    away = logs.resolve() != LOGS.resolve()
+    words = ["steptop", *(["--logs", str(logs)] if away and stage.platform == HERE else [])]
+    words += ["run", stage.experiment, "--name", stage.folder]
+    words += ["--data", data] if data else []
     words += ["--profile", stage.profile] if stage.profile else []
     words += ["--epochs", str(stage.epochs)] if stage.epochs else []
     words += ["--folds", ",".join(str(fold) for fold in stage.folds)] if stage.folds else []

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine.config.experiment import steps_per_epoch
 from engine.config.knob import Value
+from engine.config.prepared import steps_per_epoch
 from engine.config.profile import Profile
 from engine.diagnosis.modelled import Range, complete
 from engine.errors import UsageError
 from engine.eta.costs import Cost
 from engine.eta.forecast import Forecast
-from engine.eta.remaining import Amounts, Rhythm, added, runs_left, whole_run
+from engine.eta.remaining import runs_left, whole_run
+from engine.eta.rhythm import Amounts, Rhythm, added
 from engine.live.state import ExperimentState, RunState
 from engine.whatif.known import Z90, Known, known_of, rhythm_with
 

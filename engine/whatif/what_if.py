@@ -21,7 +21,7 @@ from engine.eta.costs import Cost
 from engine.eta.interval import interval
 from engine.eta.ladder import parts_of
 from engine.eta.makespan import makespan as makespan, schedule
-from engine.eta.remaining import Amounts
+from engine.eta.rhythm import Amounts
 from engine.eta.side_by_side import shared
 from engine.whatif.known import Known
 from engine.whatif.question import (
@@ -61,6 +61,12 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     limit: str = ""
     why: str = ""
     parts: dict[str, float] = {}
+
+
+def no_claim(why: str) -> Times:
+    """Nothing is known of any time, and `why` is said of each."""
+    nothing = Range(basis=why)
+    return Times(step=nothing, epoch=nothing, run=nothing, longest=nothing, experiment=nothing, why=why)
 
 
 class _Scene(NamedTuple):
@@ -219,7 +225,7 @@ def times(known: Known, question: Question, ratio: Scaling = SAME) -> Times:
     shape = shape_of(known, question)
     why = refused(known, question, ratio)
     if why:
-        return Times(why=why)
+        return no_claim(why)
     if not shape.runs:
         nothing = Range(0.0, 0.0, 0.0, NOTHING_LEFT)
         return Times(run=nothing, longest=nothing, experiment=nothing, why=NOTHING_LEFT)

@@ -12,7 +12,7 @@ from engine.diagnosis.consequences import Range
 from engine.errors import UsageError
 from engine.whatif.known import Known
 from engine.whatif.session_limits import duration
-from engine.whatif.what_if import Question, shape_of, times
+from engine.whatif.what_if import Question, Times, shape_of, times
 
 What: TypeAlias = Literal["epoch", "run", "experiment"]
 
@@ -32,11 +32,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """`least` to `most` of what is turned bring it about; both None: no number does, and `text` says why. `now`: what
-    it takes as asked."""
+    it takes as asked. `hardware`: what it is of; '' is the machine that was measured."""
 
     wish: Wish
     turned: str
     now: Range
+    hardware: str = ""
     least: int | None = None
     most: int | None = None
     text: str = ""
@@ -55,31 +56,40 @@ def parse(text: str) -> Wish:
     return Wish(what=what, low=low, high=high)
 
 
-def granted(known: Known, question: Question, wish: Wish) -> Granted:
-    """Found by trying: a time never falls when there is more to do."""
-    turned = TURNED[wish.what]
-    asked = times(known, question)
-    now: Range = getattr(asked, wish.what)
+def granted(
+    known: Known,
+    question: Question,
+    wish: Wish,
+    asked: Callable[[Question], Times] | None = None,
+    hardware: str = "",
+) -> Granted:
+    """Found by trying: a time never falls when there is more to do. `asked`: what a question comes to on `hardware`;
+    None: on the machine that was measured."""
+    turned, ask = TURNED[wish.what], asked or (lambda question: times(known, question))
+    as_asked = ask(question)
+    now: Range = getattr(as_asked, wish.what)
+    without = Granted(wish=wish, turned=turned, now=now, hardware=hardware)
     if now.value is None:
-        return Granted(wish=wish, turned=turned, now=now, text=asked.why)
+        return msgspec.structs.replace(without, text=as_asked.why)
 
     def seconds(count: int) -> float:
-        more = times(known, msgspec.structs.replace(question, **{turned: count}))
-        found: Range = getattr(more, wish.what)
-        return found.value or 0.0
+        more: Range = getattr(ask(msgspec.structs.replace(question, **{turned: count})), wish.what)
+        return more.value or 0.0
 
     most = _largest(seconds, wish.high, MOST[turned])
     if most is None:
-        why = f"not even 1 {_noun(turned)} ends within that: {_why(known, question)}"
-        return Granted(wish=wish, turned=turned, now=now, text=why)
+        step = as_asked.step.value or 0.0
+        runs = len(shape_of(known, question).runs)
+        why = f"not even 1 {_noun(turned)} ends within that: a step takes {step:.3g} s, and there are {runs} runs"
+        return msgspec.structs.replace(without, text=why)
     below = _largest(seconds, wish.low, MOST[turned])
     if below == MOST[turned] and seconds(below) < wish.low:
         text = f"not even {below:,} {turned.replace('_per_', ' an ').replace('_', ' ')} take so long"
-        return Granted(wish=wish, turned=turned, now=now, text=text)
+        return msgspec.structs.replace(without, text=text)
     least = 1 if below is None else min(below + (seconds(below) < wish.low), MOST[turned])
     if least > most:
-        return Granted(wish=wish, turned=turned, now=now, text=f"no whole number of {_noun(turned)} comes to that")
-    return Granted(wish=wish, turned=turned, now=now, least=least, most=most)
+        return msgspec.structs.replace(without, text=f"no whole number of {_noun(turned)} comes to that")
+    return msgspec.structs.replace(without, least=least, most=most)
 
 
 def _largest(seconds: Callable[[int], float], limit: float, most: int) -> int | None:
@@ -97,8 +107,3 @@ def _largest(seconds: Callable[[int], float], limit: float, most: int) -> int | 
 
 def _noun(turned: str) -> str:
     return {"steps_per_epoch": "step an epoch", "epochs": "epoch", "restarts": "restart"}[turned]
-
-
-def _why(known: Known, question: Question) -> str:
-    runs = len(shape_of(known, question).runs)
-    return f"a step takes {known.step.mean:.3g} s, and there are {runs} runs"

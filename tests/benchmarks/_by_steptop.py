@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.config.experiment import Subject
+from engine.config.prepared import Subject
 from engine.config.profile import Profile, defaults
 from engine.config.tables import Patch
 from engine.training.augment import chain

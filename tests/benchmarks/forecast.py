@@ -21,11 +21,12 @@ from msgspec.structs import replace as changed
 
 from engine.eta.calibration import Calibration, Residual, calibrated, quantiles, residual, stage_of
 from engine.eta.earlier import Earlier
-from engine.eta.forecast import forecast, timing_of
+from engine.eta.forecast import forecast
+from engine.eta.lessons import timing_of
 from engine.eta.replayed import foretold, residuals as residuals_of
 from engine.journals.events import Sample, Steps
 from engine.journals.journal import read
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.replay import Replay
 from engine.live.state import ExperimentState, new_run
 from engine.paths import ExperimentPaths

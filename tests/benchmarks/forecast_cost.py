@@ -8,10 +8,10 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.eta.forecast import forecast
 from engine.journals.events import Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import new_run
 from tests.traces import Recipe, experiment_state, run_records, until_step
 

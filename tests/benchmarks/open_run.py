@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.config.experiment import RunKey
+from engine.config.run_keys import RunKey
 from engine.journals.events import Begin, RunStarted as Started, Spans, Steps, SupervisorStarted, encode
 from engine.journals.journal import write_all
 from engine.paths import ExperimentPaths, write_json

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Experiment, Subject, load
+from engine.config.experiment import Experiment, load
+from engine.config.prepared import Subject
 from engine.config.tables import Data
 from engine.phase.student import quantile
 from engine.training.augment import chain
 from engine.training.data import maps, sheets
 from engine.training.data.cases import prepare_case
 from engine.training.data.discover import find
-from engine.training.samples import Volumes
+from engine.training.samples import Volumes, collate
 
 EXPERIMENTS = Path(__file__).parents[2] / "engine" / "experiments"
 SMALL, FULL = EXPERIMENTS / "vesuvius-small.toml", EXPERIMENTS / "vesuvius-surface.toml"
@@ -98,7 +99,7 @@ def measure(experiment: Experiment, data: Data, under: Path) -> None:
 def spent(volumes: Volumes, draws: range) -> float:
     began = time.thread_time()
     for draw in draws:
-        volumes[1, draw]
+        collate([volumes[1, draw]])
     return time.thread_time() - began
 
 

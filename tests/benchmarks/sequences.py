@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.config.experiment import Data, from_table, resolve_profile
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.tables import Data
 from engine.training.data import peptides, sequences, tokens
 from engine.training.loader import Feed
 from engine.training.rows import Rows, whole

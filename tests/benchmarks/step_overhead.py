@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from engine.config.experiment import Experiment, Plan, load, resolve_profile, runs_of, training_hash
+from engine.config.experiment import Experiment, load, resolve_profile
+from engine.config.run_keys import runs_of
 from engine.journals.events import Steps
 from engine.journals.journal import Writer, read
 from engine.paths import ExperimentPaths, RunPaths, write_json
@@ -37,6 +38,8 @@ from engine.training.samples import Batch
 from engine.training.stop import Stop
 from tests.benchmarks import _rig
 from tests.benchmarks._pairs import Ratio, ratio, turns
+from tests.benchmarks._step import bare_step
+from tests.conftest import whole_plan
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "engine" / "experiments"
@@ -94,9 +97,9 @@ def laid_out(logs: Path, experiment: Experiment, knobs: dict[str, Any], name: st
     paths = ExperimentPaths(logs / name)
     paths.folder.mkdir(parents=True)
     runs = runs_of(experiment)[:1]
-    plan = Plan(
-        name=name, experiment_name=experiment.title, experiment=experiment, profile=profile, runs=runs, device="cpu",
-        cache_dir=str(logs / "_cache"), training_hash=training_hash(experiment, profile), created=time.time(),
+    plan = whole_plan(
+        experiment, profile, name, experiment_name=experiment.title, runs=runs, device="cpu",
+        cache_dir=str(logs / "_cache"), created=time.time(),
     )
     write_json(paths.plan, plan)
     with Writer(paths.prepare) as writer:
@@ -133,12 +136,7 @@ def bare(trainer: Trainer, batch: Batch) -> None:
     learner, task = trainer.learner, trainer.task
     learner.model.train()
     for step in range(trainer.job.steps_per_epoch):
-        with learner.autocast():
-            outputs = task.forward(learner, batch)
-            loss = task.losses(learner, outputs, batch, step).total
-        learner.scaler.scale(loss).backward()
-        learner.descend()
-        learner.schedule.step()
+        bare_step(learner, task, batch, step)
 
 
 def spent(what: Callable[[], None]) -> Spent:

@@ -6,11 +6,11 @@ device if there is one.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -20,7 +20,8 @@ from engine.journals.events import Record
 from engine.journals.journal import Writer
 from engine.training.clock import Clock, CudaClock, HostClock
 from engine.training.losses import Parts
-from engine.training.recorder import Recorder
+from engine.training.recorder import ALL_LAPS, Recorder
+from engine.training.samples import Batch
 
 STEPS = 5_000
 PAIRS = 15
@@ -29,39 +30,34 @@ REAL_STEPS = 10
 REAL_PAIRS = 20
 
 Loop = Callable[[int], None]
-NOTHING = contextlib.nullcontext()
 
 
 class Off:
     """No recorder: what the loop costs by itself."""
 
-    def span(self, _name: str) -> contextlib.AbstractContextManager[None]:
-        return NOTHING
+    def lap(self, _name: str) -> None: ...
 
-    def loaded(self, _samples: int, _seconds: float) -> None: ...
+    def fetch(self, batches: Iterator[Batch]) -> Batch:
+        return next(batches)
 
-    def loss(self, _parts: Parts) -> None: ...
-
-    def step_ended(self, _number: int, _epoch: int, _lr: float | None) -> None: ...
+    def step_ended(self, _number: int, _epoch: int, _lr: float | None, _loss: Parts) -> None: ...
 
 
 def steps(recorder: Recorder | Off, parts: Parts, work: Callable[[], None], count: int) -> float:
-    """CPU seconds a step, over `count` steps with the spans of the real loop. The recorder never blocks, so this thread's
+    """CPU seconds a step, over `count` steps with the laps of the real loop. The recorder never blocks, so this thread's
     CPU time is what it costs, and another program's use of the core is not counted."""
+    batches = repeat(Batch(torch.zeros(1), torch.zeros(1), [0], 0.0))
     began = time.thread_time()
     for number in range(1, count + 1):
-        with recorder.span("data"):
-            pass
-        recorder.loaded(1, 0.0)
-        for name in ("h2d", "forward", "loss"):
-            with recorder.span(name):
-                pass
-        with recorder.span("backward"):
-            work()
-        recorder.loss(parts)
-        with recorder.span("optimizer"):
-            pass
-        recorder.step_ended(number, 1, 1e-3)
+        lap = recorder.lap
+        recorder.fetch(batches)
+        lap("h2d")
+        lap("forward")
+        lap("loss")
+        work()
+        lap("backward")
+        lap("optimizer")
+        recorder.step_ended(number, 1, 1e-3, parts)
     return (time.thread_time() - began) / count
 
 
@@ -79,15 +75,15 @@ def spin(seconds: float) -> Callable[[], None]:
 def pairs(recorder: Recorder, parts: Parts, work: Callable[[], None], count: int, repeats: int) -> tuple[list[float], list[float]]:
     """Seconds a step with and without, in turns, so that what else the machine does meets both alike."""
     on, off = [], []
-    for repeat in range(repeats):
-        order = (on, off) if repeat % 2 else (off, on)
+    for turn in range(repeats):
+        order = (on, off) if turn % 2 else (off, on)
         for side in order:
             side.append(steps(recorder if side is on else Off(), parts, work, count))
     return on, off
 
 
 def measure(clock: Clock, loss: Tensor, write: Callable[[Record], object]) -> dict[str, float]:
-    recorder, parts = Recorder(write, clock), Parts(loss, {})
+    recorder, parts = Recorder(write, clock, laps_share=ALL_LAPS), Parts(loss, {})
     on, off = pairs(recorder, parts, lambda: None, STEPS, PAIRS)
     cost = [a - b for a, b in zip(on, off, strict=True)]
     real_on, real_off = pairs(recorder, parts, spin(REAL_STEP_SECONDS), REAL_STEPS, REAL_PAIRS)

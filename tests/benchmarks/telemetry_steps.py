@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from engine.journals.journal import Writer
 from engine.training import tasks
 from engine.training.clock import HostClock
 from engine.training.learner import Learner
+from engine.training.loop import LOOK_SECONDS
 from engine.training.losses import Parts
 from engine.training.recorder import Recorder
 from engine.training.requests import Requests
@@ -36,14 +37,31 @@ Task = tasks.peptides.Peptides
 
 
 class Timed(Recorder):
-    """`lines`: CPU seconds that writing lines took."""
+    """`lines`: CPU seconds that writing lines took, and looking up what goes into them."""
 
     lines = 0.0
+
+    def _take_done(self) -> None:
+        began = time.thread_time()
+        super()._take_done()
+        self.lines += time.thread_time() - began
 
     def _write_line(self) -> None:
         began = time.thread_time()
         super()._write_line()
         self.lines += time.thread_time() - began
+
+
+class Look:
+    """What the loop does between two steps, at most every LOOK_SECONDS."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stop, self.requests, self.due = Stop(), Requests(folder / "profile.json"), 0.0
+
+    def __call__(self, at: float) -> None:
+        self.stop.check()
+        self.requests.next()
+        self.due = at + LOOK_SECONDS
 
 
 def learner(width: int, layers: int, size: int) -> tuple[Learner, Batch]:
@@ -72,37 +90,37 @@ def bare(made: Learner, batch: Batch, number: int) -> None:
     made.schedule.step()
 
 
-def recorded(made: Learner, batch: Batch, number: int, recorder: Recorder, look: Callable[[], object], seen: list[int]) -> None:
+def recorded(made: Learner, batch: Batch, number: int, recorder: Recorder, look: Look, seen: list[int]) -> None:
     """The same as engine.training.loop has it."""
-    span = recorder.span
-    look()
+    lap = recorder.lap
+    if look.stop.asked or recorder.at >= look.due:
+        look(recorder.at)
     lr = made.lr
     total: Parts | None = None
-    with span("data"):
-        pass
-    recorder.loaded(len(batch.indices), batch.load_seconds, batch.load_squares, batch.load_cpu)
+    batch = recorder.fetch(repeat(batch))
     seen += batch.indices
-    with span("h2d"):
-        batch = made.to_device(batch)
-    with span("forward"), made.autocast():
+    batch = made.to_device(batch)
+    lap("h2d")
+    with made.autocast():
         outputs = Task.forward(made, batch)
-    with span("loss"), made.autocast():
+    lap("forward")
+    with made.autocast():
         loss = Task.losses(made, outputs, batch, number).share(1)
-    with span("backward"):
-        made.scaler.scale(loss.total).backward()
-    total = loss.detached() if total is None else total.plus(loss)
-    recorder.loss(total)
-    with span("optimizer"):
-        recorder.gradients(made.descend())
+    lap("loss")
+    made.scaler.scale(loss.total).backward()
+    lap("backward")
+    total = loss if total is None else total.plus(loss)
+    norm = made.descend()
+    lap("optimizer")
     made.schedule.step()
-    recorder.step_ended(number, 1, lr)
+    recorder.step_ended(number, 1, lr, total, norm)
 
 
 Taken = list[tuple[float, float, float]]
 ORDERS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2), (0, 2, 1))
 
 
-def taken(made: Learner, batch: Batch, recorder: Timed, look: Callable[[], object], steps: int) -> Taken:
+def taken(made: Learner, batch: Batch, recorder: Timed, look: Look, steps: int) -> Taken:
     """CPU seconds of a bare step, another bare one, and a recorded one, lines apart; so many times in all orders."""
     found, seen = Taken(), list[int]()
     for number in range(1, steps + 1):
@@ -135,13 +153,7 @@ def main() -> list[dict[str, float]]:
         count = max(100, steps * 16 // width)
         made, batch = learner(width, layers, size)
         with tempfile.TemporaryDirectory() as folder, Writer(Path(folder) / "steps-001.jsonl") as journal:
-            recorder, stop = Timed(journal.write, HostClock()), Stop()
-            requests = Requests(Path(folder) / "profile.json")
-
-            def look(stop: Stop = stop, requests: Requests = requests) -> None:
-                stop.check()
-                requests.next()
-
+            recorder, look = Timed(journal.write, HostClock()), Look(Path(folder))
             taken(made, batch, recorder, look, 20)
             recorder.lines = 0.0
             found = taken(made, batch, recorder, look, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -52,6 +53,31 @@ def test_workers_are_added_up_as_they_were_measured() -> None:
     assert budget(knobs(num_workers=4, multiprocessing_context="spawn"), small).ram.verdict == "over"
     assert "fewer num_workers takes less" in refusal(knobs(num_workers=4, multiprocessing_context="spawn"), small)
     assert refusal(knobs(num_workers=2, multiprocessing_context="spawn"), small) == ""
+
+
+def test_where_the_trainer_alone_is_too_large_what_helps_is_said_and_not_fewer_workers() -> None:
+    """33.7 million parameters and 16 GiB of activations a sample on a CPU: no number of workers makes that fit."""
+    estimate = Estimate(batch=4, weights=128 << 20, gradients=128 << 20, optimizer=256 << 20, activations=16 * GIB)
+    known = Footprint(sample_bytes=PATCH, estimate=estimate, ram_free=10 * GIB, shm_free=GIB)
+    made = budget(knobs(batch_size=4, num_workers=2), known)
+    assert made.ram.verdict == "over"
+    assert made.advice == (
+        "the trainer alone takes 17.0 GiB, whatever num_workers is; "
+        "batch_size 2 with accumulate_steps 2 is as large a step and takes 9.0 GiB"
+    )
+    assert budget(knobs(batch_size=2, num_workers=2), known).ram.verdict != "over", "what is said to help does"
+    small = msgspec.structs.replace(known, ram_free=3 * GIB)
+    assert budget(knobs(batch_size=4, num_workers=2), small).advice == (
+        "the trainer alone takes 17.0 GiB, whatever num_workers is; even batch_size 1 takes 5.0 GiB: what helps is "
+        "a smaller network, smaller patches or volumes, a GPU or more than 5.0 GiB of RAM free"
+    )
+    elsewhere = Footprint(sample_bytes=PATCH, device="cuda", shares=2, ram_free=GIB, shm_free=GIB)
+    assert budget(knobs(num_workers=2), elsewhere).advice == (
+        "the trainer alone takes 3.0 GiB, whatever num_workers is; "
+        "what helps is fewer runs side by side or more than 3.0 GiB of RAM free for each run"
+    )
+    none = budget(knobs(num_workers=0, batch_size=1), msgspec.structs.replace(known, ram_free=9 * GIB)).advice
+    assert none == "", "there is room for one sample"
 
 
 def test_two_measured_batch_sizes_make_a_line() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Lock, Plan
+from engine.config.plan import Plan
 from engine.config.profile import defaults
+from engine.config.tables import Lock
 from engine.diagnosis.candidates import candidates, every_profile, following
 from engine.live import state
 from engine.machine.cores import Machine

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Lock
+from engine.config.tables import Lock
 from engine.diagnosis.consequences import consequences, sweep
 from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals.events import ProfileChanged
 from engine.live import pace
 from engine.live.fold_profile import changed_profile
-from engine.live.pace import Pace
+from engine.live.segments import Pace
 from engine.live.state import ExperimentState
 from engine.machine.cores import MOST_PER_CORE, Machine, machine
 from engine.phase import tested

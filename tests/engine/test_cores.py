@@ -9,6 +9,7 @@ import pytest
 
 from engine.machine import cgroup, cores
 from engine.machine.cores import Machine, crowded, gpu_count, too_many
+from engine.runs.devices import share
 
 
 class Tree:
@@ -26,8 +27,8 @@ class Tree:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    def machine(self) -> Machine:
-        return cores.machine(self.proc, self.root)
+    def machine(self, scheduled: int | None = None) -> Machine:
+        return cores.machine(self.proc, self.root, scheduled)
 
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
@@ -119,6 +120,18 @@ def test_more_workers_than_the_quota_pays_for_are_refused() -> None:
     assert too_many(3, machine) == ""
     assert "4 workers on 2.5 CPUs" in too_many(4, machine) and "At most 3" in too_many(4, machine)
     assert machine.said == "2 cores (of 64: cpu.max grants 2.5)"
+
+
+def test_two_runs_side_by_side_in_a_container_share_its_quota_and_not_the_machines_cores(tmp_path: Path) -> None:
+    tree = unified(tmp_path)
+    tree.write("sys/fs/cgroup/slurm/job_7/cpu.max", "200000 100000\n")
+    tree.write("sys/fs/cgroup/slurm/job_7/pids.max", "64\n")
+    tree.write("sys/fs/cgroup/slurm/job_7/pids.current", "48\n")
+    one = share(tree.machine(64), 2)
+    assert one.said == "1 core (of 64: cpu.max grants 2, for 2 runs)"
+    assert too_many(1, one) == "" and too_many(2, tree.machine(64)) == ""
+    assert "2 workers on 2 CPUs of time, for 2 runs" in too_many(2, one) and too_many(2, one).endswith("At most 1")
+    assert "the cgroup allows 16 more, for 2 runs" in too_many(3, one) and too_many(3, one).endswith("At most 2")
 
 
 def test_more_than_cores_is_a_word_of_warning_and_more_than_four_times_an_error() -> None:

@@ -7,7 +7,7 @@ import msgspec
 from engine.counts import plural
 from engine.journals import journal
 from engine.journals.events import ExperimentEnded, Gap, RunEnded, SupervisorStarted, Verdict
-from engine.live.fold import fold_supervisor
+from engine.live.fold_experiment import fold_supervisor
 from engine.live.state import new_experiment
 from engine.live.watch import Watch
 from tests.conftest import Laboratory, fake_plan, wait_until

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from engine.config import catalog
-from engine.config.experiment import Experiment, from_table, load, resolve_profile, runs_of, training_hash
+from engine.config.experiment import Experiment, from_table, load, resolve_profile
+from engine.config.hashes import training_hash
 from engine.config.profile import KNOBS
+from engine.config.run_keys import runs_of
 from engine.errors import UsageError
 
 LOCKED = {"locks": {"batch_size": {"value": 8, "reason": "deep supervision needs small batches"}}}
@@ -133,7 +135,7 @@ def test_the_training_hash_changes_with_what_changes_the_result_and_nothing_else
 
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 8))
 def test_steps_per_epoch_cover_every_sample_once(train: int, batch: int, accumulate: int) -> None:
-    from engine.config.experiment import Split, steps_per_epoch
+    from engine.config.prepared import Split, steps_per_epoch
 
     experiment = from_table({}, "x")
     profile, _ = resolved(experiment, {}, {"batch_size": batch, "accumulate_steps": accumulate})

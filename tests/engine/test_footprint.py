@@ -9,8 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Plan, Prepared, Split, from_table, resolve_profile, runs_of
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split
 from engine.config.profile import defaults
+from engine.config.run_keys import runs_of
 from engine.journals.events import Begin, Gpu, Memory, PhaseEnded, Sample, Use, Verdict, Worker
 from engine.live import state as states
 from engine.live.state import ExperimentState, new_experiment

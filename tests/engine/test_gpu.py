@@ -33,6 +33,9 @@ class StandIn:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
+    def nvmlDeviceGetUUID(self, handle: int) -> bytes:
+        return b"GPU-%d%d-aa" % (handle, handle)
+
     def __getattr__(self, name: str) -> Any:
         values: dict[str, Any] = {
             "nvmlDeviceGetName": b"A100-SXM4-80GB",

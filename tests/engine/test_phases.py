@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from engine import process
-from engine.config.experiment import Phase, Plan, Test
+from engine.config.plan import Phase, Plan, Test
 from engine.config.profile import defaults
 from engine.journals.events import ExperimentEnded, PhaseEnded, RunEnded, Spans, Steps, Use, Verdict
 from engine.journals.journal import read

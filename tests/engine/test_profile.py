@@ -206,13 +206,6 @@ def test_a_value_that_follows_the_machine_is_recorded_with_its_text() -> None:
     assert all(KNOBS[name].check(value) == value for name, value in made.knobs.items())
 
 
-def test_differences_are_listed_with_what_they_change() -> None:
-    changes = profile.diff({"num_workers": 1, "batch_size": 1}, {"num_workers": 4, "in_order": True, "val_every_epochs": 2})
-    assert [str(change) for change in changes] == ["num_workers 1 → 4", "val_every_epochs 0 → 2"]
-    assert [change.kind for change in changes] == [profile.Kind.SPEED, profile.Kind.METRIC]
-    assert profile.diff({}, profile.defaults()) == ()
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

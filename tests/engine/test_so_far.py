@@ -8,7 +8,8 @@ from statistics import fmean, stdev
 import msgspec
 import pytest
 
-from engine.config.experiment import Plan
+from engine.config.leading import MEASURES
+from engine.config.plan import Plan
 from engine.journals.events import Metrics
 from engine.live.state import ExperimentState, new_experiment
 from engine.runs.so_far import models_words, one_more, so_far
@@ -16,6 +17,7 @@ from engine.status import status
 from tests.conftest import fake_plan
 from tests.engine.test_variants import plan_with
 from tui.verbs.showing import status_lines
+from tui.widgets.runs import summary_lines
 
 
 def judged_by(plan: Plan, figures: list[float | None]) -> ExperimentState:
@@ -89,7 +91,27 @@ def test_the_status_says_it_in_json_and_in_text() -> None:
     assert one == "  Dice so far: 0.800 over 1 run; one run has no spread: a second one shows how much runs differ"
 
 
+def test_runs_that_learned_nothing_are_no_models_and_their_likeness_is_no_certainty() -> None:
+    """Two runs that mark no lesion at all, Dice 0.000."""
+    nothing = judged_by(fake_plan(), [0.0, 0.0])
+    lines = status_lines(nothing)
+    assert "  2 runs = no usable model: 2 learned nothing" in lines
+    assert "  Dice so far: 0.000 over 2 runs; nothing was learned" in lines
+    (told,) = status(nothing).so_far
+    assert (told.mean, told.std, told.standard_error, told.one_more) == (0.0, 0.0, None, None)
+    assert not any("±" in text for line in summary_lines(nothing, 60, 12) for text, _ in line)
+    assert models_words(judged_by(fake_plan(), [0.0])) == "1 run = no usable model: it learned nothing"
+    assert models_words(judged_by(fake_plan(), [0.0, 0.7, None])) == "3 runs = 2 usable models: 1 learned nothing"
+    (alike,) = [line for line in status_lines(judged_by(fake_plan(), [0.8, 0.8])) if "so far" in line]
+    assert alike == "  Dice so far: 0.800 over 2 runs; all 2 are the same: how runs differ is not known"
+
+
+def test_a_denoiser_that_guesses_blindly_has_learned_nothing() -> None:
+    kind = MEASURES["peptides"]
+    assert kind.learned(1.34) and not kind.learned(3.05) and kind.learned(float("nan"))
+
+
 def test_one_run_is_one_usable_model() -> None:
-    assert models_words(1) == "1 run = 1 usable model"
-    assert models_words(0) == "no model yet: 1 run = 1 usable model"
+    assert models_words(judged_by(fake_plan(), [0.8])) == "1 run = 1 usable model"
+    assert models_words(judged_by(fake_plan(), [])) == "no model yet: 1 run = 1 usable model"
     assert "  no model yet: 1 run = 1 usable model" in status_lines(judged_by(fake_plan(), []))

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Test
+from engine.config.plan import Test
 from engine.journals.events import ExperimentEnded, PhaseBegun, Verdict
 from engine.live.state import ExperimentState
 from engine.phase.standing import standing

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.config.experiment import Plan, runs_of
+from engine.config.plan import Plan
+from engine.config.run_keys import runs_of
 from engine.phase import tuned, tuning
 from tests.conftest import Laboratory, fake_plan
 from tests.engine.test_phases import finish, test_of as tuner_of

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from engine.config.experiment import Plan, from_table, of_variant, resolve_profile, runs_of
+from engine.config.experiment import from_table, of_variant, resolve_profile
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS, defaults
+from engine.config.run_keys import runs_of
 from engine.errors import UsageError
 from engine.eta.costs import benchmark_key, training_key
 from engine.machine import cores

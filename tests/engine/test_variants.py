@@ -10,26 +10,17 @@ from statistics import fmean
 import msgspec
 import pytest
 
-from engine.config.experiment import (
-    Experiment,
-    Plan,
-    Prepared,
-    Split,
-    dimensions,
-    from_table,
-    of_variant,
-    run_hash,
-    runs_of,
-    split_of,
-    steps_per_epoch,
-    training_hash,
-)
+from engine.config.experiment import Experiment, from_table, of_variant
+from engine.config.hashes import run_hash
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, split_of, steps_per_epoch
+from engine.config.run_keys import dimensions, runs_of
 from engine.diagnosis.consequences import consequences
 from engine.errors import UsageError
 from engine.eta.forecast import forecast
 from engine.journals import journal
 from engine.journals.events import Begin, Metrics, RunStarted, Steps, SupervisorStarted
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.held_out import carried_words, epochs_since
 from engine.live.state import ExperimentState, RunState, new_experiment, new_run
 from engine.live.watch import Watch
@@ -38,8 +29,9 @@ from engine.report.build import report_of
 from engine.report.render_markdown import render
 from engine.runs import launch
 from engine.runs.ablation import Result, compare
+from engine.runs.placing import Finished
 from engine.status import status
-from tests.conftest import Laboratory, fake_plan, wait_until
+from tests.conftest import Laboratory, fake_plan, wait_until, whole_plan
 from tests.fixtures.recorded import HERE
 from tui.cli import main
 from tui.verbs.results import result_lines, told_by_runs
@@ -131,10 +123,7 @@ def test_one_more_variant_leaves_what_is_trained_as_it_is() -> None:
     def hashes(variants: dict[str, object]) -> list[str]:
         whole = experiment(variants)
         profile = fake_plan().profile
-        plan = Plan(
-            name="x", experiment_name="x", experiment=whole, profile=profile, runs=runs_of(whole),
-            training_hash=training_hash(whole, profile),
-        )
+        plan = whole_plan(whole, profile)
         return [run_hash(plan, key, "data") for key in plan.runs if key.variant in TWO and key.fold == 0]
 
     first = hashes(TWO)
@@ -213,10 +202,23 @@ def test_results_and_logs_tell_variants_apart(trained: ExperimentPaths, capsys: 
 
 def test_a_finished_experiment_is_gone_on_with_where_a_variant_has_changed(trained: ExperimentPaths) -> None:
     request = launch.Request(experiment="x", logs=trained.folder.parent)
-    with pytest.raises(launch.Finished):
-        launch.folder_for(request, plan_with())
+    with pytest.raises(Finished):
+        launch.place_of(request, plan_with())
     for variants in (TWO | {"mkdc": {"set": {"model.mkdc": True}}}, TWO | {"ds": {"set": {"model.aux": True}}}):
-        assert launch.folder_for(request, plan_with(variants))[0] == trained.folder
+        assert launch.place_of(request, plan_with(variants)).folder == trained.folder
+
+
+def test_runs_of_a_variant_that_is_another_by_now_leave_the_queue_with_a_word(trained: ExperimentPaths) -> None:
+    """They would be trained anew although the command does not name them."""
+    request = launch.Request(experiment="x", logs=trained.folder.parent, folds=(0, 1), restarts=2, variants=("baseline",))
+    other = plan_with(TWO | {"mkdc": {"set": {"model.mkdc": True}}})
+    base = other.experiment
+    wanted = msgspec.structs.replace(other, runs=runs_of(base, (0, 1), 2, ("baseline",)))
+    place = launch.place_of(request, wanted)
+    assert {key.variant for key in place.plan.runs} == {"baseline"}
+    assert [key.at for key in place.left.runs] == [(0, 1, "baseline"), (1, 1, "baseline")]
+    assert "added to its queue: baseline fold 0 restart 1, baseline fold 1 restart 1" in place.said
+    assert "left out: mkdc fold 0 restart 0, mkdc fold 1 restart 0" in place.said
 
 
 def test_the_report_has_a_row_for_every_variant(trained: ExperimentPaths) -> None:

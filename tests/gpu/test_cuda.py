@@ -13,7 +13,8 @@ from engine.journals.events import Begin, Memory, PrecisionActive, Record, Steps
 from engine.machine.gpu import Gpus
 from engine.training.clock import CudaClock
 from engine.training.learner import Learner
-from engine.training.recorder import Recorder
+from engine.training.recorder import ALL_LAPS, Recorder
+from engine.training.samples import Batch
 from tests.training import world
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -27,19 +28,23 @@ def learner(channels: int = 5, **knobs: object) -> Learner:
     return Learner(experiment, profile, DEVICE, 1000)
 
 
-def step(model: Learner, recorder: Recorder, image: torch.Tensor, label: torch.Tensor) -> None:
+def step(model: Learner, recorder: Recorder, image: torch.Tensor, label: torch.Tensor, number: int = 1) -> None:
     """One step as the trainer's loop takes it."""
-    with recorder.span("forward"), model.autocast():
+    lap = recorder.lap
+    recorder.fetch(iter([Batch(image, label, [number], 0.0)]))
+    with model.autocast():
         logits = model.forward(image)
-    with recorder.span("loss"), model.autocast():
+    lap("forward")
+    with model.autocast():
         parts = model.criterion(logits, label)
-    with recorder.span("backward"):
-        model.scaler.scale(parts.total).backward()
-    recorder.loss(parts.detached())
-    with recorder.span("optimizer"):
-        model.scaler.step(model.optimizer)
-        model.scaler.update()
-        model.optimizer.zero_grad()
+    lap("loss")
+    model.scaler.scale(parts.total).backward()
+    lap("backward")
+    model.scaler.step(model.optimizer)
+    model.scaler.update()
+    model.optimizer.zero_grad()
+    lap("optimizer")
+    recorder.step_ended(number, 1, 1e-3, parts)
 
 
 def volumes(side: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,18 +56,16 @@ def test_event_times_agree_with_times_taken_between_synchronisations() -> None:
     """The truth: the same work, waited for before and after."""
     model, written = learner(26), list[Record]()
     clock = CudaClock(DEVICE)
-    recorder = Recorder(written.append, clock, line_seconds=0.0)
+    recorder = Recorder(written.append, clock, line_seconds=0.0, laps_share=ALL_LAPS)
     image, label = volumes(96)
     for number in range(1, 6):
-        step(model, recorder, image, label)
-        recorder.step_ended(number, 1, 1e-3)
+        step(model, recorder, image, label, number)
     recorder.drain()
     written.clear()
     torch.cuda.synchronize()
     began = time.perf_counter()
     for number in range(6, 16):
-        step(model, recorder, image, label)
-        recorder.step_ended(number, 1, 1e-3)
+        step(model, recorder, image, label, number)
     torch.cuda.synchronize()
     truth = time.perf_counter() - began
     recorder.drain()
@@ -79,14 +82,12 @@ def test_a_step_and_its_telemetry_never_wait_for_the_device() -> None:
     recorder = Recorder(written.append, CudaClock(DEVICE), line_seconds=0.0)
     image, label = volumes(48)
     for number in range(1, 4):
-        step(model, recorder, image, label)
-        recorder.step_ended(number, 1, 1e-3)
+        step(model, recorder, image, label, number)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for number in range(4, 30):
-            step(model, recorder, image, label)
-            recorder.step_ended(number, 1, 1e-3)
+            step(model, recorder, image, label, number)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     recorder.drain()

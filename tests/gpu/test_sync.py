@@ -16,6 +16,7 @@ from engine.journals.journal import Writer, read
 from engine.training.clock import CudaClock
 from engine.training.job import read as read_job
 from engine.training.loop import Trainer
+from engine.training.losses import Parts
 from engine.training.stop import Stop
 from tests.training.world import build
 
@@ -44,12 +45,11 @@ def test_a_loss_arrives_unharmed_without_waiting_for_it(cuda: torch.device) -> N
     torch.cuda.synchronize()
     with a_sync_is_an_error():
         work(a, 50)
-        slots = [clock.keep(torch.full((), float(i), device=cuda)) for i in range(100)]
-        mark = clock.mark()
-        behind = not clock.passed(mark)
+        slots = [clock.keep(Parts(torch.full((), float(i), device=cuda), {}), None) for i in range(100)]
+        behind = not clock.arrived(slots[-1])
     clock.wait()
     assert behind, "the host was ahead of the device"
-    assert [clock.kept(slot) for slot in slots] == [float(i) for i in range(100)]
+    assert [clock.numbers(slot)[0] for slot in slots] == [float(i) for i in range(100)]
 
 
 @pytest.mark.parametrize("knobs", [{"precision": "auto"}, {"precision": "fp32"}, {"precision": "bf16", "accumulate_steps": 2}])
@@ -67,14 +67,10 @@ def test_no_step_waits_for_the_device(cuda: torch.device, tmp_path: Path, knobs:
         batches = trainer.feed.epoch(1)
         for _ in range(2):  # convolution algorithms are tried, memory is taken
             trainer.train_step(batches)
-            trainer.step += 1
-            trainer.recorder.step_ended(trainer.step, 1, 0.1)
         torch.cuda.synchronize()
         with a_sync_is_an_error():
             for _ in range(2):
                 trainer.train_step(batches)
-                trainer.step += 1
-                trainer.recorder.step_ended(trainer.step, 1, 0.1)
         trainer.recorder.drain()
         trainer.resources.close()
     lines = [record for record in read(job.run.segment(1)) if isinstance(record, Steps)]

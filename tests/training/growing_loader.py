@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.config.experiment import Subject
+from engine.config.prepared import Subject
 from engine.config.profile import Profile, defaults
 from engine.machine.sampler import role_of, smaps
 from engine.process import descendants

@@ -7,7 +7,7 @@ import signal
 
 from torch import Tensor, nn
 
-from engine.config.experiment import Loss
+from engine.config.tables import Loss
 from engine.training.denoising import Denoising
 from engine.training.models.denoiser import Guess
 from engine.training.registry import LOSSES

@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from engine.config.experiment import Loss
+from engine.config.tables import Loss
 from engine.training.losses import cross_entropy
 from engine.training.registry import LOSSES
 

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import torch
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.errors import DataError, UsageError
 from engine.journals.events import EpochEnded, Metrics, Steps
 from engine.journals.journal import Writer
@@ -26,22 +26,10 @@ from engine.runs import again
 from engine.runs.launch import Request, lay_out, plan_for
 from engine.runs.manifest import with_data_hash
 from engine.training.prepare import prepare
+from tests.training.tables import DENOISER, PHANTOMS, WHOLE_PHANTOMS
 from tests.training.world import plan_of, records, train
 
-WHOLE = """
-epochs = 2
-[data]
-source = "phantom"
-subjects = 6
-shape = [24, 24, 24]
-[prepare]
-spacing_mm = 8.0
-shape = [20, 24, 20]
-[model]
-channels = 3
-dropout = 0.1
-[optimizer]
-lr = 0.01
+WHOLE = "epochs = 2" + WHOLE_PHANTOMS + """
 [runs]
 folds = 2
 restarts = 2
@@ -49,14 +37,7 @@ stratify = []
 [knobs]
 val_every_epochs = 1
 """
-VARIANTS = """
-epochs = 2
-[data]
-source = "phantom"
-subjects = 6
-shape = [24, 24, 24]
-[prepare]
-spacing_mm = 8.0
+VARIANTS = "epochs = 2" + PHANTOMS + """
 shape = [24, 24, 24]
 [patch]
 shape = [16, 16, 16]
@@ -145,17 +126,7 @@ stratify = []
 batch_size = 2
 val_every_epochs = 1
 """
-PEPTIDES = """
-task = "peptides"
-epochs = 2
-[data]
-source = "sequences"
-[model]
-name = "denoiser"
-channels = 16
-layers = 1
-heads = 2
-diffusion_steps = 5
+PEPTIDES = 'task = "peptides"\nepochs = 2' + DENOISER + """
 dropout = 0.1
 [loss.terms.denoising]
 [optimizer]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks._gpu_table import Measured, Setting, chosen, table
 from tests.benchmarks._pairs import ratio, turns
-from tests.benchmarks.gpu_defaults import Measured, Setting, measure, table
+from tests.benchmarks.gpu_defaults import in_a_process, measure, words
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -85,15 +86,16 @@ def test_every_combination_is_tried_in_a_process_of_its_own_and_told_in_a_table(
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_bytes())["figures"]
-    assert [one["setting"]["model"] for one in found] == ["meshnet-26"]  # only the U-Net computes activations again
+    assert [one["setting"]["model"] for one in found] == ["meshnet-26"]
     assert found[0]["active"] == "bfloat16" and found[0]["seconds"] > 0 and not found[0]["error"]
-    assert "meshnet-26: fastest bf16, channels_last" in done.stdout
+    assert "meshnet-26: default bf16, channels_last: the fastest" in done.stdout
+    assert "parameters; fastest bf16, channels_last" in done.stdout
 
 
 def setting(**given: Any) -> Setting:
     usual: dict[str, Any] = {
         "model": "meshnet-26", "precision": "fp32", "channels_last": False, "compile": False, "recompute": False,
-        "device": "cpu", "small": True, "steps": 1,
+        "device": "cpu", "small": True, "sides": (16, 16, 16), "steps": 1,
     }
     return Setting(**usual | given)
 
@@ -112,14 +114,58 @@ def test_activations_that_are_computed_again_change_nothing_either() -> None:
 
 
 def test_what_ran_out_of_memory_stands_in_the_table_and_is_never_the_fastest() -> None:
-    slow = Measured(seconds=2.0, allocated=4 << 30, reserved=5 << 30, active="float16")
-    quick = Measured(seconds=1.0, allocated=8 << 30, reserved=9 << 30, active="float16")
+    slow = Measured(seconds=2.0, allocated=4 << 30, reserved=5 << 30, active="float16", parameters=147_474)
+    quick = Measured(seconds=1.0, allocated=8 << 30, reserved=9 << 30, active="bfloat16", parameters=147_474)
     lines = table([
         (setting(precision="fp16"), slow), (setting(precision="bf16"), quick), (setting(), Measured(error="out of memory")),
     ])
     assert any("fp32, contiguous" in line and line.endswith("out of memory") for line in lines)
-    assert "meshnet-26: fastest bf16, contiguous (1000.0 ms)" in lines
+    assert "meshnet-26: 147,474 parameters; fastest bf16, contiguous (1000.0 ms)" in lines
     assert "meshnet-26: least memory fp16, contiguous (5.00 GiB)" in lines
+    assert lines[-1] == "meshnet-26: default bf16, contiguous: the fastest; 1 not measured"
+
+
+def test_the_default_is_the_simplest_of_those_that_are_as_good_as_the_fastest() -> None:
+    plain, compiled = setting(precision="fp16"), setting(precision="fp16", compile=True)
+    last = setting(precision="fp16", channels_last=True)
+
+    def told(*seconds: float) -> list[tuple[Setting, Measured]]:
+        return [(one, Measured(seconds=each)) for one, each in zip((compiled, last, plain), seconds, strict=True)]
+
+    assert chosen(told(1.0, 1.03, 1.04)) == (plain, Measured(seconds=1.04))
+    assert chosen(told(1.0, 1.03, 1.2)) == (last, Measured(seconds=1.03))
+    assert chosen(told(1.0, 1.2, 1.2)) == (compiled, Measured(seconds=1.0))
+    assert table(told(1.0, 1.03, 1.2))[-1] == (
+        "meshnet-26: default fp16, channels_last: 3.0% slower than the fastest, and simpler"
+    )
+    assert table([(plain, Measured(error="out of memory"))])[-1] == (
+        "meshnet-26: nothing was measured, so no default can be told"
+    )
+
+
+def test_what_torch_cannot_compile_is_told_in_a_line_and_the_next_follows() -> None:
+    failure = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+    assert words(failure("\nno C compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 …")) == (
+        "not compiled: InductorError: no C compiler found"
+    )
+    assert words(RuntimeError("cuDNN error: \x1b[31mCUDNN_STATUS")) == "RuntimeError: cuDNN error: CUDNN_STATUS"
+
+
+def test_a_combination_that_takes_too_long_or_dies_is_told_and_the_next_follows() -> None:
+    assert in_a_process(setting(), patience=0.01).error == "not done after 0 s"
+    assert in_a_process(setting(device="gpu")).error.startswith("exit 1: engine.errors.UsageError: device 'gpu'")
+
+
+@pytest.mark.slow
+def test_what_there_is_no_time_for_is_left_out_and_said_so(tmp_path: Path) -> None:
+    done = start(
+        "gpu_defaults", "--device", "cpu", "--small", "--minutes", "0", "--precision", "fp16", "--json",
+        str(tmp_path / "found.json"),
+    )
+    assert done.returncode == 1
+    found = json.loads((tmp_path / "found.json").read_bytes())["figures"]
+    assert [one["error"] for one in found] == ["left out: no time"] * 8
+    assert [one["setting"]["compile"] for one in found] == [False] * 4 + [True] * 4
 
 
 def test_ratios_of_pairs_have_an_interval_that_holds_them() -> None:

@@ -14,7 +14,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
+from engine.config.run_keys import runs_of
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.training.data.discover import MASKS
 from tests.training.data.make import blob, head, pair, save

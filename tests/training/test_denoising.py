@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config.experiment import Experiment, Loss, Model, Term
+from engine.config.experiment import Experiment
 from engine.config.profile import Profile, defaults
+from engine.config.tables import Loss, Model, Term
 from engine.training import denoising, job, losses, models
 from engine.training.data.tokens import TOKENS, Bytes
 from engine.training.models.denoiser import Noised

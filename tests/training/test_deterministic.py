@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config.experiment import Experiment, resolve_profile, training_hash
+from engine.config.experiment import Experiment, resolve_profile
+from engine.config.hashes import training_hash
 from engine.eta.timing import training_key
 from engine.journals.events import Steps
 from engine.training.learner import CUBLAS, reproducible

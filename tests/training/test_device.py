@@ -31,7 +31,7 @@ def test_a_gpu_that_is_asked_for_in_vain_is_not_replaced_silently(wanted: str) -
 
 @pytest.mark.parametrize("wanted", ["gpu", "cuda:x", "-1"])
 def test_a_name_that_is_no_device_is_explained(wanted: str) -> None:
-    with pytest.raises(UsageError, match="it is auto, cpu, mps or the number"):
+    with pytest.raises(UsageError, match="it is auto, cpu or the number"):
         device.choose(wanted)
 
 
@@ -54,6 +54,14 @@ def test_without_that_a_number_is_the_machines_and_one_too_many_is_refused() -> 
     assert device.index_of("2", None, 4) == device.index_of("2", "", 4) == device.index_of("2", "0,1,2,3", 4) == 2
     with pytest.raises(UsageError, match="there are 4 CUDA devices, numbered from 0"):
         device.index_of("4", None, 4)
+
+
+def test_of_several_that_are_shown_a_number_is_still_the_machines() -> None:
+    """A trainer started by hand under CUDA_VISIBLE_DEVICES=2,3."""
+    assert [device.index_of(number, "2,3", 2) for number in ("2", "3")] == [0, 1]
+    with pytest.raises(UsageError, match="shows 2, 3, and numbers are nvidia-smi's"):
+        device.index_of("0", "2,3", 2)
+    assert device.index_of("1", "GPU-aa,GPU-bb", 2) == 1
 
 
 def test_of_several_devices_the_one_with_the_least_room_is_what_a_run_must_fit() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.errors import UsageError
 from engine.training import denoising, models
 from engine.training.data.tokens import TOKENS

@@ -53,7 +53,7 @@ class Story:
         # Two batches a worker are loaded ahead.
         passes = (step + 1 + 2 * workers) / VOLUMES
         filling = Filling(volumes=VOLUMES, each=EACH, workers=workers, passes=passes, pass_seconds=VOLUMES * STEP_SECONDS)
-        return memory_trend(self.samples[self.begin : step + 1], filling if bounded else None)
+        return memory_trend(self.samples[self.begin : step + 1], [filling] if bounded else [])
 
     def off(self, step: int, bounded: bool = True) -> float:
         """By how much the time to exhaustion, told at `step`, was wrong, as a share of it."""

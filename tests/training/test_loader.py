@@ -18,12 +18,12 @@ import pytest
 import torch
 from numpy.random import Generator
 
-from engine.config.experiment import Subject
+from engine.config.prepared import Subject
 from engine.config.profile import Profile, defaults
 from engine.errors import DataError
 from engine.training.handover import room_for
 from engine.training.loader import Feed
-from engine.training.samples import Arrays, Batch, Volumes
+from engine.training.samples import Arrays, Batch, Volumes, collate
 from tests.conftest import wait_until
 
 COUNT = 7
@@ -228,10 +228,10 @@ def test_a_spawned_worker_gets_no_memory_maps(subjects: tuple[Subject, ...]) -> 
     assert len(pickle.dumps(volumes)) == small
 
 
-def test_writing_into_a_sample_leaves_the_prepared_volume_alone(subjects: tuple[Subject, ...]) -> None:
+def test_writing_into_a_batch_leaves_the_prepared_volume_alone(subjects: tuple[Subject, ...]) -> None:
     volumes = Volumes(subjects)
-    volumes[1, 2].image.zero_()
-    assert float(volumes[1, 2].image.mean()) == 2.0
+    collate([volumes[1, 2]]).image.zero_()
+    assert float(collate([volumes[1, 2]]).image.mean()) == 2.0
 
 
 @pytest.mark.parametrize("in_order", [True, False])

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config.experiment import Experiment, Loss, Model
+from engine.config.experiment import Experiment
+from engine.config.tables import Loss, Model
 from engine.errors import UsageError
 from engine.training import losses, models
 from engine.training.models.meshnet import DILATIONS, MeshNet

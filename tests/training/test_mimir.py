@@ -15,16 +15,18 @@ import torch
 
 from engine import status as contract
 from engine.config import catalog
-from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of, training_hash
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.prepared import Prepared
 from engine.errors import DataError
 from engine.journals.events import Begin, Metrics, Note, Steps
 from engine.journals.journal import Writer, read
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import new_experiment, new_run
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
 from engine.training.check import check as looked_at
 from engine.training.data import tokens
 from engine.training.prepare import prepare as prepared_from
+from tests.conftest import whole_plan
 from tests.training.world import plan_of, records, train
 
 # One worker of pytest-xdist for all of these: they share a training.
@@ -62,11 +64,8 @@ def lay_out(folder: Path, file: Path | None, knobs: dict[str, Any] | None = None
     profile, _ = resolve_profile(experiment, "test", "", {}, values | (knobs or {}))
     paths = ExperimentPaths(folder / "logs" / "e")
     paths.folder.mkdir(parents=True)
-    write_json(paths.plan, Plan(
-        name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs_of(experiment),
-        data_dir=str(file or ""), cache_dir=str(folder / "logs" / "_cache"), device="cpu",
-        training_hash=training_hash(experiment, profile),
-    ))
+    cache = str(folder / "logs" / "_cache")
+    write_json(paths.plan, whole_plan(experiment, profile, data_dir=str(file or ""), cache_dir=cache, device="cpu"))
     return paths
 
 
@@ -228,6 +227,20 @@ def test_bad_sequences_are_told_before_and_while_preparing_and_leave_nothing(tmp
     assert not paths.data.exists()
     left = [path.name for path in (tmp_path / "logs" / "_cache").iterdir() if path.name != "index"]
     assert left == []
+
+
+def test_a_bad_file_is_the_only_thing_that_check_finds_wrong(tmp_path: Path) -> None:
+    """In a process of its own, as it is typed: what another test has imported is known by name there too."""
+    file = tmp_path / "p.csv"
+    file.write_text("name,n\nACDEF,1\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "tui.cli", "check", "mimir", "--data", str(file)], cwd=tmp_path,
+        capture_output=True, text=True, timeout=120, check=False,
+    )
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "no column called sequence" in errors[0]
+    assert "1 problem: nothing would be trained" in done.stdout
 
 
 @pytest.mark.slow  # seconds to import what adds up a step's memory

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from engine.config.experiment import Optimizer, Schedule
+from engine.config.tables import Optimizer, Schedule
 from engine.training import optim, precision, seeds
 
 CPU = torch.device("cpu")
@@ -106,6 +106,21 @@ def test_every_epoch_has_an_order_of_its_own_which_only_the_seed_decides() -> No
 )
 def test_auto_is_half_precision_on_cuda_only(knob: str, device: str, wanted: torch.dtype | None) -> None:
     assert precision.autocast_dtype(knob, torch.device(device)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("knob", "gpu", "words"),
+    [
+        ("bf16", (7, 5), "emulated on a GPU of compute capability 7.5, slowly; it has units for fp16"), ("bf16", (8, 0), ""),
+        ("bf16", (12, 0), ""), ("fp16", (6, 1), "saves memory and no time"), ("auto", (6, 1), "precision = auto saves"),
+        ("auto", (7, 5), ""), ("fp32", (6, 1), ""),
+    ],
+)
+def test_a_precision_that_a_gpu_has_no_units_for_is_told_before_it_trains(
+    knob: str, gpu: tuple[int, int], words: str
+) -> None:
+    said = precision.remark(knob, gpu)
+    assert words in said and bool(said) == bool(words)
 
 
 @pytest.mark.parametrize(("knob", "seen"), [("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])

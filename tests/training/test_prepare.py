@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config.experiment import Plan, Prepared, from_table, resolve_profile, runs_of, training_hash
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.prepared import Prepared
 from engine.journals.events import Note, Progress
 from engine.journals.journal import read
 from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.process import descendants, ident
 from engine.training.data.cache import find, open_case
-from tests.conftest import wait_until
+from tests.conftest import wait_until, whole_plan
 from tests.training.data.make import blob, head, pair, patch, save
 
 SUBJECTS = 6
@@ -35,11 +36,8 @@ def lay_out(tmp_path: Path, volumes: Path | None, **tables: object) -> Experimen
     profile, _ = resolve_profile(experiment, "test", "", {}, {})
     paths = ExperimentPaths(tmp_path / "logs" / "e")
     paths.folder.mkdir(parents=True, exist_ok=True)
-    write_json(paths.plan, Plan(
-        name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs_of(experiment),
-        data_dir=str(volumes or ""), cache_dir=str(tmp_path / "logs" / "_cache"),
-        training_hash=training_hash(experiment, profile),
-    ))
+    cache = str(tmp_path / "logs" / "_cache")
+    write_json(paths.plan, whole_plan(experiment, profile, data_dir=str(volumes or ""), cache_dir=cache))
     return paths
 
 

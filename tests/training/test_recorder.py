@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from engine.journals.events import Memory, Progress, Record, SpanEnded, Steps
-from engine.training.clock import HostClock
+from engine.training.clock import HostClock, Numbers
 from engine.training.losses import Parts
-from engine.training.recorder import PENDING, NaNGradients, NaNLoss, Recorder
+from engine.training.recorder import ALL_LAPS, LAPS_SHARE, PENDING, NaNGradients, NaNLoss, Recorder
+from engine.training.samples import Batch
 
 
 class Host:
@@ -29,21 +31,28 @@ class QueueDevice:
     """A device with a queue. `work(s)` is launched at once and takes s of device time after what is queued before it;
     marks and copies stand in that queue. `waits` counts how often the host was made to wait."""
 
+    asynchronous = True
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.busy_until = 0.0
         self.waits = 0
+        self.marks = 0
         self.in_use = 0
 
     def work(self, seconds: float) -> None:
         self.busy_until = max(self.busy_until, self.host.time) + seconds
 
     def mark(self) -> list[float]:
+        self.marks += 1
         self.in_use += 1
         return [max(self.busy_until, self.host.time)]
 
     def passed(self, mark: list[float]) -> bool:
         return mark[0] <= self.host.time
+
+    def arrived(self, kept: tuple[float, Numbers]) -> bool:
+        return kept[0] <= self.host.time
 
     def seconds(self, begin: list[float], end: list[float]) -> float:
         assert self.passed(end), "asked for a time that is not known yet"
@@ -54,12 +63,14 @@ class QueueDevice:
             self.in_use -= 1
             mark[0] = float("nan")
 
-    def keep(self, number: Tensor) -> tuple[float, float]:
-        return max(self.busy_until, self.host.time), float(number)
+    def keep(self, loss: Parts | None, norm: Tensor | None) -> tuple[float, Numbers]:
+        terms = {} if loss is None else {name: float(value) for name, value in loss.terms.items()}
+        total = None if loss is None else float(loss.total)
+        return max(self.busy_until, self.host.time), (total, terms, None if norm is None else float(norm))
 
-    def kept(self, slot: tuple[float, float]) -> float:
-        assert slot[0] <= self.host.time, "read a loss that has not arrived yet"
-        return slot[1]
+    def numbers(self, kept: tuple[float, Numbers]) -> Numbers:
+        assert kept[0] <= self.host.time, "read a loss that has not arrived yet"
+        return kept[1]
 
     def wait(self) -> None:
         self.waits += 1
@@ -69,28 +80,32 @@ class QueueDevice:
 class Bench:
     """A recorder over a queue device, and what it wrote."""
 
-    def __init__(self, line_seconds: float = 0.25, memory: Memory | None = None) -> None:
+    def __init__(self, line_seconds: float = 0.25, memory: Memory | None = None, laps_share: float = ALL_LAPS) -> None:
         self.written: list[Record] = []
         self.host = Host()
         self.device = QueueDevice(self.host)
-        self.recorder = Recorder(self.written.append, self.device, lambda: memory, self.host, line_seconds)
+        self.recorder = Recorder(
+            self.written.append, self.device, lambda: memory, self.host, line_seconds, laps_share
+        )
 
     def step(
         self, number: int, data: float = 0.0, forward: float = 0.0, backward: float = 0.0, loss: float = 0.5,
         norm: float | None = None,
     ) -> None:
-        recorder = self.recorder
-        with recorder.span("data"):
-            self.host.time += data
-        recorder.loaded(1, data)
-        with recorder.span("forward"):
-            self.device.work(forward)
-        with recorder.span("backward"):
-            self.device.work(backward)
-        recorder.loss(Parts(torch.tensor(loss), {}))
-        with recorder.span("optimizer"):
-            recorder.gradients(None if norm is None else torch.tensor(norm))
-        recorder.step_ended(number, epoch=1, lr=0.1)
+        recorder, lap = self.recorder, self.recorder.lap
+        recorder.fetch(self.coming(data))
+        self.device.work(forward)
+        lap("forward")
+        self.device.work(backward)
+        lap("backward")
+        lap("optimizer")
+        gradients = None if norm is None else torch.tensor(norm)
+        recorder.step_ended(number, 1, 0.1, Parts(torch.tensor(loss), {}), gradients)
+
+    def coming(self, seconds: float) -> Iterator[Batch]:
+        """A batch of one that has to be waited for."""
+        self.host.time += seconds
+        yield Batch(torch.zeros(1), torch.zeros(1), [0], seconds)
 
     def steps(self) -> list[Steps]:
         return [record for record in self.written if isinstance(record, Steps)]
@@ -188,6 +203,46 @@ def test_quick_steps_share_a_line_and_slow_ones_have_their_own() -> None:
     assert quick.steps()[0].loads == 25
 
 
+def test_of_quick_steps_some_are_timed_span_by_span_and_stand_for_all() -> None:
+    """Every tenth step computes an expensive term: neither always among the timed ones nor never."""
+    bench, count = Bench(laps_share=LAPS_SHARE), 4000
+    for number in range(1, count + 1):
+        bench.step(number, data=0.003, forward=0.001, backward=0.006 if number % 10 == 0 else 0.0005)
+    bench.recorder.drain()
+    lines = bench.steps()
+    assert sum(line.steps for line in lines) == sum(line.samples for line in lines) == count
+    assert sum(line.spans.data for line in lines) == pytest.approx(count * 0.003)
+    assert sum(line.spans.forward for line in lines) == pytest.approx(count * 0.001)
+    assert sum(line.spans.backward for line in lines) == pytest.approx(count * 0.00105, rel=0.1)
+    assert all(line.spans.forward > 0 for line in lines)
+    assert bench.device.marks < count * 0.1 * 4, "four marks a timed step"
+    assert bench.recorder.losses.count == count
+    assert bench.device.in_use == 0
+
+
+def test_all_slow_steps_are_timed() -> None:
+    bench = Bench(laps_share=LAPS_SHARE)
+    for number in range(1, 51):
+        bench.step(number, data=0.05, forward=0.01 * number)
+    bench.recorder.drain()
+    assert bench.device.marks == 50 * 4
+    assert sum(line.spans.forward for line in bench.steps()) == pytest.approx(0.01 * 25 * 51)
+
+
+def test_the_first_line_of_another_profile_is_told_from_its_own_steps() -> None:
+    bench = Bench(laps_share=LAPS_SHARE)
+    for number in range(1, 501):
+        bench.step(number, data=0.002, forward=0.001)
+    bench.recorder.drain()
+    before = len(bench.steps())
+    bench.recorder.write_every_step(1)
+    bench.step(501, data=0.02, forward=0.01)
+    bench.recorder.drain()
+    (line,) = bench.steps()[before:]
+    assert line.spans.forward == pytest.approx(0.01)
+    assert line.each is not None
+
+
 def test_a_loss_that_is_no_number_is_noticed_when_it_arrives_and_the_line_before_it_is_kept() -> None:
     bench = Bench()
     bench.step(1, forward=1.0, loss=0.5)
@@ -249,18 +304,17 @@ def test_nothing_is_lost_or_told_twice_whatever_the_device_does(steps: list[tupl
 
 def test_on_a_cpu_the_parts_of_a_step_add_up_to_it() -> None:
     written: list[Record] = []
-    recorder = Recorder(written.append, HostClock(), line_seconds=0.0)
+    recorder = Recorder(written.append, HostClock(), line_seconds=0.0, laps_share=ALL_LAPS)
     a = torch.rand(200, 200)
     for number in range(1, 21):
-        with recorder.span("data"):
+        lap = recorder.lap
+        with recorder.waiting():
             sum(range(20_000))
-        for name in ("h2d", "forward", "loss", "backward"):
-            with recorder.span(name):
-                a = (a @ a).clamp(0, 1)
-        recorder.loss(Parts(a.mean(), {}))
-        with recorder.span("optimizer"):
+        recorder.fetch(repeat(Batch(a, a, [0], 0.0)))
+        for name in ("h2d", "forward", "loss", "backward", "optimizer"):
             a = (a @ a).clamp(0, 1)
-        recorder.step_ended(number, 1, None)
+            lap(name)
+        recorder.step_ended(number, 1, None, Parts(a.mean(), {}))
     lines = [record for record in written if isinstance(record, Steps)]
     parts = sum(getattr(line.spans, name) for line in lines for name in line.spans.__struct_fields__)
     whole = sum(line.seconds for line in lines)

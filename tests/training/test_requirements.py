@@ -14,7 +14,8 @@ import tifffile
 
 from engine import status as contract
 from engine.config import catalog
-from engine.config.experiment import Plan, Prepared, Split, Subject
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
 from engine.config.sources import EXAMPLE, MADE, SOURCES, example
 from engine.journals.journal import Writer
 from engine.live.state import new_experiment
@@ -29,6 +30,7 @@ from engine.training.data.maps import kept_bytes, wanted
 from engine.training.data.opened import open_volume
 from engine.training.prepare import prepare
 from engine.training.requirements import needs
+from tests.training.tables import PATCHES, RESIDUAL_UNET
 from tests.tui.conftest import view
 from tui.verbs.checking import check_lines
 from tui.verbs.results import result_lines
@@ -152,24 +154,7 @@ def scrolls(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-TABLE = """
-epochs = 1
-[data]
-source = "tiff"
-[prepare]
-shape = [0, 0, 0]
-[patch]
-shape = [8, 8, 8]
-per_volume = 2
-foreground = 0.5
-[model]
-name = "residual_unet"
-channels = 2
-multipliers = [1, 2]
-blocks = 1
-classes = 1
-[loss]
-class_weights = [1.0]
+TABLE = 'epochs = 1\n[data]\nsource = "tiff"' + PATCHES + "foreground = 0.5" + RESIDUAL_UNET + """
 [loss.terms.surface_distance]
 [runs]
 folds = 2

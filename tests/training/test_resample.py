@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from engine.config.experiment import Subject
+from engine.config.prepared import Subject
 from engine.config.profile import Profile, defaults
 from engine.config.tables import Patch
 from engine.training.augment import chain, warp
@@ -127,11 +127,11 @@ def test_a_sample_is_nobody_elses(subjects: tuple[Subject, ...], cache: str, pat
     """What a step does to a sample is not in the next one."""
     transform = chain.build({name: {} for name in names})
     volumes = Volumes(subjects, 3, transform, cache, patch=patch)
-    first = volumes[1, 0]
+    first = collate([volumes[1, 0]])
     image, label = first.image.clone(), first.label.clone()
     first.image.fill_(-7.0)
     first.label.fill_(9)
-    again = volumes[1, 0]
+    again = collate([volumes[1, 0]])
     assert torch.equal(again.image, image) and torch.equal(again.label, label)
     assert again.image.is_contiguous() and again.image.dtype == torch.float32 and again.label.dtype == torch.uint8
 

@@ -14,23 +14,11 @@ from engine.paths import ExperimentPaths
 from engine.runs.launch import Request, plan_for
 from engine.runs.slots import environment
 from tests.conftest import Laboratory, wait_until
+from tests.training.tables import WHOLE_PHANTOMS
 from tests.training.world import records
 
-TABLE = """
-epochs = 3
-[data]
-source = "phantom"
-subjects = 6
-shape = [24, 24, 24]
-[prepare]
-spacing_mm = 8.0
-shape = [20, 24, 20]
+TABLE = "epochs = 3" + WHOLE_PHANTOMS + """
 [augment.flip]
-[model]
-channels = 3
-dropout = 0.1
-[optimizer]
-lr = 0.01
 [runs]
 folds = 2
 restarts = 1

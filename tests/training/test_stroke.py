@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import catalog, coupled, windows as grid
-from engine.config.experiment import Experiment, Loss, of_variant, steps_per_epoch
+from engine.config.experiment import Experiment, of_variant
+from engine.config.prepared import steps_per_epoch
+from engine.config.tables import Loss
 from engine.errors import UsageError
 from engine.journals.events import Begin, Metrics, SpanEnded, Steps
 from engine.paths import ExperimentPaths, read_json
@@ -222,7 +224,8 @@ def test_patches_and_volumes_are_scored_apart(trained: ExperimentPaths) -> None:
 def test_epochs_count_patches_not_volumes() -> None:
     plan = ablation()
     assert plan.patch.per_volume == 10
-    from engine.config.experiment import Split, resolve_profile
+    from engine.config.experiment import resolve_profile
+    from engine.config.prepared import Split
 
     profile, _ = resolve_profile(plan, "conservative", "", {}, {})
     assert steps_per_epoch(Split(fold=0, train=tuple(range(569)), test=(), draws=5690), profile) == 712

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.config.experiment import Phase, Test
+from engine.config.plan import Phase, Test
 from engine.journals.events import (
     Begin,
     CheckpointWritten,

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Data, Experiment, Loss, Term
+from engine.config.experiment import Experiment
+from engine.config.tables import Data, Loss, Term
 from engine.errors import UsageError
 from engine.training import losses
 from engine.training.data.maps import FURTHEST, Wanted, decoded, of_label, skeleton, squared_distances

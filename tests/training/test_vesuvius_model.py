@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.errors import UsageError
 from engine.training import models
 from engine.training.models.residual_unet import Residual, ResidualUNet

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.config.experiment import Plan, RunKey, from_table, load, resolve_profile, runs_of, training_hash
+from engine.config.experiment import from_table, load, resolve_profile
+from engine.config.run_keys import RunKey, runs_of
 from engine.errors import UsageError
 from engine.journals.events import Metrics, Progress, Steps
 from engine.journals.journal import Writer, read
@@ -19,6 +20,7 @@ from engine.training import job
 from engine.training.prepare import prepare
 from engine.training.surfaces import surface_dice, voi_score
 from engine.training.tasks.segmentation import Segmentation
+from tests.conftest import whole_plan
 from tests.training import world
 from tests.training.test_prepare import prepared
 
@@ -52,10 +54,8 @@ def launched(tmp_path: Path, table: dict[str, Any], knobs: dict[str, Any] | None
     paths = ExperimentPaths(tmp_path / "logs" / "e")
     paths.folder.mkdir(parents=True)
     runs = runs_of(experiment)[:keys]
-    write_json(paths.plan, Plan(
-        name="e", experiment_name="test", experiment=experiment, profile=profile, runs=runs, device="cpu",
-        cache_dir=str(tmp_path / "logs" / "_cache"), training_hash=training_hash(experiment, profile),
-    ))
+    cache = str(tmp_path / "logs" / "_cache")
+    write_json(paths.plan, whole_plan(experiment, profile, runs=runs, device="cpu", cache_dir=cache))
     with Writer(paths.prepare) as writer:
         found = prepare(world.plan_of(paths), paths.folder.parent, writer, lambda: False, processes=1)
     assert found is not None

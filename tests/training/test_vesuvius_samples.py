@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config.experiment import Prepare, Prepared, Subject
-from engine.config.tables import Data, Patch
+from engine.config.prepared import Prepared, Subject
+from engine.config.tables import Data, Patch, Prepare
 from engine.errors import UsageError
 from engine.training.augment import chain
 from engine.training.data import sheets
@@ -75,26 +75,26 @@ def test_samples_are_the_same_whether_mapped_copied_or_prepared_anew(subjects: t
     for draw in range(6):
         first, *others = (one[2, draw] for one in kinds)
         for other in others:
-            assert torch.equal(first.image, other.image) and torch.equal(first.label, other.label)
-            assert all(torch.equal(first.maps[name], other.maps[name]) for name in first.maps)
+            assert np.array_equal(first.image, other.image) and np.array_equal(first.label, other.label)
+            assert all(np.array_equal(first.maps[name], other.maps[name]) for name in first.maps)
 
 
 def test_a_sample_depends_on_seed_epoch_and_draw_alone(subjects: tuple[Subject, ...]) -> None:
     one = volumes(subjects, names=("rotate", "elastic", "cutout"))
     first = one[3, 5]
     spawned = pickle.loads(pickle.dumps(one))
-    assert torch.equal(first.image, spawned[3, 5].image) and not torch.equal(first.image, one[4, 5].image)
+    assert np.array_equal(first.image, spawned[3, 5].image) and not np.array_equal(first.image, one[4, 5].image)
 
 
 @pytest.mark.parametrize("name", [*WARPS, "flip", "gamma", "contrast", "noise", "blur", "cutout"])
 def test_an_augmentation_keeps_shapes_and_classes(subjects: tuple[Subject, ...], name: str) -> None:
     step = chain.AUGMENTS[name]({} if name == "flip" else {"p": 1.0})
     item = volumes(subjects)[1, 0]
-    image, label = step(item.image[0].numpy(), item.label.numpy(), np.random.default_rng(2))
+    image, label = step(item.image, item.label, np.random.default_rng(2))
     assert image.shape == label.shape == (8, 10, 12) and image.dtype == np.float32 and label.dtype == np.uint8
     assert set(np.unique(label)) <= {0, 1, 2} and np.isfinite(image).all()
-    assert not np.array_equal(image, item.image[0].numpy())
-    assert name in (*WARPS, "flip") or np.array_equal(label, item.label.numpy())
+    assert not np.array_equal(image, item.image)
+    assert name in (*WARPS, "flip") or np.array_equal(label, item.label)
 
 
 def test_image_label_and_maps_move_together() -> None:
@@ -154,5 +154,6 @@ def test_a_flip_is_exact_and_a_misspelt_option_is_told() -> None:
 
 
 def test_only_what_a_patch_needs_is_read(subjects: tuple[Subject, ...], tmp_path: Path) -> None:
-    item = volumes(subjects)[1, 1]
-    assert item.image.untyped_storage().nbytes() == 960 * 4 and item.label.untyped_storage().nbytes() == 960
+    batch = collate([volumes(subjects)[1, 1]])
+    # Image, label and two maps, in the same memory.
+    assert batch.image.untyped_storage().nbytes() == 960 * (4 + 1 + 2 + 2)

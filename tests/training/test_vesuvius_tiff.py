@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from engine.config.experiment import Prepare, Prepared
-from engine.config.tables import Data
+from engine.config.prepared import Prepared
+from engine.config.tables import Data, Prepare
 from engine.errors import DataError, UsageError
 from engine.journals.journal import Writer
 from engine.paths import ExperimentPaths

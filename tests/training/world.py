@@ -17,22 +17,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.config.experiment import (
-    Plan,
-    Prepared,
-    Split,
-    Subject,
-    from_table,
-    resolve_profile,
-    run_hash,
-    runs_of,
-    training_hash,
-)
+from engine.config.experiment import from_table, resolve_profile
+from engine.config.hashes import run_hash
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared, Split, Subject
 from engine.journals.events import AnyRecord
 from engine.journals.journal import read
 from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, write_json
-from tests.conftest import wait_until
+from tests.conftest import wait_until, whole_plan
 
 TIMEOUT = 120.0
 
@@ -64,10 +57,7 @@ def build(
     profile, _ = resolve_profile(experiment, "test", "", {}, knobs or {})
     paths = ExperimentPaths(logs / name)
     paths.folder.mkdir(parents=True)
-    plan = Plan(
-        name=name, experiment_name=name, experiment=experiment, profile=profile, runs=runs_of(experiment),
-        training_hash=training_hash(experiment, profile), created=time.time(), device=device,
-    )
+    plan = whole_plan(experiment, profile, name, created=time.time(), device=device)
     write_json(paths.plan, plan)
     made = []
     for i in range(subjects):
@@ -119,6 +109,16 @@ def start_for_real(run: RunPaths, *under: str) -> subprocess.Popen[bytes]:
             [*under, sys.executable, "-P", "-m", "engine.training", str(run.folder)], stdin=subprocess.DEVNULL, stdout=log,
             stderr=log, cwd=run.folder, env=environment(), start_new_session=True,
         )
+
+
+def train_for_real(run: RunPaths, seconds: float = 280.0) -> None:
+    """That process, to its end without an error."""
+    process = start_for_real(run)
+    try:
+        assert process.wait(seconds) == 0, run.console.read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Child:

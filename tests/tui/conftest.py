@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,14 +11,33 @@ import msgspec
 import pytest
 
 from engine.journals.events import ExperimentEnded, StopChanged, Verdict
-from engine.live.fold import fold_supervisor
+from engine.live.fold_experiment import fold_supervisor
 from engine.live.state import ExperimentState
+from tests.conftest import FAKE_TRAINER
 from tests.recordings import state_of, write_recording
 from tui.app import Options, SteptopApp
 from tui.messages import View
 from tui.monitor import view_of
 
 NAMES = {"arc": "arc-meshnet26", "compute": "arc-meshnet26", "quickstart": "quickstart"}
+
+STAND_IN = f"""
+title = "stand-in"
+command = [{sys.executable!r}, "-P", {str(FAKE_TRAINER)!r}]
+epochs = 2
+[runs]
+folds = 2
+restarts = 2
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an experiment file of its own."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "standin.toml").write_text(STAND_IN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

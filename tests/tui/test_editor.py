@@ -10,9 +10,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
-from engine.config.experiment import Lock
+from engine.config.tables import Lock
 from engine.journals.events import ProfileChanged
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
 from engine.runs import control

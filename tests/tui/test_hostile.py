@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from engine.journals.events import CheckpointWritten, Gpu, Metrics, Note, PrecisionActive, Progress, Verdict
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState
 from tests.tui.conftest import ended
 from tests.tui.terminal_session import TerminalSession, steptop

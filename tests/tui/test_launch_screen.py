@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,31 +11,13 @@ from textual.widgets import Input, OptionList, Static
 
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast
-from tests.conftest import FAKE_TRAINER, Laboratory
+from tests.conftest import Laboratory
 from tests.recordings import write_recording
 from tests.tui.test_screens import settle
 from tui.app import SteptopApp
 from tui.screens.dashboard import Dashboard
 from tui.screens.experiments import ExperimentsScreen
 from tui.screens.launch import LaunchScreen, expectation, request_from
-
-STAND_IN = f"""
-title = "stand-in"
-command = [{sys.executable!r}, "-P", {str(FAKE_TRAINER)!r}]
-epochs = 2
-[runs]
-folds = 2
-restarts = 2
-"""
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with an experiment file of its own."""
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "standin.toml").write_text(STAND_IN)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def app_in(place: Path, **more: object) -> SteptopApp:

@@ -12,7 +12,7 @@ from engine.errors import UsageError
 from engine.runs import launch
 from engine.runs.launch import Request
 from tests.conftest import Laboratory
-from tests.tui.test_launch_screen import STAND_IN, app_in, filled, said
+from tests.tui.test_launch_screen import app_in, filled, said
 from tests.tui.test_launching import ALL
 from tests.tui.test_screens import settle
 from tui.app import SteptopApp
@@ -21,15 +21,6 @@ from tui.launching import request_from, summary, variants_in
 from tui.screens.dashboard import Dashboard
 from tui.screens.launch import LaunchScreen
 from tui.widgets.launchform import LaunchForm
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with an experiment file of its own."""
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "standin.toml").write_text(STAND_IN)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def request(tmp_path: Path, **values: str) -> Request:

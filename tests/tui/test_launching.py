@@ -10,7 +10,6 @@ from textual.widgets import Select, Static
 
 from engine.errors import UsageError
 from engine.runs.launch import Request
-from tests.tui.test_launch_screen import STAND_IN
 from tests.tui.test_screens import settle
 from tui.app import SteptopApp
 from tui.launching import Preset, Task, planned, summary, tasks
@@ -52,14 +51,11 @@ def test_a_plan_a_bench_and_the_tuner_say_what_they_do(tmp_path: Path) -> None:
     assert [phase.name for phase in plan.test.phases] == ["start", "more workers", "larger batch"]  # type: ignore[union-attr]
 
 
-def test_too_few_steps_and_foreign_trainers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "standin.toml").write_text(STAND_IN)
-    monkeypatch.chdir(tmp_path)
+def test_too_few_steps_and_foreign_trainers_are_refused(place: Path) -> None:
     with pytest.raises(UsageError, match="4 or more"):
-        planned(request(tmp_path), task(ALL), 2)
+        planned(request(place), task(ALL), 2)
     with pytest.raises(UsageError, match="brings its own trainer"):
-        planned(Request(experiment="standin", logs=tmp_path), task(ALL), None)
+        planned(Request(experiment="standin", logs=place), task(ALL), None)
 
 
 # ---------------------------------------------------------------- in the dialog

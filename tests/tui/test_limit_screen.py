@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 
 from engine.journals.events import LimitReached, LimitSet
 from engine.journals.limit_events import Limits, Rate, Session
-from engine.live.fold import fold_supervisor
+from engine.live.fold_experiment import fold_supervisor
 from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
 from engine.runs import control

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.experiment import Phase, Test
+from engine.config.plan import Phase, Test
 from engine.config.profile import Value
 from engine.journals.events import ExperimentEnded
 from engine.phase.extrapolation import ranges

@@ -12,8 +12,8 @@ from engine.journals.journal import read
 from engine.live.replay import Replay
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths
-from tests.conftest import Laboratory, fake_plan, wait_until
-from tests.test_slots import both_under_way, ended
+from tests.conftest import Laboratory, fake_plan, until_ended, wait_until
+from tests.test_slots import both_under_way
 from tests.tui.terminal_session import TerminalSession, steptop
 from tests.tui.test_screens import screen_text, settle, shown
 from tui.app import Options, SteptopApp
@@ -64,7 +64,7 @@ async def test_played_again_the_other_one_can_be_looked_at_too(
 ) -> None:
     monkeypatch.setenv("FAKE_STEP_SECONDS", "0.1")
     paths = lab.launch(fake_plan(folds=1, restarts=2, slots=2))
-    wait_until(lambda: ended(paths), 90, "the end")
+    until_ended(paths, 90)
     records = read(paths.events)
     last_start = max(record.t for record in records if isinstance(record, RunStarted))
     first_end = min(record.t for record in records if isinstance(record, RunEnded))

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from engine.config.experiment import RunKey
 from engine.config.leading import MEASURES
+from engine.config.run_keys import RunKey
 from engine.journals.events import Begin, Metrics, Steps
-from engine.live.fold import fold_run
+from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_run
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, screen_text, shown

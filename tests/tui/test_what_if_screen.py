@@ -130,6 +130,22 @@ async def test_several_gpus_and_a_session_of_a_platform(app_over: AppOver, ended
         assert "Colab free" in screen_text(app) and "Kaggle" not in screen_text(app)
 
 
+@pytest.mark.parametrize("far", [0.3, 1.05])
+async def test_what_is_left_can_be_asked_for_from_the_first_run_on(app_over: AppOver, tmp_path: Path, far: float) -> None:
+    """In its first run, and once that has ended: the same words."""
+    write_recording(tmp_path / "arc", "compute", far)
+    async with app_over(state_of(tmp_path / "arc")).run_test(size=(120, 40)) as pilot:
+        app = await asked(pilot)
+        names = [ask.name for ask in board(app).asks]
+        assert "all of it" in screen_text(app)
+        whole = board(app).answer
+        await press(pilot, app, *["down"] * names.index("rest"), "right")
+        left = board(app).answer
+        assert "what is left  ← all of it" in screen_text(app)
+        assert whole is not None and left is not None and left.question.rest
+        assert (left.own.experiment.value or 0.0) < (whole.own.experiment.value or 0.0)
+
+
 async def test_the_gpu_that_is_chosen_is_the_one_the_options_are_of(app_over: AppOver, ended: ExperimentState) -> None:
     async with app_over(ended).run_test(size=(120, 40)) as pilot:
         app = await asked(pilot)

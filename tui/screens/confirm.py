@@ -12,8 +12,8 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.diagnosis.consequences import Change
 from engine.live.state import RunState
 from tui.format import clock, count, plural, whole

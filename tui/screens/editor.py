@@ -13,8 +13,8 @@ from textual.containers import Horizontal
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 
-from engine.config.experiment import Plan
 from engine.config.knob import Value
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS
 from engine.diagnosis.candidates import Candidate, candidates, every_profile
 from engine.errors import UsageError

@@ -25,6 +25,7 @@ from engine.phase import trials
 from engine.runs import launch
 from engine.runs.expected import prospects
 from engine.runs.launch import Request
+from engine.runs.placing import Running
 from tui.draft import Draft, draft_of
 from tui.launching import (
     Preset,
@@ -187,21 +188,21 @@ class LaunchScreen(ModalScreen[Path | None]):
         try:
             request, task = self._request(values), self._wanted(values)
             plan = planned(request, task, number_of(values, "steps"))
-            note = "" if task.kind else launch.folder_for(request, plan)[1]
+            place = None if task.kind else launch.place_of(request, plan)
         except UsageError as error:
             self.app.call_from_thread(self._say, values, str(error), "$bad")
             return
-        head = "\n".join(filter(None, (summary(plan), note)))
-        if task.kind:
+        head = "\n".join(filter(None, (summary(plan if place is None else place.plan), place.said if place else "")))
+        if place is None:
             self.app.call_from_thread(
                 self._say, values, "\n".join(filter(None, (head, disturbed(self.app)))), "$number"
             )
             return
         self.app.call_from_thread(self._say, values, f"{head}\nlooking for earlier runs of this kind …", "$label")
         try:
-            ends = prospects(request, plan)
+            ends = prospects(request, place.left)
             text = expectation(ends(plan.stop_after_runs) if ends is not None else None)
-            text = "\n".join((text, *foretold(plan, lambda: ends)))
+            text = "\n".join((text, *foretold(place.plan, lambda: ends, place.done)))
         except (UsageError, OSError, SubprocessError) as error:
             text = str(error)
         self.app.call_from_thread(self._say, values, f"{head}\n{text}", "$number")
@@ -243,7 +244,7 @@ class LaunchScreen(ModalScreen[Path | None]):
                 folder = trials.start(request, planned(request, task, number_of(values, "steps")))
             else:
                 folder = launch.start(request)
-        except launch.Running as running:
+        except Running as running:
             folder = running.folder
         except (UsageError, OSError, SubprocessError) as error:
             self.app.call_from_thread(self._failed, str(error))

@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 
 from engine.errors import UsageError
 from engine.journals.limit_events import LimitSet
-from engine.limit import allowance, limits
+from engine.limit import allowance, asked, limits
 from tui.messages import View
 from tui.plain import plain
 from tui.words import ENDED
@@ -71,8 +71,7 @@ class LimitScreen(ModalScreen[str | None]):
         wanted, state = limits.typed(text), self._view.state
         if wanted is None:
             return "no limit of yours any more"
-        device = state.run.begin.device_name if state.run is not None and state.run.begin is not None else ""
-        held = limits.limits(wanted, time.time(), lambda: device, state.plan.limits, len(state.plan.devices))
+        held = asked.of_training(state, wanted)
         record = LimitSet(limits=held, spent=(self._view.allowance.spent or 0.0) if self._view.allowance else 0.0)
         first = limits.dues(record, time.time(), 0.0)[0]
         fit = allowance.fit_of(state, first.seconds) if state.phase not in ENDED else None

@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from engine.config import catalog
-from engine.config.experiment import Plan
 from engine.config.knob import Value
+from engine.config.plan import Plan
 from engine.config.profile import KNOBS
 from engine.diagnosis.candidates import Candidate, candidates
 from engine.errors import UsageError

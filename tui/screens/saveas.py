@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from engine.config import profile_file
-from engine.config.experiment import Plan
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.config.profile_save import save_profile
 from engine.diagnosis.candidates import Candidate
 from engine.errors import UsageError

@@ -6,9 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
-from engine.config.experiment import RunKey
 from engine.config.knob import Value, shown
 from engine.config.profile import parse_settings
+from engine.config.run_keys import RunKey
 from engine.errors import UsageError
 from engine.journals.events import ProfileChanged
 from engine.journals.journal import read

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from engine.config import catalog, coupled
-from engine.config.experiment import Plan, dimensions
 from engine.config.knob import shown
+from engine.config.plan import Plan
+from engine.config.run_keys import dimensions
 from engine.config.sources import example, source_of
 from engine.counts import plural
 from engine.eta.forecast import Forecast

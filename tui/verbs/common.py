@@ -102,7 +102,7 @@ def request_from(options: argparse.Namespace) -> launch.Request:
         epochs=options.epochs,
         device=options.devices,
         slots=getattr(options, "slots", None),
-        order=getattr(options, "order", "folds"),
+        order=getattr(options, "order", None),
         retries=retries,
         settings=profile.parse_settings(options.settings, cores.machine()),
         stop_after_runs=getattr(options, "stop_after_run", 0),

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -21,6 +22,7 @@ from engine.whatif.estimate import Subject
 from engine.whatif.estimate_json import document
 from engine.whatif.hardware import Gpu
 from engine.whatif.hardware_table import HardwareRow
+from engine.whatif.known import Known
 from engine.whatif.question import bounded
 from engine.whatif.remarks import remarks
 from engine.whatif.scaling import Quoted
@@ -28,6 +30,8 @@ from engine.whatif.what_if import Question, checked
 from tui import estimate_table
 from tui.estimating import between
 from tui.verbs.common import find, say
+
+Asked: TypeAlias = Callable[[Question], HardwareRow]
 
 STATED = re.compile(r"^(.+)=(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?x?@(\d+)$")
 
@@ -48,14 +52,16 @@ def estimated(options: argparse.Namespace) -> int:
     sessions = tuple(session_limits.chosen(name, known_sessions) for name in options.session) or known_sessions
     memory = estimate.step_memory(known)
 
-    def asked(of: Gpu | None) -> Callable[[Question], HardwareRow]:
+    def asked(of: Gpu | None) -> Asked:
         return lambda q: hardware_table.row(known, q, of, sessions, stated, subject.others, memory)
 
     rows = hardware_table.table(known, question, wanted, sessions, stated, subject.others, memory)
     # Options are of the GPU that was asked for, where it is one.
     on = next((row for row in rows if len(options.gpu) == 1 and row.name == wanted[0].name), rows[0])
     found = choices.options(known, question, asked(on.gpu))
-    wished = [wish.granted(known, question, wish.parse(text)) for text in options.wish]
+    # A wish is of every GPU that was asked for; without one of the machine that was measured.
+    places = [row for row in rows if any(row.name == gpu.name for gpu in wanted)] if options.gpu else rows[:1]
+    wished = [_wished(known, question, text, row, asked) for text in options.wish for row in places]
     notes = (*_notes(options.gpu, on, sheet), *_unused(stated, rows), *remarks(known, question, rows[0].times))
     folder = Path(known.folder)
     decision = choices.recorded(folder)
@@ -77,6 +83,21 @@ def estimated(options: argparse.Namespace) -> int:
     if decision is not None:
         say(f"decided: {decision.title}, on {decision.hardware}")
     return 0
+
+
+def _wished(
+    known: Known, question: Question, text: str, row: HardwareRow, asked: Callable[[Gpu | None], Asked]
+) -> wish.Granted:
+    """Nothing but how it can be known, of a GPU that no time is claimed of."""
+    wanted, name = wish.parse(text), "" if row.here else row.name
+    if row.known:
+        return wish.granted(known, question, wanted, lambda other: asked(row.gpu)(other).times, name)
+    found = wish.granted(known, question, wanted, lambda _: row.times, name)
+    if row.here or row.too_small:
+        return found
+    said, batch = row.why.removeprefix("no claim: "), (known.knobs | question.knobs)["batch_size"]
+    stated = f"or state its speed-up over this machine: --speedup '{row.name}=LOW-HIGH@{batch}'"
+    return msgspec.structs.replace(found, text=f"nothing is known about it: {said}, {stated}")
 
 
 def _subject(options: argparse.Namespace, sheet: tuple[Gpu, ...]) -> Subject:

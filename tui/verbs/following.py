@@ -14,6 +14,7 @@ from engine.journals.events import PhaseBegun, Verdict
 from engine.live.state import ENDED, ExperimentState, Sentence, all_sentences
 from engine.live.watch import Watch
 from engine.runs import launch
+from engine.runs.hints import for_experiment
 from engine.text import clean
 from tui import format as fmt
 from tui.preparation import preparing
@@ -110,7 +111,7 @@ def _end(state: ExperimentState) -> int:
         for line in verdict.evidence:
             say(f"    {line}")
         if verdict.advice:
-            say(f"  {verdict.advice}")
+            say(f"  {for_experiment(verdict.advice, Path(state.folder).name)}")
     if left := left_over(state):
         say(f"  {left}")
     for run in state.runs:

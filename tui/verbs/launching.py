@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 
-from engine.config.experiment import Plan, dimensions
+from engine.config.plan import Plan
+from engine.config.run_keys import dimensions
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.live.state import RunState
@@ -15,6 +16,8 @@ from engine.machine import logout
 from engine.paths import ExperimentPaths
 from engine.runs import again, control, launch, verdict
 from engine.runs.expected import prospects
+from engine.runs.hints import for_experiment
+from engine.runs.placing import Finished, Running
 from engine.runs.saved import saved
 from tui import limit_options
 from tui.verbs.common import find, request_from, say
@@ -30,22 +33,23 @@ def run(options: argparse.Namespace) -> int:
     joined = False
     try:
         plan = launch.plan_for(request)
-        folder, sentence = launch.folder_for(request, plan)
-        if sentence:
-            say(f"note: {sentence}")
+        place = launch.place_of(request, plan)
+        plan = place.plan
+        if place.said:
+            say(f"note: {place.said}")
         for line in again.remarks(request.experiment):
             say(f"note: {line}")
-        for line in foretold(plan, lambda: prospects(request, plan)):
+        for line in foretold(plan, lambda: prospects(request, place.left), place.done):
             say(line)
         folder = launch.start(request, plan)
-    except launch.Running as running:
+    except Running as running:
         if not (options.open or options.wait):
             raise
         folder, joined = running.folder, True
-        say(f"{folder.name} is running already; following it")
+        say(f"{folder.name} is running already; following it{running.more}")
         if request.limits.any:
             say("note: its limits stay as they are; `steptop limit` changes them")
-    except launch.Finished as finished:
+    except Finished as finished:
         if not (options.open or options.wait):
             raise
         folder, joined = finished.folder, True
@@ -91,8 +95,9 @@ def stop(options: argparse.Namespace) -> int:
     while time.monotonic() < deadline:
         answer = control.answer_to(paths, name)
         if answer is not None:
-            said = _sentence(options.how, answer.text, onward, state.run is None)
-            say(f"{folder.name}: {said}" if answer.accepted else f"refused: {answer.text}")
+            said = _sentence(options.how, answer.text, onward, state.run is None) if answer.accepted else answer.text
+            told = for_experiment(said, folder.name)
+            say(f"{folder.name}: {told}" if answer.accepted else f"refused: {told}")
             return 0 if answer.accepted else 1
         time.sleep(0.05)
     say(f"{folder.name}: asked for, not acknowledged yet; it happens as soon as its supervisor reads it")

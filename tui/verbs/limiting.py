@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 
 from engine import status as contract
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.errors import UsageError
 from engine.eta.forecast import Forecast, forecast
 from engine.journals.journal import read
 from engine.journals.limit_events import Limits, LimitSet, Rate
-from engine.limit import afterwards, allowance, limits, platforms
+from engine.limit import afterwards, allowance, asked, limits, platforms
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json
 from engine.runs import control
 from engine.runs.spending import reckoned
-from tui import format as fmt, limit_options
+from tui import limit_options
 from tui.verbs.common import find, say
 
 ANSWER_SECONDS = 5.0
@@ -75,7 +75,7 @@ def refused_line(state: ExperimentState, why: str) -> str:
 def ask(folder: Path, wanted: limits.Wanted | None) -> None:
     """Other limits for what is running; None takes them away. Raises UsageError where that is refused."""
     paths, state = ExperimentPaths(folder), Watch(folder).poll()
-    held = Limits(asked=time.time()) if wanted is None else decided(state, wanted)
+    held = Limits(asked=time.time()) if wanted is None else asked.of_training(state, wanted)
     name = control.request(paths, "limit", by="the command line", limits=held)
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
@@ -88,13 +88,6 @@ def ask(folder: Path, wanted: limits.Wanted | None) -> None:
             return
         time.sleep(0.05)
     say(f"{folder.name}: asked for, not acknowledged yet; it holds as soon as its supervisor reads it")
-
-
-def decided(state: ExperimentState, wanted: limits.Wanted) -> Limits:
-    """What was typed on top of what holds already. Raises UsageError."""
-    begins = [run.begin for run in (state.run, *state.runs) if run is not None and run.begin is not None]
-    device, plan = begins[0].device_name if begins else "", state.plan
-    return limits.limits(wanted, time.time(), lambda: device, plan.limits, len(plan.devices))
 
 
 def foretold_again(folder: Path, left: ExperimentState, stop_after_runs: int) -> Iterator[str]:
@@ -161,7 +154,7 @@ def limit_lines(seen: contract.LimitStatus, state: ExperimentState) -> list[str]
     why = afterwards.refused(state)
     lines = [refused_line(state, why)] if why else []
     if state.phase not in ENDED:
-        fits, at = f": {seen.sentence}" if seen.sentence else "", fmt.clock(seen.at, state.now)
+        fits, at = f": {seen.sentence}" if seen.sentence else "", limits.clock(seen.at)
         if seen.kind in SESSIONS:
             lines.append(f"  this session ends about {at} ({limits.inner(seen.text).replace(END, '')}){fits}")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -12,8 +13,10 @@ from engine.live.state import ExperimentState
 from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, write_json
 from engine.runs import control
+from engine.runs.hints import for_experiment
+from engine.runs.placing import settled
 from engine.runs.requeue import At, Wish, requeued
-from tui.verbs.common import find, run_at, say
+from tui.verbs.common import find, is_running, run_at, say
 
 ANSWER_SECONDS = 5.0
 
@@ -21,38 +24,48 @@ ANSWER_SECONDS = 5.0
 def queue(options: argparse.Namespace) -> int:
     """Show the runs; with options, put what waits into another order and wait for the supervisor's answer."""
     folder = find(options.logs, options.experiment)
-    state = Watch(folder).poll()
     wish = Wish(
         first=_runs(options.first, "--first"), last=_runs(options.last, "--last"), skip=_runs(options.skip, "--skip"),
         add=_runs(options.add, "--add"),
     )
     if not wish.any:
-        for line in lines(state):
+        for line in lines(Watch(folder).poll()):
             say(line)
         return 0
     if options.readonly:
         raise UsageError("--readonly: `queue` with another order changes something; leave one of them out")
+    said: str | None = None
+    while said is None:
+        said = _ordered(folder, wish)
+    say(f"{folder.name}: {said}")
+    return 0
+
+
+def _ordered(folder: Path, wish: Wish) -> str | None:
+    """What has become of the wish; None if the supervisor ended before it read it. Raises UsageError."""
+    settled(folder)  # a supervisor that has written its last line reads no request any more
+    state, paths = Watch(folder).poll(), ExperimentPaths(folder)
     if state.plan.test is not None:
         raise UsageError(f"{folder.name} is a test of profiles: it has no runs that wait")
-    paths = ExperimentPaths(folder)
     # What has failed may wait for another try or have had its last: its supervisor knows. A resume tries all of them.
     waiting = [run.key.at for run in state.runs if not tried(run.phase)] if state.supervisor_alive else None
     runs = requeued(state.plan, {run.key.at for run in state.runs if begun(run.phase)}, wish, waiting).runs
     if not state.supervisor_alive:
         write_json(paths.plan, msgspec.structs.replace(state.plan, runs=runs))
-        say(f"{folder.name}: changed; it is {state.phase}, and `steptop resume {folder.name}` goes on so")
-        return 0
+        phase = Watch(folder).quick().phase
+        onward = "" if phase == "finished" else f", and `steptop resume {folder.name}` goes on so"
+        return f"changed; it is {phase}{onward}"
     name = control.request(paths, "queue", by="the command line", queue=wish)
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
         if (answer := control.answer_to(paths, name)) is not None:
             if not answer.accepted:
-                raise UsageError(answer.text)
-            say(f"{folder.name}: {answer.text}")
-            return 0
+                raise UsageError(for_experiment(answer.text, folder.name))
+            return answer.text
+        if not is_running(folder) and control.withdraw(paths, name):
+            return None
         time.sleep(0.05)
-    say(f"{folder.name}: asked for, not acknowledged yet; it holds as soon as its supervisor reads it")
-    return 0
+    return "asked for, not acknowledged yet; it holds as soon as its supervisor reads it"
 
 
 def begun(phase: str) -> bool:

@@ -9,7 +9,8 @@ from statistics import median
 
 import msgspec
 
-from engine.config.experiment import Plan, RunKey
+from engine.config.plan import Plan
+from engine.config.run_keys import RunKey
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.replayed import Foretold, foretold

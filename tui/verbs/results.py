@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from engine.config.experiment import variants_of
 from engine.config.leading import measure
+from engine.config.run_keys import variants_of
 from engine.config.sources import EXAMPLE, trained_on
 from engine.errors import UsageError
 from engine.live.watch import Watch

@@ -34,7 +34,7 @@ def so_far_lines(seen: Status, state: ExperimentState) -> list[str]:
     """Mean and deviation over finished runs, how well that is known, and what one more would change."""
     if state.plan.test is not None:
         return []
-    lines = [f"  {models_words(seen.runs_finished)}"]
+    lines = [f"  {models_words(state)}"]
     if any(one.count for one in seen.so_far):
         title = measure(state.plan.experiment).title
         lines += [f"  {title} so far: {so_far_words(one)}" for one in seen.so_far]

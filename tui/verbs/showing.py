@@ -18,12 +18,13 @@ from engine.counts import plural
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast, forecast
 from engine.limit import afterwards
-from engine.live.pace import creep_words
+from engine.live.pace_words import creep_words
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
 from engine.machine import room
 from engine.paths import experiments_in
 from engine.runs import launch
+from engine.runs.hints import for_experiment
 from engine.whatif.options import recorded
 from tui import format as fmt
 from tui.phase_lines import test_lines
@@ -116,7 +117,7 @@ def status_lines(state: ExperimentState) -> list[str]:
     if seen.stop is not None and seen.stop.phase != "done":
         lines.append(_stop_line(seen.stop, state))
     if orphaned(state):
-        lines.append(f"  {ORPHANED}")
+        lines.append(f"  {for_experiment(ORPHANED, Path(state.folder).name)}")
     if state.disk_full:
         lines.append(f"  {room.GOES_ON}")
     if seen.verdict is not None and state.phase in ENDED:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Plan, Prepared
 from engine.config.knob import Value
+from engine.config.plan import Plan
+from engine.config.prepared import Prepared
 from engine.errors import UsageError
 from engine.live.state import ExperimentState
 from engine.live.watch import Watch

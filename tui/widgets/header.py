@@ -36,7 +36,7 @@ def header_line(
         right = [*noted, *right] if width_of(left) + width_of(noted) + width_of(right) < width else noted
     if state.plan.test is not None:
         at = standing_of(view)
-        more: list[Line] = [[(f" {phase_words(at, 24)} ", "number")]] if at is not None else []
+        more: list[Line] = [[(f" {phase_words(at)} ", "number")]] if at is not None else []
         more.append([(f" {KINDS[state.plan.test.kind]}", "label")])
     elif state.current is not None and run is not None:
         more = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.eta.ladder import Part, Rung
-from engine.live.pace import creep_words
+from engine.live.pace_words import creep_words
 from tui.format import DASH, clock_seconds, duration, margin, moment, percent, plural, whole
 from tui.messages import View
 from tui.plain import clipped, fit, wrapped

@@ -63,7 +63,7 @@ def block(fraction: float, width: int, role: str = "bar") -> Line:
     return [(drawn, role), (" " * (width - len(drawn)), "text")]
 
 
-def spark(values: list[float | None], width: int, top: float, role: str = "accent") -> Span:
+def spark(values: list[float | None], width: int, top: float) -> Span:
     """The last `width` values as a row of blocks from 0 to `top`; a missing one is blank."""
     levels = glyphs.SPARKS
     last = values[-width:]
@@ -71,4 +71,4 @@ def spark(values: list[float | None], width: int, top: float, role: str = "accen
         " " if v is None else levels[min(int(max(v, 0.0) / top * len(levels)), len(levels) - 1)] if top else levels[0]
         for v in last
     )
-    return drawn.rjust(width), role
+    return drawn.rjust(width), "accent"

@@ -257,7 +257,8 @@ def nothing_words(comparison: Comparison) -> str:
             "next one between two of its steps; p edits one. A test of its own, in turns and with its memory measured, "
             "is `steptop phases`."
         )
-    return f"No other profile was tried in this training. {comparison.why_not}".strip()
+    why = comparison.why_not
+    return f"No other profile was tried in this training. {why[:1].upper()}{why[1:]}{'.' if why else ''}".strip()
 
 
 class FiguresPanel(ComparisonPanel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.config.experiment import Plan
+from engine.config.plan import Plan
 from engine.journals.events import PhaseBegun
 from engine.live.state import ExperimentState
 from engine.phase.phases import PhaseResult, best

@@ -51,7 +51,6 @@ def plot_lines(
     points: Sequence[Point],
     width: int,
     height: int,
-    unit: str = "",
     log: bool = False,
     robust: bool = False,
     empty: str = "",
@@ -74,7 +73,7 @@ def plot_lines(
     kind = " log" if log else ""
     left: Line = [
         (" " * LABEL, "label"),
-        (f"step {count(max(1, round(points[0][0])))}{unit and f' · {unit}'}{kind}", "faint"),
+        (f"step {count(max(1, round(points[0][0])))}{kind}", "faint"),
     ]
     return [*lines, ends(left, [(count(round(points[-1][0])), "faint")], width)]
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from textual import events
 
-from engine.config.experiment import dimensions, variants_of
 from engine.config.leading import measure
+from engine.config.run_keys import dimensions, variants_of
 from engine.live.state import ExperimentState, RunState
 from engine.runs.ablation import Compared, compare
-from engine.runs.so_far import SoFar, judged, models_words, results, so_far
+from engine.runs.so_far import SoFar, blank, judged, models_words, results, so_far
 from tui.format import duration, figure, plural
 from tui.glyphs import RUN_SYMBOLS
 from tui.messages import RunPicked, View
@@ -179,7 +179,7 @@ def summary_lines(state: ExperimentState, width: int, room: int) -> list[Line]:
         lines += _compared(state, found)
     else:
         (one, *_) = found
-        told = figure(one.mean) + (f" ± {figure(one.std)}" if one.std is not None else "")
+        told = figure(one.mean) + (f" ± {figure(one.std)}" if one.error is not None else "")
         count = f"  {plural(one.count, 'run')}" if one.count else ""
         lines.append([("so far".ljust(TITLE), "label"), (told, "number" if one.count else "label"), (count, "label")])
     more = [line for line in (_one_more(found, width), _models(state)) if line]
@@ -191,8 +191,9 @@ def _one_more(found: Sequence[SoFar], width: int) -> Line:
     moves = sorted(one.one_more for one in found if one.one_more is not None)
     per = found[0].per
     if not moves:
-        known = any(one.count for one in found)
-        return [(f"a second {per} shows how much {per}s differ", "label")] if known else []
+        missing = next((one.missing for one in found if one.count), "")
+        alone = missing.startswith(f"one {per} ")
+        return [(f"a second {per} shows how much {per}s differ" if alone else missing, "label")] if missing else []
     if per == "fold":
         spread = f"±{figure(moves[0])} to ±{figure(moves[-1])}" if len(moves) > 1 else f"±{figure(moves[0])}"
         words = " moves them by " if width >= ROOMY else ": "
@@ -207,7 +208,8 @@ def _one_more(found: Sequence[SoFar], width: int) -> Line:
 
 
 def _models(state: ExperimentState) -> Line:
-    return [(models_words(state.runs_finished), "good" if state.runs_finished else "label")]
+    usable = state.runs_finished - len(blank(state))
+    return [(models_words(state), "good" if usable else "warn" if state.runs_finished else "label")]
 
 
 def _compared(state: ExperimentState, found: Sequence[SoFar]) -> list[Line]:

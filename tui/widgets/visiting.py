@@ -11,6 +11,8 @@ from tui.plain import clipped
 from tui.widgets.line import Line, ends, width_of
 
 LABEL = 17
+# Columns for a phase's name.
+NAME = 24
 RANGES = "as each phase went so far; what varies or is disturbed takes longer"
 
 
@@ -19,11 +21,11 @@ def standing_of(view: View) -> Standing | None:
     return standing(view.state, view.bottleneck.step_seconds)
 
 
-def phase_words(at: Standing, width: int = 40) -> str:
+def phase_words(at: Standing) -> str:
     """`phase 2/3 more workers · round 1`."""
     of = f"/{at.phases}" if at.phases else ""
     turn = f" · round {at.round + 1}" if at.mode == "train" else ""
-    return f"phase {at.phase + 1}{of} {clipped(at.name, width)}{turn}"
+    return f"phase {at.phase + 1}{of} {clipped(at.name, NAME)}{turn}"
 
 
 def test_words(view: View) -> str:

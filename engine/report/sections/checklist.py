@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.config.experiment import steps_per_epoch
+from engine.config.prepared import steps_per_epoch
 from engine.config.profile import Profile
 from engine.eta.validation import mismatch
 from engine.report import numbers, sources

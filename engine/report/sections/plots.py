@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from engine.config.leading import measure
-from engine.live.pace import Bucket
+from engine.live.segments import Bucket
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts

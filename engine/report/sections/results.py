@@ -5,14 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from engine.config.experiment import variants_of
 from engine.config.leading import measure
+from engine.config.run_keys import variants_of
 from engine.config.sources import example
 from engine.live.state import RunState
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Basis, Block, Missing, Name, Piece, Row, Section, Table, Value, paragraph, row, say
 from engine.runs.ablation import Compared, Result, compare
+from engine.runs.so_far import blank
 from engine.text import clean
 
 FIRST = ("dice", "avd", "mcc")
@@ -33,6 +34,7 @@ def section(facts: Facts) -> Section:
         rows.append(_spread(done, names))
     blocks: list[Block] = _example(facts)
     blocks.append(Table(id="results", columns=("run", *names), rows=tuple(rows)))
+    blocks += _blank(facts)
     blocks += _variants(facts, done, variants) if any(variants) else []
     blocks += _pooled(facts)
     blocks += _target(facts, done)
@@ -42,6 +44,17 @@ def section(facts: Facts) -> Section:
 def _example(facts: Facts) -> list[Block]:
     made = example(facts.plan.experiment)
     return [paragraph(f"Of {made}. They say that it learns, not how well it would.")] if made else []
+
+
+def _blank(facts: Facts) -> list[Block]:
+    """Runs whose held-out figure says that they are no models."""
+    kind, found = measure(facts.plan.experiment), blank(facts.state)
+    if not found:
+        return []
+    names = "; ".join(run.key.name for run in found)
+    than = "marking nothing right" if kind.better == "higher" else "guessing blindly"
+    said = f": nothing was learned, a {kind.title} no better than {than}. No usable model."
+    return [paragraph(Name(clean(names)), said)]
 
 
 def _names(done: list[RunState], leading: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError, UsageError
 from engine.paths import FOLDER_MODE, read_json, sync_folder, write_json
 from engine.process import start_ticks

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError
 from engine.machine.cgroup import available_bytes
 from engine.training.data import cache, maps, stacks, tiff

@@ -15,7 +15,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError, UsageError
 from engine.training.data.nifti import Affine
 from engine.training.data.volumes import Floats, Mask

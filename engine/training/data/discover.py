@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import DataError, UsageError
 from engine.training.data.nifti import is_volume, shown, stem
 from engine.training.data.tiff import is_tiff, name_of

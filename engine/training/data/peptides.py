@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import UsageError
 from engine.training.data.tokens import MAX_LENGTH, MIN_LENGTH, PAD, Bytes, Sequences
 

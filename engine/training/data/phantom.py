@@ -23,7 +23,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import UsageError
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name

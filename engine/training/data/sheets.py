@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import UsageError, unknown
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data.cache import clean, publish, temporary_name

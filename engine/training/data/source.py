@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config.experiment import Prepare, Subject
+from engine.config.prepared import Subject
+from engine.config.tables import Prepare
 from engine.errors import DataError
 from engine.training.data import maps as label_maps, stacks
 from engine.training.data.conform import conform

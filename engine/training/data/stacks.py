@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError
 from engine.training.data import cache, tiff
 from engine.training.data.conform import fit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.config.experiment import Loss, Term
+from engine.config.tables import Loss, Term
 from engine.errors import UsageError
 from engine.training.data.maps import FURTHEST, decoded, squared_distances
 from engine.training.loss_terms.foreground import mean, options, seen

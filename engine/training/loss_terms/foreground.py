@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine.config.experiment import Term
+from engine.config.tables import Term
 from engine.errors import unknown
 
 

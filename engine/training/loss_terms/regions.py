@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config.experiment import Loss, Term
+from engine.config.tables import Loss, Term
 from engine.training.loss_terms.foreground import mean, options, per_sample, seen
 from engine.training.registry import LOSS_TERMS
 

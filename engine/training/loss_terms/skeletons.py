@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config.experiment import Loss, Term
 from engine.config.label_maps import ITERATIONS
+from engine.config.tables import Loss, Term
 from engine.training.loss_terms.foreground import mean, options, per_sample, seen
 from engine.training.registry import LOSS_TERMS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from engine.config import networks
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.training.models import denoiser, meshnet, residual_unet, resnet_unet
 from engine.training.registry import MODELS
 

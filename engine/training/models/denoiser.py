@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.errors import UsageError
 from engine.training.data.tokens import MAX_LENGTH, TOKENS
 from engine.training.diffusion import Diffusion

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.training.registry import MODELS
 
 DILATIONS = (1, 2, 4, 8, 16, 16, 8, 4, 2)

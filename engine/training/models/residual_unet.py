@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.errors import UsageError
 from engine.training.registry import MODELS
 

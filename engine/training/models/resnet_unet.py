@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config.experiment import Model
+from engine.config.tables import Model
 from engine.training.registry import MODELS
 
 # Of `channels`: the encoder's stages, and the decoder's levels from the coarsest.

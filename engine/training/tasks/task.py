@@ -16,7 +16,7 @@ from engine.training.job import Job
 from engine.training.learner import Learner
 from engine.training.losses import Parts
 from engine.training.recorder import LongSpan
-from engine.training.samples import Batch, Item
+from engine.training.samples import Batch, Collate, Item
 
 
 class Computes(Protocol):
@@ -51,7 +51,7 @@ class Task(Protocol):
     def figures(self) -> tuple[str, ...]: ...
 
     @property
-    def collate(self) -> Callable[[Any], Batch]: ...
+    def collate(self) -> Collate: ...
 
     def training(self, knobs: Profile) -> Dataset[Item]:
         """Samples by (epoch, draw), as the loader's processes get them. Its length: how many there are to draw from."""

@@ -20,6 +20,7 @@ import tifffile
 from engine.training.data import tiff
 from tests.conftest import Laboratory
 from tests.training.data.make import affine, blob, head, pair, save
+from tests.training.tables import DENOISER, PATCHES, RESIDUAL_UNET
 
 FOLDS = 'stratify = []\nrestarts = 1\nfolds = {folds}\n'
 VOLUMES = """
@@ -33,38 +34,11 @@ shape = [24, 24, 24]
 channels = 3
 [runs]
 """
-STACKS = """
-epochs = 1
-[data]
-source = "tiff"
-ignore = 2
-[prepare]
-shape = [0, 0, 0]
-[patch]
-shape = [8, 8, 8]
-per_volume = 2
-[model]
-name = "residual_unet"
-channels = 2
-multipliers = [1, 2]
-blocks = 1
-classes = 1
-[loss]
-class_weights = [1.0]
+STACKS = 'epochs = 1\n[data]\nsource = "tiff"\nignore = 2' + PATCHES + RESIDUAL_UNET + """
 terms = { soft_dice = { weight = 1.0 } }
 [runs]
 """
-PEPTIDES = """
-task = "peptides"
-epochs = 1
-[data]
-source = "sequences"
-[model]
-name = "denoiser"
-channels = 16
-layers = 1
-heads = 2
-diffusion_steps = 5
+PEPTIDES = 'task = "peptides"\nepochs = 1' + DENOISER + """
 [loss]
 terms = { denoising = { weight = 1.0 } }
 [runs]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError
 from engine.training.data import cache
 from engine.training.data.cases import prepare_case

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from engine.config.experiment import Prepare
+from engine.config.tables import Prepare
 from engine.errors import DataError, UsageError
 from engine.training.data.conform import ORIENTATIONS, check_prepare, conform, fit, min_max, reorient
 from tests.training.data.make import affine, blob, head

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import DataError, UsageError
 from engine.training.data.discover import find
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.config.catalog import experiment_named
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.training.data.conform import conform
 from engine.training.data.discover import find
 from engine.training.data.nifti import SUFFIXES

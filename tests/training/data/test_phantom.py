@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config.experiment import Data, load
+from engine.config.experiment import load
+from engine.config.tables import Data
 from engine.errors import UsageError
 from engine.training.data import phantom
 from engine.training.data.discover import find

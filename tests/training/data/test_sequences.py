@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config.experiment import Data
+from engine.config.tables import Data
 from engine.errors import DataError, UsageError
 from engine.training.data import cache, peptides, sequences, tokens
 from engine.training.rows import Rows

@@ -224,6 +224,12 @@ def test_runs_of_the_former_profile_and_the_steps_before_the_change_teach_the_ne
     assert said.parts["train"] == pytest.approx(6 * ONE.steps * 2.0, rel=0.02)
 
 
+@pytest.mark.parametrize(("step", "taught"), [(10, ["workers 4"]), (60, ["workers 4", "workers 1"]), (110, ["workers 1"])])
+def test_a_profile_that_ran_for_less_than_an_epoch_teaches_nothing(step: int, taught: list[str]) -> None:
+    state = experiment_state(FOUR, [], runs=SIX, earlier=[changed(SIX[0], step, STARTED)])
+    assert [timing.key.rpartition("|")[2] for timing in timings_of(state)] == taught
+
+
 def test_a_run_that_was_stopped_and_goes_on_with_another_profile_teaches_both() -> None:
     knobs = plan_of(ONE).profile.knobs
     first, *rest = until_step(calm_records(ONE), 60)

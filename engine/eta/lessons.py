@@ -32,7 +32,7 @@ def timing_of(state: ExperimentState) -> KeyTiming | None:
 def timings_of(state: ExperimentState) -> tuple[KeyTiming, ...]:
     """The same of every profile and device that it has had for an epoch, the newest first."""
     every = comparable([piece for run in state.runs for piece in pieces(run)], None)
-    done = [run for run in every if run.step >= run.steps_per_epoch]
+    done = [run for run in every if run.step - run.anew.step >= run.steps_per_epoch]
     last, found = newest_begin(state.runs), list[KeyTiming]()
     while (newest := newest_begin(done[::-1])) is not None:
         seen = comparable(done, newest)

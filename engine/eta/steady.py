@@ -61,12 +61,10 @@ def pieces(run: RunState) -> list[RunState]:
     found = [run]
     for former in run.formers:
         own = tuple(one for one in run.pace.segments if former.attempt <= one.attempt < former.until)
-        steps = sum(segment.steps for segment in own)
-        pace = msgspec.structs.replace(
-            run.pace, segments=own, steps=steps, seconds=sum(segment.seconds for segment in own), buckets=()
-        )
+        steps, seconds = sum(segment.steps for segment in own), sum(segment.seconds for segment in own)
+        pace = msgspec.structs.replace(run.pace, segments=own, steps=steps, seconds=seconds, buckets=())
         found.append(msgspec.structs.replace(
-            run, begin=former.begin, anew=Anew(former.attempt), formers=(), pace=pace, step=steps, elapsed=0.0,
+            run, begin=former.begin, anew=Anew(former.attempt), formers=(), pace=pace, step=former.steps, elapsed=0.0,
             parts=run.parts if _done_alike(former.begin, run.begin) else {},
         ))  # fmt: skip
     return found

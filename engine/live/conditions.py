@@ -22,12 +22,13 @@ class Anew(msgspec.Struct, frozen=True):
 
 
 class Former(msgspec.Struct, frozen=True):
-    """Conditions that a run has had before its present ones, as an attempt that begins with them would write them; of
-    the pace's attempts from `attempt` on, and before `until`."""
+    """Conditions that a run has had before its present ones, as an attempt that begins with them would write them: for
+    so many `steps`, in the pace's attempts from `attempt` on and before `until`."""
 
     begin: Begin
     attempt: int
     until: int
+    steps: int
 
 
 def alike(one: Begin, other: Begin) -> bool:

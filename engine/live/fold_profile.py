@@ -32,7 +32,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         )
     values = ", ".join(f"{name} = {shown(record.knobs.get(name))}" for name in record.changed)
     text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
-    text += f" (it stood still for {record.seconds:.2g} s)" if record.changed else ""
+    text += f" (it stood still for {record.seconds:.2g} s)"
     held = run.tested or (Tested(name="as it was", knobs=record.knobs | record.former, lines=run.recent),)
     fresh = Tested(
         name=record.name,
@@ -42,17 +42,19 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         t=record.t,
         seconds=record.seconds,
     )
-    paced = pace.rewound(run.pace, record.step) if record.changed else run.pace
+    if not record.changed:
+        return new(run, taken=record, begin=begin, recent=())
+    paced = pace.rewound(run.pace, record.step)
     return new(
         run,
         taken=record,
         begin=begin,
         recent=(),
-        tested=(*held, fresh)[-PROFILES:] if record.changed else run.tested,
+        tested=(*held, fresh)[-PROFILES:],
         pace=paced,
-        anew=Anew(paced.attempt, record.step, "with this profile") if record.changed else run.anew,
-        formers=formers(run, paced.attempt, record.knobs | record.former) if record.changed else run.formers,
-        sentences=say(run, record.t, text if record.changed else ""),
+        anew=Anew(paced.attempt, record.step, "with this profile"),
+        formers=formers(run, paced.attempt, record.step, record.knobs | record.former),
+        sentences=say(run, record.t, text),
     )
 
 
@@ -65,13 +67,13 @@ def begun_anew(run: RunState, begin: Begin) -> Anew:
     return Anew(pace.rewound(run.pace, begin.resumed_from_step).attempt, begin.resumed_from_step, words)
 
 
-def formers(run: RunState, until: int, knobs: dict[str, Value] | None = None) -> tuple[Former, ...]:
-    """The conditions that a run has had, those that it has until then included. `knobs`: its own, where its attempt
-    wrote none down."""
+def formers(run: RunState, until: int, step: int, knobs: dict[str, Value] | None = None) -> tuple[Former, ...]:
+    """The conditions that a run has had, those that it has until then included, which is after `step`. `knobs`: its
+    own, where its attempt wrote none down."""
     if run.begin is None:
         return run.formers
     begin = run.begin if run.begin.knobs or not knobs else msgspec.structs.replace(run.begin, knobs=knobs)
-    return (*run.formers, Former(begin, run.anew.attempt, until))[-PROFILES:]
+    return (*run.formers, Former(begin, run.anew.attempt, until, max(0, step - run.anew.step)))[-PROFILES:]
 
 
 def with_lines(tested: tuple[Tested, ...], lines: Sequence[Steps]) -> tuple[Tested, ...]:

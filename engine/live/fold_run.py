@@ -84,7 +84,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 attempt=record.attempt,
                 step=resumed,
                 anew=anew,
-                formers=formers(run, anew.attempt) if anew is not run.anew else run.formers,
+                formers=formers(run, anew.attempt, run.step) if anew is not run.anew else run.formers,
                 activity="startup",
                 activity_since=record.t,
                 activity_monotonic=record.m,

@@ -17,7 +17,8 @@ from engine.training.losses import Parts
 
 # Of a step: its loss, its loss's terms, the norm of its gradients.
 Numbers = tuple[float | None, dict[str, float], float | None]
-NOTHING: Numbers = None, {}, None
+NO_TERMS: dict[str, float] = {}
+NOTHING: Numbers = None, NO_TERMS, None
 # A step keeps its loss, the terms of it and the norm of its gradients; so many steps' are pending at most
 # (recorder.PENDING) with room to spare.
 RING = 16_384
@@ -65,16 +66,18 @@ class HostClock:
         pass
 
     def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
-        return None if loss is None else (loss.total.item(), loss.terms, norm)
+        # At once: a tensor that waits for its line costs several times as much, being out of the caches by then.
+        if loss is None:
+            return NOTHING
+        terms = {name: value.item() for name, value in loss.terms.items()} if loss.terms else NO_TERMS
+        return loss.total.item(), terms, None if norm is None else norm.item()
 
     def arrived(self, kept: Any) -> bool:  # noqa: ARG002
         return True
 
     def numbers(self, kept: Any) -> Numbers:
-        if kept is None:
-            return NOTHING
-        total, terms, norm = kept
-        return total, {name: value.item() for name, value in terms.items()}, None if norm is None else norm.item()
+        found: Numbers = kept
+        return found
 
     def wait(self) -> None:
         pass
@@ -85,10 +88,10 @@ class LateClock(HostClock):
     the device until they are looked up, which waits for it."""
 
     def keep(self, loss: Parts | None, norm: Tensor | None) -> Any:
-        return None if loss is None else (loss.total.detach(), loss.terms, norm)
+        return None if loss is None else (loss._replace(total=loss.total.detach()), norm)
 
     def numbers(self, kept: Any) -> Numbers:
-        return NOTHING if kept is None else super().numbers((kept[0].item(), *kept[1:]))
+        return super().numbers(super().keep(*(kept or (None, None))))
 
 
 class CudaClock:

@@ -76,6 +76,17 @@ def name(device: torch.device) -> str:
     return model or platform.processor() or platform.machine()
 
 
+def unused(found: str, device: torch.device) -> str:
+    """What is to be said where the driver names a GPU, `found`, and torch takes another device; '' where that is no
+    wonder."""
+    if not found or device.type == "cuda":
+        return ""
+    return (
+        f"{found} is there, but torch {torch.__version__} (built for CUDA {torch.version.cuda}) cannot use it: it would "
+        f"train on the {device.type.upper()}; most often the driver is too old (`nvidia-smi` says for which CUDA it is)"
+    )
+
+
 def capability(device: torch.device) -> tuple[int, int] | None:
     """A CUDA device's compute capability, (8, 0) of an A100; None for any other device."""
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else None

@@ -58,7 +58,7 @@ class Line:
         return {name: seconds / self.timed for name, seconds in self.laps.items()}
 
     def spans(self, of_a_step: dict[str, float], asynchronous: bool) -> dict[str, float]:
-        """Seconds of each span in all steps, of which those in one, the line's own or an earlier one's, are known. Where
+        """Seconds of each span in all steps, when those in one, of this line or an earlier one, are known. Where
         the device works while the host waits for it, they fit into the time that was not spent waiting for data."""
         steps = len(self.seconds)
         there, total = sum(self.seconds) - self.data, sum(of_a_step.values()) * steps

@@ -125,8 +125,7 @@ def test_meshnet26_trains_at_256_cubed_through_the_real_process(tmp_path: Path) 
         table={"model": {"channels": 26}, "optimizer": {"lr": 0.001}}, knobs={"num_workers": 1},
     )
     run = paths.run(0, 0)
-    process = world.start_for_real(run)
-    assert process.wait(550) == 0, run.console.read_text() if run.console.exists() else ""
+    world.train_for_real(run, 550)
     (begin,) = world.records(run, Begin)
     assert isinstance(begin, Begin)
     assert begin.parameters == 147_474

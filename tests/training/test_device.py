@@ -35,6 +35,14 @@ def test_a_name_that_is_no_device_is_explained(wanted: str) -> None:
         device.choose(wanted)
 
 
+def test_a_gpu_that_torch_cannot_use_is_not_passed_over_in_silence() -> None:
+    """`auto` then trains on the CPU, a hundred times as long."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    said = device.unused("NVIDIA A100-SXM4-80GB", cpu)
+    assert said.startswith("NVIDIA A100-SXM4-80GB is there, but torch") and "it would train on the CPU" in said
+    assert device.unused("NVIDIA A100-SXM4-80GB", gpu) == device.unused("", cpu) == ""
+
+
 def test_the_cpu_has_a_name_and_no_memory_of_its_own() -> None:
     assert device.name(torch.device("cpu"))
     assert device.memory(torch.device("cpu")) is None

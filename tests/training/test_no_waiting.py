@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.config.tables import Loss, Term
+from engine.config.tables import Loss, Model, Term
+from engine.training import models
 from engine.training.cross_entropy import CrossEntropy
 from engine.training.losses import Criterion
 
@@ -66,6 +68,35 @@ def test_under_autocast_every_loss_is_computed_in_single_precision(name: str, dt
         total = criterion(found, label, 0, maps).total
     assert halves.seen == set()
     assert total.dtype == torch.float32 and bool(total.isfinite())
+
+
+class Called(TorchFunctionMode):
+    """Names of torch's functions and methods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Model(name="meshnet", channels=3), Model(name="residual_unet", channels=2, multipliers=(1, 2), blocks=1, aux=True),
+        Model(name="resnet_unet", channels=4, aux=True, mkdc=True),
+    ],
+    ids=lambda one: one.name,
+)
+def test_a_network_calls_nothing_that_a_gpu_s_autocast_widens(model: Model) -> None:
+    """Of torch's list for CUDA; interpolation is there too, and wanted."""
+    widened = {"sum", "prod", "softmax", "log_softmax", "cumsum", "exp", "log", "pow", "norm", "vector_norm", "softplus"}
+    network = models.build(model).train()
+    with Called() as called, torch.autocast("cpu", dtype=torch.bfloat16):
+        network(torch.rand(2, 1, 16, 16, 16))
+    assert "conv3d" in called.names and called.names & widened == set()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.01, 0.3])

@@ -7,6 +7,7 @@ adds 902, multi-kernel depthwise convolutions on the skips 81,408.
 
 from __future__ import annotations
 
+from functools import reduce
 from math import gcd
 from typing import cast
 
@@ -72,7 +73,8 @@ class MultiKernel(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        found = torch.stack([branch(x) for branch in self.branches]).sum(0)
+        # Added one by one: CUDA's autocast has `sum` give single precision, and with it all that follows.
+        found = reduce(torch.add, [branch(x) for branch in self.branches])
         return functional.channel_shuffle(found, self.groups)
 
 

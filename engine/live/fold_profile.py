@@ -30,8 +30,10 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
             batch_size=batch if isinstance(batch, int) else begin.batch_size,
             knobs=record.knobs,
         )
+    if not record.changed:
+        return new(run, taken=record, begin=begin, recent=())
     values = ", ".join(f"{name} = {shown(record.knobs.get(name))}" for name in record.changed)
-    text = f"profile {record.name} since step {record.step + 1:,}: {values or 'as before'}"
+    text = f"profile {record.name} since step {record.step + 1:,}: {values}"
     text += f" (it stood still for {record.seconds:.2g} s)"
     held = run.tested or (Tested(name="as it was", knobs=record.knobs | record.former, lines=run.recent),)
     fresh = Tested(
@@ -42,8 +44,6 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         t=record.t,
         seconds=record.seconds,
     )
-    if not record.changed:
-        return new(run, taken=record, begin=begin, recent=())
     paced = pace.rewound(run.pace, record.step)
     return new(
         run,

@@ -17,8 +17,7 @@ from engine.training.losses import Parts
 
 # Of a step: its loss, its loss's terms, the norm of its gradients.
 Numbers = tuple[float | None, dict[str, float], float | None]
-NO_TERMS: dict[str, float] = {}
-NOTHING: Numbers = None, NO_TERMS, None
+NOTHING: Numbers = None, {}, None
 # A step keeps its loss, the terms of it and the norm of its gradients; so many steps' are pending at most
 # (recorder.PENDING) with room to spare.
 RING = 16_384
@@ -69,7 +68,9 @@ class HostClock:
         # At once: a tensor that waits for its line costs several times as much, being out of the caches by then.
         if loss is None:
             return NOTHING
-        terms = {name: value.item() for name, value in loss.terms.items()} if loss.terms else NO_TERMS
+        terms: dict[str, float] = {}
+        for name, value in loss.terms.items():  # a comprehension is a function of its own, called cold
+            terms[name] = value.item()
         return loss.total.item(), terms, None if norm is None else norm.item()
 
     def arrived(self, kept: Any) -> bool:  # noqa: ARG002

@@ -82,8 +82,8 @@ def unused(found: str, device: torch.device) -> str:
     if not found or device.type == "cuda":
         return ""
     return (
-        f"{found} is there, but torch {torch.__version__} (built for CUDA {torch.version.cuda}) cannot use it: it would "
-        f"train on the {device.type.upper()}; most often the driver is too old (`nvidia-smi` says for which CUDA it is)"
+        f"{found} is there, but torch {torch.__version__} (built for CUDA {torch.version.cuda}) cannot use it: it "
+        f"would train on the {device.type.upper()}; most often the driver is too old (nvidia-smi says for which CUDA)"
     )
 
 

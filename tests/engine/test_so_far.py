@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from statistics import fmean, stdev
 
 import msgspec
@@ -16,6 +17,7 @@ from engine.runs.so_far import models_words, one_more, so_far
 from engine.status import status
 from tests.conftest import fake_plan
 from tests.engine.test_variants import plan_with
+from tui.verbs.results import result_lines
 from tui.verbs.showing import status_lines
 from tui.widgets.runs import summary_lines
 
@@ -104,6 +106,16 @@ def test_runs_that_learned_nothing_are_no_models_and_their_likeness_is_no_certai
     assert models_words(judged_by(fake_plan(), [0.0, 0.7, None])) == "3 runs = 2 usable models: 1 learned nothing"
     (alike,) = [line for line in status_lines(judged_by(fake_plan(), [0.8, 0.8])) if "so far" in line]
     assert alike == "  Dice so far: 0.800 over 2 runs; all 2 are the same: how runs differ is not known"
+
+
+def test_results_of_runs_that_learned_nothing_have_no_deviation_either() -> None:
+    def lines(mean: object) -> list[str]:
+        summary = {"test_mean_dice": 0.4, "test_std_dice": 0.1, "test_mean_dice_per_run": mean, "test_std_dice_per_run": 0.0}
+        return result_lines({"folds": [], "summary": summary}, Path("/logs/x"))
+
+    assert lines(0.0)[-1] == "  dice per run: 0.000, nothing was learned"
+    assert lines(0.4)[-1].startswith("  dice per run: 0.400 ± 0.000") and lines("?")[-1].startswith("  dice per run: – ±")
+    assert lines(0.0)[-2].startswith("  dice per subject, pooled: 0.400 ± 0.100")
 
 
 def test_a_denoiser_that_guesses_blindly_has_learned_nothing() -> None:

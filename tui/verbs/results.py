@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.config.leading import measure
+from engine.config.leading import MEASURES, measure
 from engine.config.run_keys import variants_of
 from engine.config.sources import EXAMPLE, trained_on
 from engine.errors import UsageError
@@ -83,7 +83,9 @@ def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
         first = names[0]
         mean, std = summary.get(f"test_mean_{first}{kind}"), summary.get(f"test_std_{first}{kind}")
         median, iqr = summary.get(f"test_median_{first}{kind}"), summary.get(f"test_iqr_{first}{kind}")
-        if mean is not None:
+        if mean is not None and not _learned(first, mean):
+            lines.append(f"  {clean(first)} {label}: {number(mean)}, nothing was learned")
+        elif mean is not None:
             spread = f"{number(mean)} ± {number(std)}, median {number(median)}, IQR {_iqr(iqr)}"
             lines.append(f"  {clean(first)} {label}: {spread}")
     target = summary.get("target_dice")
@@ -91,6 +93,11 @@ def result_lines(found: dict[str, Any], folder: Path) -> list[str]:
         std = summary.get("target_std")
         lines.append(f"  target: {number(target)}" + (f" ({number(std)})" if std else ""))
     return lines
+
+
+def _learned(figure: str, mean: Any) -> bool:
+    kind = next((one for one in MEASURES.values() if one.figure == figure), None)
+    return kind is None or not isinstance(mean, int | float) or kind.learned(mean)
 
 
 def variant_lines(variants: list[dict[str, Any]], figure: str) -> list[str]:

@@ -69,6 +69,15 @@ def place(wanted: str, gpus: Gpus | None = None, environ: Mapping[str, str] | No
     return Place(cuda=True, gpu=found[index])
 
 
+def numbered(visible: str | None, gpus: Gpus | None = None) -> str | None:
+    """CUDA_VISIBLE_DEVICES with numbers in the place of UUIDs, as far as NVML knows them."""
+    names = None if visible is None else shown({"CUDA_VISIBLE_DEVICES": visible})
+    if names is None or all(name.isdigit() for name in names):
+        return visible
+    there = gpus or Gpus()
+    return ",".join(name if (index := there.place(name)) is None else str(index) for name in names)
+
+
 def quick_device(wanted: str) -> dict[str, str]:
     """The device as far as it can be told without torch: its build says whether it can use CUDA, NVML what is there."""
     here = place(wanted)

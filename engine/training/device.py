@@ -10,6 +10,7 @@ import torch
 
 from engine.errors import UsageError
 from engine.journals.events import Memory
+from engine.machine.device_preview import numbered
 
 
 def choose(wanted: str, visible: str | None = None) -> torch.device:
@@ -61,7 +62,7 @@ def index_of(number: str, visible: str | None, count: int) -> int:
 
 def chosen(wanted: str) -> torch.device:
     """`choose` in this process's environment."""
-    return choose(wanted, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return choose(wanted, numbered(os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 def name(device: torch.device) -> str:

@@ -212,7 +212,7 @@ def start_worker(_worker: int) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
-    # A full collection writes to every object: of those shared with the trainer since the fork it made 0.5 MiB of copies.
+    # A full collection writes to every object, and of those shared with the trainer since the fork makes copies.
     gc.freeze()
     give_back_memory()
 

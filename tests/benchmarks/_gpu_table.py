@@ -8,6 +8,8 @@ import msgspec
 
 # Of two settings whose steps differ by less, the simpler one is chosen: repeated measurements differ by as much.
 ALIKE = 1.05
+# Of an error's characters: the file has all of it.
+MOST = 100
 # Half precision learns what bf16 learns, with more digits; fp32 needs neither a scaler nor a look at its range.
 SIMPLE_PRECISION = ("fp16", "bf16", "fp32")
 
@@ -70,10 +72,10 @@ def table(found: Found) -> list[str]:
         f"{'':14} {'':{wide}} {'ms a step':>9} {'first, s':>9} {'allocated':>10} {'reserved, GiB':>14}   "
         f"{'computes in':15} loss"
     ]
-    for setting, one in found:
+    for setting, one in sorted(found, key=lambda each: each[0].model):
         begin = f"{setting.model:14} {setting.words:{wide}} "
         if one.error:
-            lines.append(begin + one.error)
+            lines.append(begin + one.error[:MOST])
             continue
         lines.append(
             begin + f"{one.seconds * 1e3:9.1f} {one.first:9.1f} {_gib(one.allocated):>10} {_gib(one.reserved):>14}   "

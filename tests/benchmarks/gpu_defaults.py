@@ -259,7 +259,7 @@ def arguments() -> argparse.Namespace:
     for name, usual in (("channels_last", [False, True]), ("compile", [False, True]), ("recompute", [False])):
         parser.add_argument(f"--{name.replace('_', '-')}", nargs="+", type=yes_or_no, default=usual, metavar="yes|no")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=9.0, help="for all of them together")
+    parser.add_argument("--minutes", type=float, default=8.5, help="for all of them together")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     return parser.parse_args()

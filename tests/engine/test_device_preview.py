@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.machine.device_preview import missing_device, place
+from engine.machine.device_preview import missing_device, numbered, place
 from engine.machine.gpu import Gpus
 from tests.engine.test_gpu import StandIn
 
@@ -58,6 +58,14 @@ def test_a_gpu_that_others_were_given_is_not_taken(visible: str, advice: str) ->
 @pytest.mark.parametrize("visible", [None, "0", "3,0", "GPU-00"])
 def test_one_that_is_shown_can_be_had(visible: str | None) -> None:
     assert missing_device("0", four(), {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == ""
+
+
+@pytest.mark.parametrize(
+    ("visible", "numbers"),
+    [(None, None), ("", ""), ("3,1", "3,1"), ("GPU-22-aa,GPU-3", "2,3"), ("MIG-5c8e-11", "MIG-5c8e-11")],
+)
+def test_uuids_are_numbers_by_another_name(visible: str | None, numbers: str | None) -> None:
+    assert numbered(visible, four()) == numbers
 
 
 def test_one_number_too_many_is_refused() -> None:

@@ -16,6 +16,7 @@ import msgspec
 from engine.config.tables import Prepare
 from engine.errors import DataError
 from engine.machine.cgroup import available_bytes
+from engine.machine.cores import machine
 from engine.training.data import cache, maps, stacks, tiff
 from engine.training.data.conform import conform
 from engine.training.data.discover import Case
@@ -126,9 +127,9 @@ def prepare_all(
 
 
 def process_count(cases: Sequence[Case]) -> int:
-    """As many processes as cores allow and memory bears, MAX_PROCESSES at most."""
+    """As many processes as cores (a container's quota of them) allow and memory bears, MAX_PROCESSES at most."""
     largest = max((_case_bytes(case) for case in cases[:16]), default=1)
-    cores = len(os.sched_getaffinity(0))
+    cores = machine().cores
     return max(1, min(cores, len(cases), MAX_PROCESSES, available_bytes() // 2 // largest))
 
 

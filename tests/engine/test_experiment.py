@@ -14,6 +14,7 @@ from engine.config.experiment import Experiment, from_table, load, resolve_profi
 from engine.config.hashes import training_hash
 from engine.config.profile import KNOBS
 from engine.config.run_keys import runs_of
+from engine.config.tables import Model
 from engine.errors import UsageError
 
 LOCKED = {"locks": {"batch_size": {"value": 8, "reason": "deep supervision needs small batches"}}}
@@ -131,6 +132,29 @@ def test_the_training_hash_changes_with_what_changes_the_result_and_nothing_else
     base = training_hash(experiment, profile)
     assert all(training_hash(*pair) == base for pair in same)
     assert len({base, *(training_hash(*pair) for pair in other)}) == len(other) + 1
+
+
+class LaterModel(Model, frozen=True, kw_only=True):
+    """The tables of a later version, which knows a field more."""
+
+    groups: int = 8
+
+
+class Later(Experiment, frozen=True, kw_only=True):
+    model: LaterModel = LaterModel()
+    sharpness: float = 0.0
+
+
+def test_a_later_version_that_knows_more_goes_on_with_what_an_earlier_one_began() -> None:
+    experiment = from_table({"model": {"channels": 5}, "optimizer": {"lr": 0.01}}, "x")
+    profile, _ = resolved(experiment, {}, {})
+    later = msgspec.convert(msgspec.to_builtins(experiment), Later)
+    assert training_hash(later, profile) == training_hash(experiment, profile)
+    for changed in (
+        msgspec.structs.replace(later, sharpness=1.0),
+        msgspec.structs.replace(later, model=msgspec.structs.replace(later.model, groups=4)),
+    ):
+        assert training_hash(changed, profile) != training_hash(experiment, profile)
 
 
 @given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 8))

@@ -9,11 +9,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from engine.journals.events import Begin, Memory, Steps
-from tests.training.world import build, environment, records, result, start_for_real, train_for_real, wait_for
+from engine.paths import write_json
+from tests.training.world import (
+    build,
+    environment,
+    plan_of,
+    records,
+    result,
+    start_for_real,
+    train_for_real,
+    wait_for,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -86,3 +97,24 @@ def test_a_resumed_run_on_a_gpu_stays_close_to_an_uninterrupted_one(tmp_path: Pa
     train_for_real(cut)
     last = [json.loads(run.results.read_text())["final_train_loss"] for run in (whole, cut)]  # of the whole last epoch
     assert last[0] == pytest.approx(last[1], rel=0.1)
+
+
+def test_a_run_that_began_on_a_cpu_goes_on_on_the_gpu_in_another_layout(tmp_path: Path) -> None:
+    """A session without a GPU, then one with it: single precision before, half precision after."""
+    paths = build(tmp_path, shape=(16, 16, 16), table={"epochs": 400, "checkpoints": {"epochs": 0}})
+    run = paths.run(0, 0)
+    process = start_for_real(run)
+    try:
+        wait_for(run, Steps, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 3
+    finally:
+        process.kill()
+        process.wait()
+    plan = plan_of(paths)
+    profile = msgspec.structs.replace(plan.profile, knobs=plan.profile.knobs | {"channels_last": True})
+    write_json(paths.plan, msgspec.structs.replace(plan, device="0", profile=profile))
+    train_for_real(run)
+    first, second = records(run, Begin)
+    assert (first.device, second.device) == ("cpu", "cuda:0")
+    assert second.resumed_from_step > 0

@@ -147,7 +147,7 @@ class Recorder:
         yield
         self._data += self.now() - began
 
-    def time_laps(self) -> None:
+    def _time_laps(self) -> None:
         """Those of the step that begins."""
         self.lap, self._laps, self._marks = self._lap, [], []
 
@@ -168,7 +168,7 @@ class Recorder:
         self._data, self._samples, self.lap, self._laps, self._marks = 0.0, 0, NO_LAP, NONE, NONE
         self._place = (self._place + GOLDEN) % 1.0
         if self._place < self._part:
-            self.time_laps()
+            self._time_laps()
         self._since_line += seconds
         if self._since_line >= self._line_seconds or len(self._pending) > PENDING:
             self._take_done()
@@ -184,7 +184,7 @@ class Recorder:
         spans from no step before it."""
         self._singly = count
         self._part, self._each = 1.0, {}
-        self.time_laps()
+        self._time_laps()
 
     def resume(self) -> None:
         """Steps go on from here: what happened since the last one is not theirs."""

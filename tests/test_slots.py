@@ -170,7 +170,9 @@ def test_every_device_named_is_a_slot_and_gets_its_own_runs() -> None:
     assert [environment(plan, slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["0", "1"]
     assert environment(plan, 0)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "as nvidia-smi and the preflight count"
     assert "OMP_NUM_THREADS" in environment(plan, 0)
-    assert environment(fake_plan(), 0) == {}
+    assert environment(msgspec.structs.replace(fake_plan(), device="cpu"), 0) == {}
+    by_itself = msgspec.structs.replace(fake_plan(), device="auto")
+    assert environment(by_itself, 0) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, "the GPU that was looked at before"
 
 
 @pytest.mark.parametrize(

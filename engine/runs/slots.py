@@ -48,8 +48,8 @@ class Slots:
 def environment(plan: Plan, slot: int) -> dict[str, str]:
     """What a trainer in that slot finds set: its own GPU, and its share of the cores where others train beside it."""
     device = device_of(plan, slot)
-    # Numbers are those of nvidia-smi, by which the preflight goes too; CUDA itself counts the fastest first, and where a
-    # machine has several kinds `auto` would be another GPU than the one that was looked at.
+    # Numbers are those of nvidia-smi, by which the preflight goes too; CUDA itself counts the fastest first, and on a
+    # machine with several kinds `auto` would be another GPU than the one that was looked at.
     environ = {} if device == "cpu" else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     if device.isdigit():
         environ["CUDA_VISIBLE_DEVICES"] = device

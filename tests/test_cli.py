@@ -15,6 +15,7 @@ import pytest
 from engine import process
 from engine.paths import ExperimentPaths
 from tests.conftest import FAKE_TRAINER, Laboratory, wait_until
+from tests.fake_trainer import open_gate
 from tui.cli import parsed
 
 EXPERIMENT = f"""
@@ -98,7 +99,7 @@ def test_status_tells_the_whole_contract_while_it_trains(steptop: Shell) -> None
 
 
 def test_status_gives_a_training_that_lost_its_supervisor_a_new_one(steptop: Shell, lab: Laboratory) -> None:
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "60"}
+    steptop.environ |= {"FAKE_GATE": "0.0"}
     steptop("run", "fake", "--stop-after-run", "1")
     paths = ExperimentPaths(steptop.folder / "logs" / "fake")
     trainer, first = lab.trainer(paths), lab.supervisor(paths)
@@ -113,25 +114,26 @@ def test_status_gives_a_training_that_lost_its_supervisor_a_new_one(steptop: She
     text = steptop("status").stdout
     assert "supervisor is gone" not in text
     assert "stop after this run: planned" in text
+    open_gate(paths.folder)
     wait_until(lambda: steptop.status()["state"] == "stopped", what="the promised stop")
 
 
 def test_stop_after_run_is_pending_cancellable_and_happens(steptop: Shell) -> None:
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "80"}
+    steptop.environ |= {"FAKE_GATE": "0.0"}
     steptop("run", "fake")
     assert "stops after the present run" in steptop("stop").stdout
     assert steptop.status()["stop"]["mode"] == "after_run"
     assert "cancelled" in steptop("stop", "--cancel").stdout
     assert steptop.status()["stop"] is None
     steptop("stop", "--after-run")
+    open_gate(steptop.folder / "logs" / "fake")
     wait_until(lambda: steptop.status()["state"] == "stopped", 40, "the stop")
     assert steptop.status()["runs_finished"] == 1
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.001"}
     assert "all 2 runs finished" in steptop("resume", "--wait").stdout
 
 
 def test_a_second_launch_of_a_running_experiment_is_refused_and_nothing_is_lost(steptop: Shell) -> None:
-    steptop.environ |= {"FAKE_STEP_SECONDS": "0.05", "FAKE_STEPS": "40"}
+    steptop.environ |= {"FAKE_GATE": "0.0"}
     steptop("run", "fake")
     done = steptop("run", "fake", code=2)
     assert "already running" in done.stderr

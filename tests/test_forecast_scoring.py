@@ -158,6 +158,20 @@ def test_volumes_of_several_sizes_count_by_their_windows_and_an_unknown_size_is_
     assert said.run.seconds is not None and said.run.high is not None and said.run.high > 1.5 * said.run.seconds
 
 
+def test_what_drawing_peptides_takes_at_the_end_follows_from_those_drawn_between() -> None:
+    """Ten steps of the diffusion a peptide: 50 for a part between epochs; at the end 200, and all its 8 sequences are
+    asked once each."""
+    experiment = replace(catalog.experiment_named("mimir-quick"), epochs=EPOCHS)
+    profile, _ = resolve_profile(experiment, "conservative", "", {}, {"num_workers": 1})
+    plan = whole_plan(experiment, profile, "surfaces", runs=runs_of(experiment)[:1], created=STARTED)
+    before = parts(forecast(state_of(plan, journal(1))))["evaluate"]
+    rows = 2 * STEPS / HELD_OUT
+    assert before.each == pytest.approx((rows + 200 * 10) * (FORWARD + LOAD))
+    found = parts(forecast(state_of(plan, journal(2, every={"reconstruct": (2, 0.5, HELD_OUT)}))))["evaluate"]
+    assert found.each == pytest.approx(0.5 * (rows + 200 * 10) / (50 * 10))
+    assert found.basis == "modelled from reconstruct"
+
+
 # ---------------------------------------------------------------- the last epoch evaluates
 
 

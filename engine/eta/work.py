@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Literal, TypeAlias
 
 from engine.config import windows
+from engine.config.drawing import DRAWN, DRAWN_AT_THE_END, VALIDATED
 from engine.config.leading import measure
 from engine.config.plan import Plan
 from engine.config.prepared import Prepared
@@ -55,6 +56,24 @@ def windows_of(plan: Plan, prepared: Prepared | None = None) -> float:
 
 def passes(plan: Plan, span: Scoring, prepared: Prepared | None = None) -> float:
     """Forward passes for one item of the span."""
+    if plan.experiment.task == "peptides":
+        return _of_sequences(plan, span, prepared)
     if span == "validate" and plan.profile["val_patches_per_volume"]:
         return 1 / HALVED if plan.experiment.patch.whole else 1.0
     return windows_of(plan, prepared) or USUAL_WINDOWS
+
+
+def _of_sequences(plan: Plan, span: Scoring, prepared: Prepared | None) -> float:
+    """Of a held-out part: a sequence is asked once, a peptide is drawn in as many steps as the diffusion has."""
+    steps, rows = plan.experiment.model.diffusion_steps, _rows(prepared)
+    if span == "reconstruct":
+        return float(DRAWN * steps)
+    if span == "evaluate":
+        return rows + DRAWN_AT_THE_END * steps
+    return 1.0 if plan.profile["val_patches_per_volume"] else min(rows, float(VALIDATED))
+
+
+def _rows(prepared: Prepared | None) -> float:
+    """Sequences of a part, as many as those that are learnt from have; what validation sees where nobody knows."""
+    split = next((one for one in prepared.splits if one.draws and one.train), None) if prepared is not None else None
+    return split.draws / len(split.train) if split is not None else float(VALIDATED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from engine.config.drawing import DRAWN, DRAWN_AT_THE_END, VALIDATED
 from engine.config.experiment import Experiment
 from engine.config.profile import Profile
 from engine.errors import DataError
@@ -31,10 +32,16 @@ from engine.training.rows import Rows, whole
 from engine.training.samples import Batch
 from engine.training.tasks.task import Computes, Scoring
 
-# Sequences of each held-out part that validation sees, where val_patches_per_volume does not say how many.
-VALIDATED = 512
-# Peptides drawn for each held-out part: every so many epochs, and at the end.
-DRAWN, DRAWN_AT_THE_END = 50, 200
+
+class Scored(dict[str, list[float]]):
+    """Figures by name, of each held-out part one."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__({name: [] for name in names})
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self[name].append(value)
 
 
 @TASKS.register("peptides")
@@ -82,19 +89,27 @@ class Peptides:
         """A number of every held-out part's sequences, always the same ones with the same noise."""
         each = int(scoring.knobs["val_patches_per_volume"])
         with self._scoring("validate", scoring, each or 1) as (model, progress):
-            return Scores(subjects=self._held_out(scoring, model, progress, each or VALIDATED, each or 1))
+            found = Scored(denoising.FIGURES)
+            for part in self.parts:
+                found.add(self._held_out(scoring, model, part, each or VALIDATED))
+                for _ in range(each or 1):
+                    progress.advance(part.name)
+        return Scores(subjects=found)
 
     def reconstruct(self, scoring: Scoring) -> Scores:
         """Peptides drawn from noise."""
         with self._scoring("reconstruct", scoring) as (model, progress):
-            return Scores(subjects=self._drawn(scoring, model, DRAWN, progress))
+            drawn = [self._drawn(scoring, model, DRAWN, number, progress) for number in range(len(self.parts))]
+        return Scores(subjects=self._judged(drawn))
 
     def evaluate(self, scoring: Scoring) -> Scores:
         """Every held-out sequence, and as many drawn peptides as scores to three digits need."""
+        found, drawn = Scored(denoising.FIGURES), list[Bytes]()
         with self._scoring("evaluate", scoring) as (model, progress):
-            found = self._held_out(scoring, model, progress, len(self.sequences.tokens), 1)
-            drawn = self._drawn(scoring, model, DRAWN_AT_THE_END, None)
-        return Scores(subjects=found | drawn)
+            for number, part in enumerate(self.parts):
+                found.add(self._held_out(scoring, model, part, len(self.sequences.tokens)))
+                drawn.append(self._drawn(scoring, model, DRAWN_AT_THE_END, number, progress))
+        return Scores(subjects=found | self._judged(drawn))
 
     @contextmanager
     def _scoring(self, name: str, scoring: Scoring, each: int = 1) -> Iterator[tuple[Noised, LongSpan]]:
@@ -107,36 +122,27 @@ class Peptides:
         finally:
             model.train(training)
 
-    def _held_out(
-        self, scoring: Scoring, model: Noised, progress: LongSpan, most: int, counted: int
-    ) -> dict[str, list[float]]:
-        """Figures of each part, of at most so many of its sequences. `counted`: how many items a part is."""
-        found: dict[str, list[float]] = {name: [] for name in denoising.FIGURES}
-        for part in self.parts:
-            rows = slice(part.first, min(part.last, part.first + most))
-            figures = denoising.figures(
-                model, scoring.learner.criterion, self.sequences.tokens[rows], self._targets(rows),
-                int(scoring.knobs["val_batch_size"]), self.job.plan.experiment.runs.split_seed + part.first,
-                scoring.check_stop,
-            )
-            for name, value in figures.items():
-                found[name].append(value)
-            for _ in range(counted):
-                progress.advance(part.name)
-        return found
+    def _held_out(self, scoring: Scoring, model: Noised, part: Part, most: int) -> dict[str, float]:
+        """Figures of a part, of at most so many of its sequences."""
+        rows = slice(part.first, min(part.last, part.first + most))
+        return denoising.figures(
+            model, scoring.learner.criterion, self.sequences.tokens[rows], self._targets(rows),
+            int(scoring.knobs["val_batch_size"]), self.job.plan.experiment.runs.split_seed + part.first,
+            scoring.check_stop,
+        )
 
-    def _drawn(self, scoring: Scoring, model: Noised, each: int, progress: LongSpan | None) -> dict[str, list[float]]:
-        every: list[Bytes] = []
-        for number in range(len(self.parts)):
-            scoring.check_stop()
-            every.append(
-                denoising.samples(model, self.asked_for(each, number), MAX_LENGTH, self.job.key.seed * 1000 + number)
-            )
-            if progress is not None:
-                progress.advance(tokens.texts(every[-1][:1])[0])
+    def _drawn(self, scoring: Scoring, model: Noised, each: int, number: int, progress: LongSpan) -> Bytes:
+        """For the part of that number, which is done with it."""
+        scoring.check_stop()
+        asked, seed = self.asked_for(each, number), self.job.key.seed * 1000 + number
+        drawn = denoising.samples(model, asked, MAX_LENGTH, seed)
+        progress.advance(tokens.texts(drawn[:1])[0])
+        return drawn
+
+    def _judged(self, every: list[Bytes]) -> dict[str, list[float]]:
         right = [drawn[peptides.valid(drawn)] for drawn in every]
-        joined = np.concatenate(right)
-        return {"valid": [len(one) / each for one in right]} | self._compared(joined)
+        valid = [len(one) / len(drawn) for one, drawn in zip(right, every, strict=True)]
+        return {"valid": valid} | self._compared(np.concatenate(right))
 
     def _compared(self, drawn: Bytes) -> dict[str, list[float]]:
         """One figure each, of all valid peptides together; none without any."""

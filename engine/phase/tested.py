@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from engine.diagnosis.queueing import predict
 from engine.diagnosis.workload import fit
 from engine.journals.events import Sample, Use
 from engine.live.state import ExperimentState, RunState, Tested
 from engine.machine.contention import disturbed
 from engine.phase.measure import Measurement
-from engine.phase.phases import PhaseResult, extrapolated, of_lines, verdict_of
+from engine.phase.phases import PhaseResult, against_first, extrapolated, of_lines, verdict_of
 from engine.phase.ratio import ratio
 from engine.phase.space import differing
 
 
-def tested(state: ExperimentState) -> tuple[PhaseResult, ...]:
-    """Those of the present run, the first one measured just before it was changed; where that has kept its profile, of
-    the run that was changed last.
+def of_all_runs(state: ExperimentState) -> tuple[PhaseResult, ...]:
+    """Those of every run that was changed, the one changed first as the measure; of several the name says which run's
+    each is."""
+    changed = [(number, run) for number, run in enumerate(state.runs, 1) if run.tested]
+    if len(changed) < 2:
+        return tested(state)
+    found = [
+        msgspec.structs.replace(one, name=f"{one.name} (run {number})")
+        for number, run in sorted(changed, key=lambda pair: pair[1].tested[-1].t)
+        for one in tested(state, run)
+    ]
+    return tuple(against_first(found))
+
+
+def tested(state: ExperimentState, of: RunState | None = None) -> tuple[PhaseResult, ...]:
+    """Those of the run `of`, the first one measured just before it was changed. None: the present one; where that has
+    kept its profile, the run that was changed last.
 
     They did not take turns as in a test: what the machine did meanwhile is in the difference. Where others used it, the
     verdict is `unstable`.
     """
-    run = _changed_last(state)
+    run = of or _changed_last(state)
     if run is None:
         return ()
     found: list[PhaseResult] = []

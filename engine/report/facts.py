@@ -30,7 +30,7 @@ from engine.memory.footprint import knobs_now, trend_of
 from engine.paths import NAME, ExperimentPaths, read_json
 from engine.phase import phases, tuning
 from engine.phase.phases import PhaseResult
-from engine.phase.tested import tested
+from engine.phase.tested import of_all_runs
 from engine.report import journals
 from engine.report.elsewhere import Elsewhere, elsewhere
 from engine.report.journals import RunFiles
@@ -167,7 +167,7 @@ def _own(state: ExperimentState) -> tuple[PhaseResult, ...]:
     """Phases of the experiment itself: a test's, or the profiles that a living training went through."""
     if state.plan.test is not None:
         return phases.results(state.plan, state.prepared, state.visits)
-    return tested(state)
+    return of_all_runs(state)
 
 
 def tests_beside(folder: Path, plan: Plan) -> tuple[TestFolder, ...]:

@@ -133,7 +133,7 @@ def _found(state: ExperimentState) -> tuple[PhaseResult, ...]:
         return results_of(state, prepared)
     from tui.comparison import present
 
-    return tested.tested(state) or present(state)
+    return tested.of_all_runs(state) or present(state)
 
 
 def _document(state: ExperimentState) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import log
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +25,8 @@ CLOCK, CORES, CORE_SHARE, READ = 0.04, 0.4, 0.04, 5e6
 KERNELS = 5.0
 # All cores busy: then less is enough, so many cores or this part of what the training has.
 FULL_CPU, LEAST_CORES, OWN_SHARE = 0.85, 0.1, 0.12
+# What the cores that others took or left explain of a change, at least, for it to be the cause.
+EXPLAINED = 0.5
 # A GPU this warm (°C) slows down by itself, and one that draws this part of its power limit.
 HOT, AT_LIMIT = 83.0, 0.97
 FULL = 0.03
@@ -122,6 +125,16 @@ def _neighbour(before: Machine, after: Machine, slower: bool) -> str:
     return f"other processes use {after.foreign:.1f} of {after.cores} cores (before: {before.foreign:.1f})"
 
 
+def _explains(before: Machine, after: Machine, ratio: float) -> bool:
+    """Whether a training that needs its cores would change so much by the ones others took from it, or left to it, on a
+    machine that is full."""
+    if max(before.used, after.used) < FULL_CPU or not before.own or not after.own or before.foreign is None:
+        return True
+    more = (after.foreign or 0.0) - before.foreign
+    had, has = (after.own + more, after.own) if more > 0 else (before.own, before.own - more)
+    return log(had / has) / log(ratio) >= EXPLAINED
+
+
 def _shared_gpu(before: Machine, after: Machine, slower: bool) -> str:
     if after.kernels is not None and abs(more := after.kernels - (before.kernels or 0.0)) >= KERNELS:
         return f"other processes' kernels run {after.kernels:.0f} % of the time" if (more > 0) == slower else ""
@@ -155,12 +168,14 @@ def _disk(before: Machine, after: Machine, slower: bool) -> str:
 RULES: tuple[Rule, ...] = (_clock, _workers, _neighbour, _shared_gpu, _memory, _disk)
 
 
-def likely(before: Sequence[Sample], after: Sequence[Sample], slower: bool) -> str:
-    """The cause in words, or that none was seen."""
+def likely(before: Sequence[Sample], after: Sequence[Sample], ratio: float) -> str:
+    """The cause in words, or that none was seen. `ratio`: seconds per step over those before."""
     if len(before) < FEWEST or not after:
         return f"{NOT_SEEN}: the machine was not looked at then"
     were, are = machine(before), machine(after)
-    said = [text for rule in RULES if (text := rule(were, are, slower))]
+    said = [text for rule in RULES if (text := rule(were, are, ratio > 1))]
+    if len(said) == 1 and said[0] == _neighbour(were, are, ratio > 1) and not _explains(were, are, ratio):
+        return f"{said[0]}, which is a part of it; the rest was not seen"
     return "; ".join(said[:MOST_SAID]) or NOT_SEEN
 
 
@@ -172,7 +187,7 @@ def cause(run: RunState, segment: Segment, path: Path) -> str:
     samples = readings(path, segment.since - WINDOW_SECONDS, min(segment.noticed, segment.since + WINDOW_SECONDS))
     before = [sample for sample in samples if sample.t < segment.since - EDGE_SECONDS]
     after = [sample for sample in samples if sample.t > segment.since + EDGE_SECONDS / 4]
-    return likely(before, after, segment.ratio > 1)
+    return likely(before, after, segment.ratio)
 
 
 def readings(path: Path, begin: float, end: float) -> list[Sample]:

@@ -13,6 +13,7 @@ from engine.eta.ladder import Rung
 from engine.journals.events import Metrics
 from engine.limit.allowance import Allowance, allowance
 from engine.live.held_out import epochs_since
+from engine.live.spikes import spikes
 from engine.live.state import ENDED, ExperimentState, RunState
 from engine.memory.footprint import trend_of
 from engine.runs import so_far
@@ -31,6 +32,7 @@ from engine.status_contract import (
     RungStatus as RungStatus,
     RunStatus as RunStatus,
     SoFarStatus as SoFarStatus,
+    SpikeStatus as SpikeStatus,
     Status as Status,
     StopStatus as StopStatus,
 )
@@ -85,6 +87,8 @@ def status(state: ExperimentState) -> Status:
         verdict=with_name(test_verdict(state), Path(state.folder).name),
         test=test_status(state, limit.step_seconds),
         so_far=_so_far(state) if state.plan.test is None else (),
+        not_started=tuple(run.key.name for run in state.runs if run.given_up),
+        spikes=_spikes(run),
     )
 
 
@@ -117,6 +121,16 @@ def run_status(state: ExperimentState, run: RunState, ends: Estimate | None = No
         device=device_label(state.plan, run),
         step_seconds=step_seconds(run) if run.phase == "running" else None,
         ends=_moment(ends) if ends is not None and state.plan.test is None else None,
+    )
+
+
+def _spikes(run: RunState | None) -> tuple[SpikeStatus, ...]:
+    found = spikes(run) if run is not None else ()
+    return tuple(
+        SpikeStatus(
+            every=one.every, terms=tuple(clean(name) for name in one.terms), seconds=one.seconds, usual=one.usual
+        )
+        for one in found
     )
 
 

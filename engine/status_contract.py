@@ -205,6 +205,16 @@ class BottleneckStatus(msgspec.Struct, frozen=True, kw_only=True):
     advice: str
 
 
+class SpikeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Every `every`-th step, from the run's first one on, takes `seconds` more than the others' `usual`: it computes
+    those terms of the loss."""
+
+    every: int
+    terms: tuple[str, ...]
+    seconds: float
+    usual: float
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     experiment: str
@@ -238,3 +248,5 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     data: str = ""
     so_far: tuple[SoFarStatus, ...] = ()
+    not_started: tuple[str, ...] = ()
+    spikes: tuple[SpikeStatus, ...] = ()

@@ -2,7 +2,7 @@
 
 `python -m tests.document_trainer RUN_FOLDER`; DOCUMENT in the environment is JSON: `epochs` (seconds of each), whose
 ends are printed and written down as the time since the start, as document 001's were; or `validate` (batches) of
-`batch` samples, after an epoch of training.
+`batch` samples, after an epoch of training, and then reconstruction of `volumes`, if it says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from engine.config.plan import Plan
-from engine.journals.events import Begin, End, EpochEnded, Progress, Spans, Steps
+from engine.journals.events import Begin, End, EpochEnded, Progress, SpanEnded, Spans, Steps
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo
 from engine.paths import ExperimentPaths, RunPaths, read_json, write_json
@@ -40,7 +40,7 @@ def train(journal: Writer, epochs: list[float]) -> int:
     return step
 
 
-def validate(journal: Writer, batches: int, batch: int) -> int:
+def validate(journal: Writer, batches: int, batch: int, volumes: int) -> int:
     """An epoch, then validation as long as its author thought."""
     for step in range(1, STEPS * 3 + 1):
         began = time.monotonic()
@@ -51,6 +51,9 @@ def validate(journal: Writer, batches: int, batch: int) -> int:
     for done in range(batches + 1):
         journal.write(Progress(name="validate", done=done * batch, total=batches * batch), sync=True)
         time.sleep(0.05)
+    if volumes:
+        journal.write(SpanEnded(name="validate", seconds=0.05 * batches, items=batches * batch))
+        journal.write(Progress(name="reconstruct", done=0, total=volumes), sync=True)
     while not stopped:
         time.sleep(0.05)
     return 3 * STEPS
@@ -65,7 +68,10 @@ def main(folder: Path) -> int:
     each = 3 * STEPS if "validate" in told else STEPS
     with Writer(run.segment(attempt)) as journal:
         journal.write(Begin(attempt=attempt, epochs=len(epochs), steps_per_epoch=each, pid=os.getpid()), sync=True)
-        step = validate(journal, told["validate"], told["batch"]) if "validate" in told else train(journal, epochs)
+        if "validate" in told:
+            step = validate(journal, told["validate"], told["batch"], told.get("volumes", 0))
+        else:
+            step = train(journal, epochs)
         outcome = "stopped" if stopped else "finished"
         write_json(run.result, ResultInfo(outcome=outcome, attempt=attempt, step=step))  # type: ignore[arg-type]
         write_json(run.results, {"config_hash": plan.training_hash})

@@ -2,7 +2,8 @@
 
 FAKE_EPOCHS, FAKE_STEPS (per epoch), FAKE_STEP_SECONDS shape it. FAKE_FAIL makes it fail at its fifth step: exception,
 nan, sigkill, oom_text; or ignore_term. FAKE_FAIL_ONLY=fold.restart.attempt,… leaves all others whole; without attempt each of
-the run's fails. FAKE_GATE=fold.restart waits before its first step until `open_gate` was called. FAKE_SPAWN=n leaves n
+the run's fails; variant.fold.restart is one variant's. FAKE_GATE, named so too, waits before its first step until
+`open_gate` was called. FAKE_SPAWN=n leaves n
 children that ignore SIGTERM.
 """
 
@@ -68,14 +69,15 @@ def main(folder: Path) -> int:
         )
         journal.write(SpanEnded(name="startup", seconds=0.01))
         step = saved["step"]
-        while f"{fold}.{restart}" == GATE and not gate(folder.parent).exists() and not Stop.asked:
+        names = (f"{fold}.{restart}", f"{variant}.{fold}.{restart}", f"{fold}.{restart}.{attempt}")
+        while GATE in names and not gate(folder.parent).exists() and not Stop.asked:
             time.sleep(0.02)
         while step < EPOCHS * STEPS:
             began = time.monotonic()
             time.sleep(STEP_SECONDS)
             step += 1
             epoch = (step - 1) // STEPS + 1
-            if step == 5 and FAIL not in ("", "ignore_term") and fails(f"{fold}.{restart}", attempt):
+            if step == 5 and FAIL not in ("", "ignore_term") and fails(names):
                 fail(run, attempt, step)
             seconds = time.monotonic() - began
             journal.write(
@@ -121,8 +123,8 @@ def open_gate(experiment: Path) -> None:
     gate(experiment).touch()
 
 
-def fails(run: str, attempt: int) -> bool:
-    return not FAIL_ONLY or run in FAIL_ONLY or f"{run}.{attempt}" in FAIL_ONLY
+def fails(names: tuple[str, ...]) -> bool:
+    return not FAIL_ONLY or any(name in FAIL_ONLY for name in names)
 
 
 def ended(run: RunPaths, journal: Writer, attempt: int, step: int, outcome: str) -> int:

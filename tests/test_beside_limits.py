@@ -31,8 +31,9 @@ from engine.live.watch import Watch
 from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs import control, launch
 from engine.whatif import hardware, hardware_table, session_limits, staged_plan, stages
+from engine.whatif.bring_about import commands
 from engine.whatif.known import Known, known_of
-from engine.whatif.options import command, options
+from engine.whatif.options import options
 from engine.whatif.remarks import remarks
 from engine.whatif.what_if import Question, times
 from tests.conftest import FAKE_TRAINER, Laboratory, fake_plan, wait_until
@@ -222,15 +223,18 @@ def asked_of(known: Known) -> Callable[[Question], hardware_table.HardwareRow]:
 def test_what_is_decided_on_two_gpus_is_launched_on_two(alone: ExperimentState) -> None:
     known, question = known_of(alone, hardware.gpus()), Question(gpus=2)
     every = next(one for one in options(known, question, asked_of(known)) if one.title == "All runs")
-    assert command(known, question, every)[-2:] == ("--devices", "0,1")
+    assert commands(known, question, every)[-1][-2:] == ("--devices", "0,1")
     one = options(known, question, asked_of(known))[0]
-    assert "--devices" not in command(known, question, one), "one run trains on one"
+    assert all("--devices" not in words for words in commands(known, question, one)), "one run trains on one"
+    assert "--devices" not in commands(known, question, one, here=False)[0]
 
 
 def test_an_option_of_a_training_on_two_devices_keeps_them(alone: ExperimentState) -> None:
     known = known_of(on_two(alone), hardware.gpus())
     fewer = next(one for one in options(known, Question(), asked_of(known)) if one.title == "Fewer restarts")
-    assert command(known, Question(), fewer)[-2:] == ("--devices", "0,1")
+    assert commands(known, Question(), fewer, here=False)[0][-2:] == ("--devices", "0,1")
+    onward = commands(known, Question(), fewer)[-1]
+    assert onward == ("steptop", "resume", known.name), "its folder has them"
 
 
 def test_a_remark_names_the_option_that_trains_on_several(alone: ExperimentState) -> None:
@@ -251,7 +255,7 @@ def test_one_run_of_an_ablation_is_one_run(alone: ExperimentState) -> None:
     assert (one.runs, one.variants, every.runs) == (1, ("a",), 4 * len(alone.plan.runs))
     assert one.timeline.value is not None and every.timeline.value is not None
     assert every.timeline.value == pytest.approx(every.runs * one.timeline.value, rel=0.1)
-    words = command(known, Question(), one)
+    (words,) = commands(known, Question(), one, here=False)
     assert words[words.index("--variants") + 1] == "a"
     assert any("every variant but a" in lost for lost in one.loses)
 

@@ -144,7 +144,7 @@ def test_runs_added_to_a_finished_experiment_make_it_resumable_and_every_list_sa
     steptop("run", "fake", "--wait")
     assert states(steptop) == {"finished"}
     said = steptop("queue", "--add", "0,3")
-    assert "fake: changed; it is stopped, and `steptop resume fake` goes on so" in said
+    assert said.strip() == "fake: added: fold 0 restart 3; `steptop resume fake` begins it"
     assert states(steptop) == {"stopped"}
     found = steptop.status()
     assert found["runs_finished"] == 2
@@ -153,7 +153,9 @@ def test_runs_added_to_a_finished_experiment_make_it_resumable_and_every_list_sa
     assert "it had finished before 1 run was added: fold 0 restart 3" in text
     assert "`steptop resume fake` trains what was added" in text
     assert text.count("fold 0 restart 3") == 1
-    assert "all 3 runs finished" in steptop("resume", "--wait")
+    said = steptop("resume", "--wait")
+    assert "all 3 runs finished" in said and "all 2 runs finished" not in said
+    assert re.search(r"^before: \d+ events; `steptop open fake` shows them$", said, re.MULTILINE)
     assert states(steptop) == {"finished"}
 
 

@@ -21,7 +21,7 @@ from engine.config.profile import Profile, defaults
 from engine.diagnosis.bottleneck import Bottleneck, bottleneck
 from engine.diagnosis.consequences import consequences
 from engine.errors import UsageError
-from engine.eta.validation import mismatch, validation_batches
+from engine.eta.validation import mismatch, mismatches, validation_batches
 from engine.journals.events import EpochEnded, Sample, Worker
 from engine.journals.journal import read
 from engine.live.state import ExperimentState
@@ -125,11 +125,14 @@ def test_002_a_larger_batch_is_not_paid_for_with_the_size_of_its_input() -> None
 # ---------------------------------------------------------------- 001
 
 
-def own_trainer(lab: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str, profile: Profile, **document: Any) -> Path:
-    """tests/document_trainer.py, with a loop and a clock of its own, under a supervisor; its folder."""
+def own_trainer(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch, name: str, profile: Profile, folds: int = 1, **document: Any
+) -> Path:
+    """tests/document_trainer.py, with a loop and a clock of its own, under a supervisor; its folder. Of several folds
+    all at once."""
     monkeypatch.setenv("DOCUMENT", json.dumps(document))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    plan = fake_plan(name, folds=1, restarts=1)
+    plan = fake_plan(name, folds=folds, restarts=1, slots=folds)
     experiment = msgspec.structs.replace(plan.experiment, command=(sys.executable, "-m", "tests.document_trainer"))
     hash_ = training_hash(experiment, profile)
     return lab.launch(
@@ -216,3 +219,33 @@ def test_003_a_validation_of_the_right_length_is_not(lab: Laboratory, monkeypatc
     state = watch.poll()
     assert state.run is not None and state.run.activity_total == 352
     assert mismatch(state) == ""
+
+
+def test_003_of_folds_side_by_side_every_one_that_counts_otherwise_than_its_data_is_called_out(
+    lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of training, samples of validation, volumes of reconstruction: of the fold that is not shown too."""
+    knobs = defaults() | {"val_patches_per_volume": 16, "batch_size": 1}
+    profile = Profile(name="test", knobs=knobs)
+    folder = own_trainer(lab, monkeypatch, "two", profile, folds=2, validate=22, batch=16, volumes=22)
+    watch = Watch(folder)
+    splits = (
+        Split(fold=0, train=tuple(range(60)), test=tuple(range(60, 101))),
+        Split(fold=1, train=tuple(range(60)), test=tuple(range(60, 82))),
+    )
+    write_json(watch.paths.data, Prepared(subjects=(), splits=splits, data_hash="x"))
+    wait_until(lambda: [run.activity for run in watch.poll().runs] == ["reconstruct"] * 2, 60, "reconstruction")
+    state = watch.poll()
+    of_validation = "validation goes through 352 samples where 41 volumes × 16 patches make 656"
+    of_volumes = "reconstruction goes through 22 cases where 41 are held out"
+    assert [one.text for one in state.sentences if one.level == "warn"] == [
+        f"fold 0 restart 0: {of_validation}",
+        f"fold 0 restart 0: {of_volumes}",
+    ]
+    assert mismatches(state, state.runs[1]) == ()
+    told = render(report_of(state))
+    assert f"{of_validation} (fold 0 restart 0)" in told and f"{of_volumes} (fold 0 restart 0)" in told
+
+    halved = msgspec.structs.replace(splits[1], train=tuple(range(61)))
+    other = msgspec.structs.replace(state, prepared=Prepared(subjects=(), splits=(splits[0], halved), data_hash="x"))
+    assert mismatches(other, state.runs[1]) == ("an epoch has 60 steps where 61 samples in batches of 1 make 61",)

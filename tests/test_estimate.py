@@ -60,7 +60,7 @@ def estimate(logs: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 def test_the_table_says_time_memory_cost_and_what_it_rests_on(estimate: Run) -> None:
     code, out, _ = estimate()
     assert code == 0
-    assert "arc-meshnet26: 30 runs (3 folds × 10 restarts) of 50 epochs of 148–149 steps, batch 1, 4 workers" in out
+    assert "arc (arc-meshnet26): 30 runs (3 folds × 10 restarts) of 50 epochs of 148–149 steps, batch 1, 4 workers" in out
     lines = out.splitlines()
     own = next(line for line in lines if "A100-80 SXM (measured)" in line)
     assert "1.0×" in own and "fits" in own and "USD" in own

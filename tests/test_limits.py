@@ -117,6 +117,7 @@ def test_a_deadline_is_local_unless_it_names_a_zone(monkeypatch: pytest.MonkeyPa
         ("2026-11-21T14:59", "has passed: it is Sat 21 Nov 15:00 here. A later one, such as 2026-11-22T08:00"),
         ("2026-02-30T08:00", "there is no such time (day is out of range for month)"),
         ("2026-11-22T25:00", "there is no such time (hour must be in 0..23)"),
+        ("24:00", "a day has no such time; it goes from 00:00 to 23:59"),
         ("2026-11-22", "at what time of that day? Such as 2026-11-22T08:00"),
         ("tomorrow", "it is no date and time; write it as 2026-11-22T08:00"),
         ("9999-12-31T23:59", "at most ten years"),
@@ -127,6 +128,15 @@ def test_a_deadline_that_cannot_be_is_refused_with_one_that_can(text: str, said:
     with pytest.raises(UsageError) as refused:
         limits.deadline(text, NOW)
     assert said in str(refused.value)
+
+
+def test_a_time_of_day_is_the_next_one_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    assert limits.clock(limits.deadline("23:00", NOW)) == "Sat 21 Nov 23:00"
+    assert limits.clock(limits.deadline("8:00", NOW)) == "Sun 22 Nov 08:00"
+    typed = limits.typed("23:00")
+    assert typed is not None and typed.deadline == "23:00"
 
 
 def test_an_hour_that_the_clocks_leave_out_is_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

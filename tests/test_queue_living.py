@@ -204,9 +204,9 @@ def test_who_is_put_back_by_hand_has_all_tries_again_and_no_longer_counts_as_fai
     queue = Queue((one, two, three), retries=0)
     for key in (one, two):
         assert queue.next() == key and queue.gave_up(key)
-    assert queue.failing
+    assert queue.failing()
     queue.follow((one, three), (one, two, three))
-    assert not queue.failing and queue.tried(one) == 0
+    assert not queue.failing() and queue.tried(one) == 0
     assert [queue.next() for _ in range(len(queue))] == [one, three]
     queue.follow((), (one, three))
     assert queue.failed == [one], "what was left out has not failed"

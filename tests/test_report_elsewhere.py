@@ -65,7 +65,8 @@ def test_options_say_what_one_gets_and_what_to_type(arc: Path) -> None:
     assert [number(cells[1]) for cells in rows] == [1, 30, 9]
     one, every, fewer = (cells[2][0] for cells in rows)
     assert one["high"] < fewer["low"] and fewer["high"] < every["low"]
-    assert said(rows[2][5]) == "steptop run arc-meshnet26 --data /data/ds004884 --restarts 3"
+    typed = said(rows[2][5]).split()
+    assert typed[:5] == ["steptop", "queue", "arc", "--skip", "0,3"] and len(typed) == 3 + 2 * 21, "what waits is left out"
     assert "no standard deviation" in said(rows[0][4])
 
 

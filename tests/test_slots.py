@@ -149,14 +149,14 @@ def test_what_has_failed_and_what_was_left_out_are_remembered_by_the_queue() -> 
     queue = Queue((one, two, three), retries=1)
     assert queue.next() == one and not queue.gave_up(one)
     assert queue.next() == two and not queue.gave_up(two)
-    assert (queue.failed, queue.in_a_row) == ([one, two], 0), "both have another try"
+    assert (queue.failed, queue.in_a_row()) == ([one, two], 0), "both have another try"
     assert queue.waiting == (three, one, two)
     queue.follow((one, two), (one, two))
     queue.follow((one, two, three), (one, two, three))
     assert [queue.next() for _ in range(len(queue))] == [one, two, three]
-    assert queue.gave_up(two) and queue.in_a_row == 1
+    assert queue.gave_up(two) and queue.in_a_row() == 1
     queue.succeeded(one)
-    assert (queue.failed, queue.in_a_row) == ([two], 0)
+    assert (queue.failed, queue.in_a_row()) == ([two], 0)
 
 
 # ---------------------------------------------------------------- what is asked for

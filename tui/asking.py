@@ -38,7 +38,7 @@ class Asking(Profiling):
 
     def on_what_if_screen_launch(self, message: WhatIfScreen.Launch) -> None:
         from engine.config.run_keys import runs_of, variants_of
-        from engine.whatif.options import devices_for
+        from engine.whatif.bring_about import devices_for
         from tui.launching import Preset
         from tui.screens.launch import LaunchScreen
 

@@ -45,6 +45,13 @@ class Parser(argparse.ArgumentParser):
         print(f"steptop: {clean(message)}", file=sys.stderr)
         raise SystemExit(2)
 
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # as argparse has it
+        """What a verb ("steptop bench") does not know is said with its own usage, not with that of steptop."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and " " in self.prog:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
 
 def parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
@@ -82,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     verb("open", "open the dashboard on one experiment", True, screen)
-    _launch_arguments(verb("run", "start an experiment, detached; its folder is the last line printed", False, screen))
+    _launch_arguments(verb("run", "start an experiment, detached; prints its folder, or follows it", False, screen))
     check = verb("check", "preflight: read every volume and say what would be trained; writes nothing")
     _choice_arguments(check)
     check.add_argument("--quick", action="store_true", help="headers only")
@@ -157,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--run", metavar="[VARIANT,]FOLD,RESTART", help="another run than the present one")
     logs.add_argument("--supervisor", action="store_true", help="the supervisor's output instead")
     replay = verb("replay", "the dashboard over a recorded experiment", False, screen)
-    replay.add_argument("folder", type=Path)
+    replay.add_argument("folder", type=Path, help="an experiment's folder, or its name under --logs")
     replay.add_argument(
         "--speed", type=between(0.1, 1e6), default=60.0, metavar="X", help="times as fast as it was (default 60)"
     )
@@ -207,7 +214,11 @@ def _choice_arguments(sub: argparse.ArgumentParser) -> None:
         "experiment", help="a name from `steptop experiments`, a .toml file, or a manifest.json: that training again"
     )
     sub.add_argument(
-        "--data", type=Path, metavar="DIR", help="a BIDS-like tree, or a folder of paired image/label NIfTI"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="as the experiment takes them: a BIDS-like tree, a folder of image/label pairs (NIfTI or TIFF), a FASTA "
+        "or CSV file of sequences",
     )
     sub.add_argument("--profile", metavar="P", help="a name from `steptop profiles`, or a .toml file")
     sub.add_argument(

@@ -17,6 +17,7 @@ from tui.estimating import (
     between,
     both_words,
     doubtful,
+    heading,
     measured_words,
     middle,
     money,
@@ -138,9 +139,9 @@ def report(
     hardware: str,
 ) -> list[str]:
     if rows[0].times.why == NOTHING_LEFT:
-        lines = [f"{known.plan.experiment_name}: {NOTHING_LEFT}, nothing is left to do"]
+        lines = [f"{heading(known)}: {NOTHING_LEFT}, nothing is left to do"]
         return [*lines, "", "all of it again", *option_lines(found, hardware)] if found else lines
-    lines = [f"{known.plan.experiment_name}: {asked_words(known, question)}", f"  {measured_words(known)}"]
+    lines = [f"{heading(known)}: {asked_words(known, question)}", f"  {measured_words(known)}"]
     told = both(known, question)
     # What cannot be claimed of either is said once, of the hardware.
     claimed = told is not None and (told.whole.value, told.left.value) != (None, None)

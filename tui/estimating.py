@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine.config.run_keys import dimensions
 from engine.diagnosis.consequences import Range
@@ -82,6 +83,14 @@ def session_words(fits: Sequence[Fitting], room: int = 200) -> str:
             break
         said = f"{said}, {more}" if said else more
     return said
+
+
+def heading(known: Known) -> str:
+    """What is asked about: an experiment to be launched, or the folder with what it trains, `m (quickstart)`."""
+    if known.asked:
+        return Path(known.asked).stem if known.asked.endswith(".toml") else known.asked
+    trained = known.plan.experiment_name
+    return trained if known.name == trained else f"{known.name} ({trained})"
 
 
 def asked_words(known: Known, question: Question) -> str:

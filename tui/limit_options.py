@@ -21,7 +21,7 @@ def limits(sub: argparse.ArgumentParser) -> None:
     """What ends it in time, with a checkpoint."""
     group = sub.add_argument_group("limits (it stops in time, with a checkpoint; the earliest one counts)")
     group.add_argument("--until", metavar="12h", help="at most so long from now on: 90m, 12h, 1d6h")
-    group.add_argument("--deadline", metavar="TIME", help="a date and time as 2026-11-22T08:00, local or with a zone")
+    group.add_argument("--deadline", metavar="TIME", help="2026-11-22T08:00, local or with a zone; 08:00: the next")
     group.add_argument("--budget", metavar="25USD", help="at most so much money, all attempts together")
     group.add_argument("--price", metavar="1.89USD", help="of a device's hour (default: the GPU sheet's high end)")
     group.add_argument(
@@ -40,7 +40,9 @@ def afterwards(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--on-finish", metavar="CMD", help='run this when it has ended, without a shell: "sudo poweroff", or ["a", "b"]'
     )
-    group.add_argument("--on-finish-always", action="store_true", help="also after a stop that was asked for")
+    group.add_argument(
+        "--on-finish-always", action="store_true", help="also after a stop that was asked for, now or at launch"
+    )
     group.add_argument(
         "--on-finish-timeout", metavar="10m", default="10m", help="the command is ended after this (default 10m)"
     )

@@ -11,17 +11,18 @@ from engine.live.replay import Replay
 from engine.live.watch import Watch
 from engine.paths import experiments_in
 from engine.runs import launch
-from tui.verbs.common import find, is_running
+from tui.verbs.common import find, is_running, recording
 
 
 def open_screen(options: argparse.Namespace) -> int:
     """`steptop`, `steptop open NAME`, `steptop replay FOLDER`."""
     # A name that is wrong is wrong with a terminal too: it is said first.
-    source = Replay(options.folder, options.speed, options.at) if options.verb == "replay" else None
+    recorded = recording(options.logs, options.folder) if options.verb == "replay" else None
+    source = Replay(recorded, options.speed, options.at) if recorded is not None else None
     folder = find(options.logs, options.experiment) if options.verb == "open" else None
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError("the dashboard needs a terminal; `steptop status` says the same as text, `--json` as JSON")
-    return show(options, folder if source is None else options.folder, source)
+    return show(options, folder if source is None else recorded, source)
 
 
 def show(options: argparse.Namespace, folder: Path | None, source: Replay | None = None) -> int:

@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def _shipped(kind: str) -> Path:
+def shipped_folder(kind: str) -> Path:
     """Inside the package in a wheel; beside it in a checkout."""
     inside = HERE / kind
     return inside if inside.is_dir() else HERE.parent / kind
@@ -35,7 +35,7 @@ def _shipped(kind: str) -> Path:
 def files(kind: str, own: Path | None = None) -> dict[str, tuple[Path, bool]]:
     """Name -> path and whether it is the user's own, of every TOML file of that kind."""
     mine = own if own is not None else Path.cwd() / kind
-    shipped = _shipped(kind)
+    shipped = shipped_folder(kind)
     found = {path.stem: (path, False) for path in sorted(shipped.glob("*.toml"))}
     if mine.is_dir() and mine.resolve() != shipped.resolve():
         found |= {path.stem: (path, True) for path in sorted(mine.glob("*.toml"))}

@@ -154,4 +154,6 @@ def resolve_profile(
             overridden[knob] = lock.reason
         values[knob] = lock.value
     numbers, texts = resolved(values | settings, here)
-    return Profile(name=name, title=title, knobs=numbers, scaled=texts), overridden
+    plain, _ = resolved(values, here)
+    own = tuple(knob for knob in settings if numbers[knob] != plain[knob])
+    return Profile(name=name, title=title, knobs=numbers, scaled=texts, own=own), overridden

@@ -13,6 +13,8 @@ from engine.machine import cores
 from engine.machine.cores import Machine
 
 Place = Callable[[str], str]
+# So many knobs of its own are said beside a profile's name.
+SAID = 3
 
 KNOBS: dict[str, Knob] = {
     knob.name: knob
@@ -146,7 +148,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """A named set of knobs, complete: every knob has a value.
 
     `scaled`: the text a value followed the machine by, `cores/2` say; `basis`: where values came from, in words, where
-    there is more to say than the name.
+    there is more to say than the name; `own`: the knobs that a launch gave another value than the profile of that name.
     """
 
     name: str
@@ -154,6 +156,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     knobs: dict[str, Value]
     scaled: dict[str, str] = {}
     basis: str = ""
+    own: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """`conservative`, or `conservative with num_workers=2`."""
+        values = [f"{name}={shown(self[name])}" for name in self.own[:SAID]]
+        more = [f"{len(self.own) - SAID} more"] if len(self.own) > SAID else []
+        return f"{self.name} with {', '.join([*values, *more])}" if values else self.name
 
     def __getitem__(self, name: str) -> Any:
         """The default where an older plan knows nothing of the knob."""
@@ -242,7 +252,10 @@ def parse_settings(texts: list[str], machine: Machine | None = None) -> dict[str
         if not equals:
             raise UsageError(f"--set {text}: write it as knob=value")
         if name not in KNOBS:
-            raise unknown("knob", name, KNOBS, "--set")
+            # Only now: an experiment's fields are declared with the knobs of this file.
+            from engine.config.file_fields import no_knob
+
+            raise no_knob(name, value) or unknown("knob", name, KNOBS, "--set")
         values[name] = KNOBS[name].parse(value, "--set")
     return check_source(values, "--set", machine)
 

@@ -67,8 +67,9 @@ def variants_of(runs: Iterable[RunKey]) -> tuple[str, ...]:
 
 
 def dimensions(runs: Sequence[RunKey]) -> str:
-    """`4 variants × 5 folds × 1 restart`."""
+    """`4 variants × 5 folds × 1 restart`; of a queue that has not all of them `some of 2 folds × 3 restarts`."""
     variants = variants_of(runs)
     folds, restarts = len({key.fold for key in runs}), len({key.restart for key in runs})
     said = f"{plural(folds, 'fold')} × {plural(restarts, 'restart')}"
-    return f"{plural(len(variants), 'variant')} × {said}" if any(variants) else said
+    said = f"{plural(len(variants), 'variant')} × {said}" if any(variants) else said
+    return said if len(variants) * folds * restarts == len(runs) else f"some of {said}"

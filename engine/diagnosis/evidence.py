@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engine.counts import plural
-from engine.eta.validation import mismatch
+from engine.eta.validation import mismatches
 from engine.live.mean_step import MeanStep
 from engine.live.state import ExperimentState, RunState
 from engine.phase import phases
@@ -91,8 +91,8 @@ def _lines(state: ExperimentState, step: MeanStep, workers: int, found: Evidence
         yield f"other processes use {found.foreign:.1f} of {state.samples[-1].cores} cores"
     if found.validating:
         yield f"validation and reconstruction: {100 * found.validating:.0f} % of the time"
-    if wrong := mismatch(state):
-        yield wrong
+    if state.run is not None:
+        yield from mismatches(state, state.run)
     if found.contradiction:
         yield f"{found.contradiction}; `steptop bench` tells loading and computing apart"
     if state.plan.test is not None:

@@ -139,11 +139,11 @@ def of_epoch(rhythm: Rhythm, step_seconds: float) -> Amounts:
 
 def runs_left(state: ExperimentState, running: bool) -> list[RunState]:
     """Runs that will be started after the present one, in order: those that wait, and behind them those that failed and
-    are tried again. After a resume those that were stopped, or failed before it, wait too."""
+    are tried again; none that was given up. After a resume those that were stopped, or failed before it, wait too."""
     if state.stop is not None and state.stop.mode == "after_run" and state.stop.phase != "done":
         return []
     going = {*state.under_way, state.current if running else None}
-    others = [run for place, run in enumerate(state.runs) if place not in going]
+    others = [run for place, run in enumerate(state.runs) if place not in going and not run.given_up]
     again = [run for run in others if run.phase == "failed" and 0 < run.failures <= state.plan.retries]
     left = [run for run in others if _waits(run)] + sorted(again, key=lambda run: run.ended_monotonic)
     if state.stop_after_runs:

@@ -41,6 +41,7 @@ from engine.journals.run_events import (
     PrepareEnded as PrepareEnded,
     PrepareStarted as PrepareStarted,
     RunEnded as RunEnded,
+    RunsGivenUp as RunsGivenUp,
     RunSkipped as RunSkipped,
     RunsPutBack as RunsPutBack,
     RunStarted as RunStarted,
@@ -218,6 +219,7 @@ SupervisorRecord: TypeAlias = (
     | RunStarted
     | RunEnded
     | RunSkipped
+    | RunsGivenUp
     | RunsPutBack
     | StopChanged
     | ProfileAsked

@@ -87,6 +87,14 @@ class RunsPutBack(Record, frozen=True, kw_only=True, tag="runs_put_back"):
     runs: tuple[tuple[int, int, str], ...]
 
 
+class RunsGivenUp(Record, frozen=True, kw_only=True, tag="runs_given_up"):
+    """Runs of a variant that are not started any more (fold, restart and variant of each), and `why`."""
+
+    runs: tuple[tuple[int, int, str], ...]
+    variant: str
+    why: str = ""
+
+
 class StopChanged(Record, frozen=True, kw_only=True, tag="stop"):
     """A stop request's life: acknowledged, then done or cancelled."""
 

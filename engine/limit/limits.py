@@ -22,6 +22,7 @@ _SYMBOLS = {"$": "USD", "€": "EUR", "£": "GBP"}
 _MONEY = re.compile(r"(\d+(?:\.\d+)?) *([A-Z]{3})|([A-Z]{3}) *(\d+(?:\.\d+)?)", re.ASCII)
 _MONEY_LIKE = re.compile(r"\d *[A-Za-z]{3}$|^[A-Za-z]{3} *\d|[$€£]|^\d+(?:\.\d+)?$")
 _DATE = re.compile(r"\d{4}-?\d", re.ASCII)
+_TIME_ALONE = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
 _DATE_ALONE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}", re.ASCII)
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -83,7 +84,10 @@ def duration(text: str, option: str = "--until") -> float:
 
 
 def deadline(text: str, now: float, option: str = "--deadline") -> float:
-    """Seconds since 1970 of an ISO date and time; local where it names no time zone. Raises UsageError."""
+    """Seconds since 1970 of an ISO date and time; local where it names no time zone. `23:00`: when a clock here says so
+    next. Raises UsageError."""
+    if found := _TIME_ALONE.fullmatch(text.strip()):
+        return deadline(_next(int(found[1]), int(found[2]), now, text, option), now, option)
     example = (datetime.fromtimestamp(now).astimezone() + timedelta(days=1)).strftime("%Y-%m-%dT08:00")
     if _DATE_ALONE.fullmatch(text.strip()):
         raise UsageError(f"{option} {text!r}: at what time of that day? Such as {text.strip()}T08:00")
@@ -103,6 +107,16 @@ def deadline(text: str, now: float, option: str = "--deadline") -> float:
     if at > now + LONGEST_SECONDS:
         raise UsageError(f"{option} {text!r}: at most ten years from now")
     return at
+
+
+def _next(hour: int, minute: int, now: float, text: str, option: str) -> str:
+    """The date and time at which a clock here says that next."""
+    here = datetime.fromtimestamp(now)  # noqa: DTZ006  local, as it was typed
+    try:
+        there = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: a day has no such time; it goes from 00:00 to 23:59") from None
+    return (there if there.timestamp() > now else there + timedelta(days=1)).isoformat()
 
 
 def amount(text: str, option: str = "--budget") -> Money:
@@ -127,7 +141,8 @@ def typed(text: str) -> Wanted | None:
     found: dict[str, str] = {}
     for part in text.split(","):
         word, _, price = part.strip().partition(" at ")
-        name = "deadline" if _DATE.match(word) else "until" if _DURATION.fullmatch(word.lower()) else "budget"
+        dated = _DATE.match(word) or _TIME_ALONE.fullmatch(word)
+        name = "deadline" if dated else "until" if _DURATION.fullmatch(word.lower()) else "budget"
         if name in found:
             raise UsageError(f"{text!r}: two of one kind")
         if name == "budget" and not _MONEY_LIKE.search(word):

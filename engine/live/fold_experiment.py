@@ -19,6 +19,7 @@ from engine.journals.events import (
     Note,
     NotifyFailed,
     OnFinishRan,
+    Outcome,
     PhaseBegun,
     PhaseEnded,
     PrepareEnded,
@@ -26,6 +27,7 @@ from engine.journals.events import (
     ProfileAsked,
     Progress,
     RunEnded,
+    RunsGivenUp,
     RunSkipped,
     RunsPutBack,
     RunStarted,
@@ -63,7 +65,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 verdict=None,
                 stop=None,
                 stop_after_runs=record.stop_after_runs,
-                runs=tuple(new(run, failures=0) for run in state.runs),
+                runs=tuple(new(run, failures=0, given_up=False) for run in state.runs),
                 runs_ended_here=state.runs_ended_here if record.adopted else 0,
                 processor=record.processor,
                 cores=record.cores,
@@ -150,8 +152,12 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
             return _with_run(state, index, run)
         case RunsPutBack():
             # They wait as if they had not been tried: their next failure is the first one.
-            back = (new(run, failures=0) if run.key.at in record.runs else run for run in state.runs)
+            back = (new(run, failures=0, given_up=False) if run.key.at in record.runs else run for run in state.runs)
             return new(state, runs=tuple(back))
+        case RunsGivenUp():
+            kept = tuple(new(run, given_up=True) if run.key.at in record.runs else run for run in state.runs)
+            text = f"{record.why}: the rest of it is not started ({plural(len(record.runs), 'run')})"
+            return new(state, runs=kept, sentences=say(state, record.t, text, "bad"))
         case StopChanged():
             return _fold_stop(state, record)
         case ProfileAsked():
@@ -177,7 +183,7 @@ def _fold_supervisor_one(state: ExperimentState, record: AnyRecord) -> Experimen
                 ended=record,
                 survivors=record.survivors,
                 stop=stop,
-                verdict=record.verdict or state.verdict,
+                verdict=record.verdict or _reason(state, record.outcome),
                 sentences=say(state, record.t, record.text, level),
             )
         case Note():
@@ -207,6 +213,14 @@ def _fold_stop(state: ExperimentState, record: StopChanged) -> ExperimentState:
         phase=state.phase if ended else "stopping",
         sentences=say(state, record.t, said, "warn" if record.phase == "acknowledged" else "info"),
     )
+
+
+def _reason(state: ExperimentState, outcome: Outcome) -> Verdict | None:
+    """Where its end gives none: the last run's, but a failure is not for the one that finished last."""
+    if outcome != "failed" or state.verdict is None or state.verdict.kind != "finished":
+        return state.verdict
+    failed = [run for run in state.runs if run.phase == "failed"]
+    return max(failed, key=lambda run: run.ended).verdict if failed else state.verdict
 
 
 def _failure(verdict: Verdict | None) -> str:

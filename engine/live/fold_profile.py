@@ -8,7 +8,7 @@ import msgspec
 
 from engine.config.knob import Value, shown
 from engine.journals.events import Begin, Level, PhaseEnded, ProfileChanged, Steps
-from engine.live import conditions, pace
+from engine.live import conditions, pace, spike_lines
 from engine.live.conditions import Anew, Former
 from engine.live.sentences import say
 from engine.live.state import PROFILES, TESTED, RunState, Tested
@@ -50,6 +50,7 @@ def changed_profile(run: RunState, record: ProfileChanged) -> RunState:
         taken=record,
         begin=begin,
         recent=(),
+        rare=spike_lines.begun(run.rare),
         tested=(*held, fresh)[-PROFILES:],
         pace=paced,
         anew=Anew(paced.attempt, record.step, "with this profile"),
@@ -65,6 +66,18 @@ def begun_anew(run: RunState, begin: Begin) -> Anew:
         return run.anew
     words = "with this profile" if conditions.same_device(run.begin, begin) else "on this device"
     return Anew(pace.rewound(run.pace, begin.resumed_from_step).attempt, begin.resumed_from_step, words)
+
+
+def relaunched(run: RunState, begin: Begin) -> tuple[Tested, ...]:
+    """The profiles that it has had, once an attempt has begun: that of the attempt, where it is another one than a
+    change while it trained had left behind. Where it writes none down, it goes on with that."""
+    if not run.tested or not begin.knobs or begin.knobs == run.tested[-1].knobs:
+        return run.tested
+    last = run.tested[-1].knobs
+    changed = tuple(name for name, value in begin.knobs.items() if value != last.get(name))
+    name = next((one.name for one in run.tested if one.knobs == begin.knobs), f"attempt {begin.attempt}")
+    fresh = Tested(name=name, knobs=begin.knobs, changed=changed, step=begin.resumed_from_step, t=begin.t)
+    return (*run.tested, fresh)[-PROFILES:]
 
 
 def formers(run: RunState, until: int, step: int, knobs: dict[str, Value] | None = None) -> tuple[Former, ...]:

@@ -24,9 +24,9 @@ from engine.journals.events import (
     SpanEnded,
     Steps,
 )
-from engine.live import loss_terms, pace, pace_words
+from engine.live import loss_terms, pace, pace_words, spike_lines
 from engine.live.epochs import own_seconds
-from engine.live.fold_profile import begun_anew, changed_profile, formers, with_lines
+from engine.live.fold_profile import begun_anew, changed_profile, formers, relaunched, with_lines
 from engine.live.held_out import with_figures
 from engine.live.sentences import say, stamped
 from engine.live.state import RECENT, SENTENCES, Part, RunState, Sentence
@@ -65,6 +65,7 @@ def _fold_steps(run: RunState, steps: list[Steps]) -> RunState:
         lr=last.lr if last.lr is not None else run.lr,
         losses={**run.losses, **(last.losses or {})},
         term_sums=loss_terms.added(run.term_sums, steps),
+        rare=spike_lines.added(run.rare, steps),
         last_monotonic=last.m,
         sentences=sentences[-SENTENCES:],
     )
@@ -84,6 +85,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 attempt=record.attempt,
                 step=resumed,
                 anew=anew,
+                tested=relaunched(run, record),
                 formers=formers(run, anew.attempt, run.step) if anew is not run.anew else run.formers,
                 activity="startup",
                 activity_since=record.t,
@@ -95,6 +97,7 @@ def _fold_one(run: RunState, record: AnyRecord) -> RunState:
                 started_monotonic=record.m,
                 epoch_ended=None,
                 recent=(),
+                rare=spike_lines.begun(run.rare),
                 phase="running",
                 verdict=None,
                 ended=0.0,

@@ -8,13 +8,14 @@ from typing import Protocol
 
 import msgspec
 
-from engine.eta.validation import mismatch
+from engine.eta.validation import mismatches
 from engine.journals.events import AnyRecord
+from engine.live import spike_lines
 from engine.live.causes import cause
 from engine.live.fold_experiment import fold_prepare, fold_samples, fold_supervisor
 from engine.live.fold_run import fold_run
 from engine.live.pace_words import change_words, changed
-from engine.live.sentences import say
+from engine.live.sentences import say, stamped
 from engine.live.state import ExperimentState, RunState
 from engine.paths import ExperimentPaths
 
@@ -75,8 +76,7 @@ class History:
                 folded = self._explained(folded, fold_run(folded, records))
         if folded is run:
             return state
-        known = with_run(state, index, as_supervised(folded, run))
-        return _alarmed(known, index) if _validates(folded) and index == state.current else known
+        return _alarmed(with_run(state, index, as_supervised(folded, run)), index)
 
     def _explained(self, before: RunState, after: RunState) -> RunState:
         """`after` with the likely causes of its new changes of pace, in the sentences about them too."""
@@ -93,17 +93,22 @@ class History:
         return after
 
 
-def _validates(run: RunState) -> bool:
-    return run.activity == "validate" or "validate" in run.parts
-
-
 def _alarmed(state: ExperimentState, index: int) -> ExperimentState:
-    """With a sentence, once, if validation goes through another number of samples than the data make."""
-    run, text = state.runs[index], mismatch(state)
-    if not text or any(sentence.text == text for sentence in run.sentences):
-        return state
-    at = run.activity_since if run.activity == "validate" else run.sentences[-1].t if run.sentences else run.started
-    return with_run(state, index, msgspec.structs.replace(run, sentences=say(run, at, text, "warn")))
+    """With a sentence, once each, where the run counts otherwise than the data make it. Of runs side by side all
+    screens say so, whichever is shown, with the run's name."""
+    for text in mismatches(state, state.runs[index]):
+        run = state.runs[index]
+        at = run.activity_since if run.activity else run.sentences[-1].t if run.sentences else run.started
+        boot = run.begin.boot_id if run.begin is not None else ""
+        if state.plan.slots > 1:
+            text = f"{run.key.name}: {text}"
+            if not any(sentence.text == text for sentence in state.sentences):
+                told = msgspec.structs.replace(state, sentences=say(state, at, text, "warn"))
+                state = stamped(state, told, run.last_monotonic, boot)
+        elif not any(sentence.text == text for sentence in run.sentences):
+            said = msgspec.structs.replace(run, sentences=say(run, at, text, "warn"))
+            state = with_run(state, index, stamped(run, said, run.last_monotonic, boot))
+    return state
 
 
 def glance(state: ExperimentState, paths: ExperimentPaths, ends: Ends) -> ExperimentState:
@@ -144,6 +149,7 @@ def _forgotten(run: RunState) -> RunState:
     """A run as the supervisor knows it, its own journal still to be read."""
     return RunState(
         key=run.key,
+        rare=spike_lines.begun(run.rare),
         phase=run.phase,
         attempt=run.attempt,
         slot=run.slot,

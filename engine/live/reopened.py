@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.counts import plural
+from engine.counts import plural, some
 from engine.journals.events import Verdict
 from engine.live.state import ExperimentState
 from engine.paths import ExperimentPaths
@@ -20,7 +20,7 @@ def reopened(state: ExperimentState, paths: ExperimentPaths) -> ExperimentState:
     waiting = [run.key for run in state.runs if run.phase == "waiting" and not paths.run(*run.key.at).results.exists()]
     if not waiting:
         return state
-    names = ", ".join(key.name for key in waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")
+    names = some([key.name for key in waiting])
     added = f"{plural(len(waiting), 'run')} {'was' if len(waiting) == 1 else 'were'} added"
     text = f"it had finished before {added}: {names}"
     verdict = Verdict(kind="added", text=text, advice="`steptop resume` trains what was added")

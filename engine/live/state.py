@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from engine.config.experiment import of_variant
 from engine.config.leading import measure
 from engine.config.plan import Plan
 from engine.config.prepared import Prepared
@@ -33,6 +34,7 @@ from engine.journals.events import (
 )
 from engine.live.conditions import Anew, Former
 from engine.live.segments import Pace
+from engine.live.spike_lines import Rare, rare
 
 RECENT = 64
 TESTED = 256
@@ -92,7 +94,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     `taken`: the newest profile it was asked for and answered, taken up or not. `causes`: why the pace changed, by the
     first step of the new one. `elapsed`: seconds of all its attempts that have ended, as the supervisor counted them.
-    `failures`: how often it has failed since the present supervisor started.
+    `failures`: how often it has failed since the present supervisor started. `given_up`: it is not started any more, as
+    others of its variant have failed.
     """
 
     key: RunKey
@@ -120,6 +123,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     lr: float | None = None
     losses: dict[str, float] = {}
     term_sums: dict[str, tuple[float, int]] = {}
+    rare: Rare = Rare()
     validation: Metrics | None = None
     whole: Metrics | None = None
     test: Metrics | None = None
@@ -134,6 +138,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     last_monotonic: float = 0.0
     elapsed: float = 0.0
     failures: int = 0
+    given_up: bool = False
     verdict: Verdict | None = None
     survivors: tuple[int, ...] = ()
     sentences: tuple[Sentence, ...] = ()
@@ -237,9 +242,10 @@ def new_run(key: RunKey) -> RunState:
 
 
 def new_experiment(folder: str, plan: Plan) -> ExperimentState:
-    return ExperimentState(
-        folder=folder, plan=plan, runs=tuple(new_run(key) for key in plan.runs), stop_after_runs=plan.stop_after_runs
-    )
+    names = {key.variant for key in plan.runs if not key.variant or key.variant in plan.experiment.variants}
+    kept = {name: rare(of_variant(plan.experiment, name).loss.terms) for name in names}
+    runs = tuple(msgspec.structs.replace(new_run(key), rare=kept.get(key.variant, Rare())) for key in plan.runs)
+    return ExperimentState(folder=folder, plan=plan, runs=runs, stop_after_runs=plan.stop_after_runs)
 
 
 def all_sentences(state: ExperimentState) -> list[Sentence]:

@@ -14,7 +14,7 @@ from engine.config.plan import Plan
 from engine.config.prepared import Prepared, Split
 from engine.journals.events import PhaseEnded, Sample, Worker
 from engine.live.filling import Filling
-from engine.live.state import ExperimentState, RunState
+from engine.live.state import ENDED, ExperimentState, RunState
 from engine.live.trend import Trend, memory_trend
 
 # A prepared volume as a sample holds it: image in float32, label in uint8.
@@ -186,13 +186,18 @@ def trend_of(state: ExperimentState) -> Trend:
 
 
 def knobs_now(state: ExperimentState) -> dict[str, Value]:
-    """What the present run runs with: the plan's profile, or what took its place in the living training."""
+    """What the present run runs with: the plan's profile, or what took its place in the living training. Of one that
+    does not go on what the plan says: so it would begin again."""
     return _knobs(state, state.run)
 
 
 def _knobs(state: ExperimentState, run: RunState | None) -> dict[str, Value]:
-    changed = run.tested[-1].knobs if run is not None and run.tested else {}
-    return {**state.plan.profile.knobs, **changed}
+    held = state.plan.profile.knobs
+    if run is None or not run.tested:
+        return dict(held)
+    starting = run.begin is not None and run.begin.attempt < run.attempt
+    over = state.plan.test is None and (starting or run.phase in ENDED)
+    return dict(held) if over else {**held, **run.tested[-1].knobs}
 
 
 def fillings_of(state: ExperimentState) -> list[Filling]:

@@ -9,6 +9,7 @@ import msgspec
 from engine.errors import UsageError
 from engine.live.state import ExperimentState
 from engine.whatif import estimate, hardware, hardware_table, options as choices, session_limits
+from engine.whatif.bring_about import commands as commands_for, typed
 from engine.whatif.hardware_table import HardwareRow
 from engine.whatif.known import Known
 from engine.whatif.options import Decision, Option
@@ -26,7 +27,7 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[HardwareRow, ...] = ()
     sessions: tuple[Session, ...] = ()
     options: tuple[Option, ...] = ()
-    commands: dict[int, tuple[str, ...]] = {}
+    commands: dict[int, str] = {}
     decision: Decision | None = None
     why: str = ""
 
@@ -46,7 +47,7 @@ def elsewhere(state: ExperimentState) -> Elsewhere:
 
         rows = hardware_table.table(known, question, sheet, sessions, (), others)
         found = choices.options(known, question, asked)
-        commands = {one.number: choices.command(known, question, one, subject.live) for one in found}
+        commands = {one.number: typed(commands_for(known, question, one, subject.live)) for one in found}
     except UsageError as error:
         return Elsewhere(why=str(error), decision=decision)
     return Elsewhere(

@@ -7,7 +7,8 @@ from math import prod
 
 import msgspec
 
-from engine.eta.validation import mismatch
+from engine.counts import plural, some
+from engine.eta.validation import mismatches
 from engine.live.changes import changes_of
 from engine.report import numbers, sources
 from engine.report.facts import Facts
@@ -43,6 +44,9 @@ def _ended_badly(facts: Facts) -> Iterator[Risk]:
     if state.phase in ("failed", "lost") and verdict is not None:
         sure = "" if verdict.sure else ", which is not certain"
         yield Risk("critical", say("it ended badly: ", numbers.sentence(verdict.text, sources.events(facts)), sure))
+    if left := [run.key.name for run in state.runs if run.given_up]:
+        words = f"{plural(len(left), 'run')} not started any more, as others of the variant failed: {some(left)}"
+        yield Risk("warning", say(numbers.sentence(words, sources.events(facts))))
     for number, run in enumerate(state.runs):
         if run.phase == "failed" and run.verdict is not None and state.phase != "failed":
             where = sources.events(facts)
@@ -176,8 +180,13 @@ def _journals(facts: Facts) -> Iterator[Risk]:
 
 def _held_out(facts: Facts) -> Iterator[Risk]:
     state = facts.state
-    if wrong := mismatch(state):
-        yield Risk("warning", say(numbers.sentence(wrong, sources.data(facts))))
+    wrong: dict[str, list[str]] = {}
+    for run in state.runs:
+        for text in mismatches(state, run):
+            wrong.setdefault(text, []).append(run.key.name)
+    for text, names in wrong.items():
+        whose = f" ({some(names)})" if len(state.runs) > 1 else ""
+        yield Risk("warning", say(numbers.sentence(f"{text}{whose}", sources.data(facts))))
     for run in state.runs:
         part = run.parts.get("validate")
         if part is not None and part.count and not part.items and not facts.own_trainer:

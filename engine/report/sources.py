@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.journals.events import Sample, Steps
+from engine.live.spikes import present
 from engine.live.state import RunState
 from engine.report.facts import Facts, TestFolder
 from engine.report.model import Basis
@@ -58,6 +59,15 @@ def lately(facts: Facts) -> Basis:
     if facts.run is None or not records:
         return Basis("measured", "measured: no step yet")
     return steps(facts, facts.run, records[0].step - records[0].steps + 1, records[-1].step)
+
+
+def spikes(facts: Facts) -> Basis:
+    """The lines of the present pace that tell rare terms of the loss from the others."""
+    lines = present(facts.run) if facts.run is not None else []
+    if facts.run is None or not lines:
+        return Basis("measured", "measured: no step yet")
+    first, last = lines[0].last - lines[0].steps + 1, lines[-1].last
+    return journal(facts, facts.run, f"steps {first:,}–{last:,}, least squares over their lines")
 
 
 def evidence(facts: Facts) -> Basis:

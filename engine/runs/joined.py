@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from engine.config.knob import shown
 from engine.config.plan import Plan
+from engine.config.profile import KNOBS, Profile
 from engine.config.run_keys import RunKey
 from engine.counts import plural
 from engine.errors import UsageError
@@ -65,6 +67,20 @@ def beyond(name: str, held: Plan, wanted: Plan) -> str:
     there = {key.at for key in held.runs}
     more = tuple(key for key in wanted.runs if key.at not in there)
     return f"; its queue stays as it is, `{_command(name, add=more)}` adds what is asked for here" if more else ""
+
+
+def otherwise(name: str, held: Plan, wanted: Profile, asked: Iterable[str]) -> str:
+    """How the knobs that are `asked` for get into a training under way, which keeps its own; '' where it has them."""
+    other = {knob: f"{knob}={shown(wanted[knob])}" for knob in asked if held.profile[knob] != wanted[knob]}
+    if not other:
+        return ""
+    living = [text for knob, text in other.items() if KNOBS[knob].live and not held.experiment.command]
+    fixed = ", ".join(text for text in other.values() if text not in living)
+    said = "; its profile stays as it is"
+    if living:
+        options = " ".join(f"--set {text}" for text in living)
+        said += f", `steptop change {name} {options}` sets what is asked for here"
+    return said + (f"; {fixed}: stop it first, then the same command" if fixed else "")
 
 
 def _choices(

@@ -51,8 +51,12 @@ class Orders:
 
     @property
     def by_user(self) -> bool:
-        """Whether somebody asked for the stop, rather than a limit."""
-        return self.stop is not None and self.reached is None
+        """Whether somebody asked for the stop, now or at launch (`--stop-after-run`), rather than a limit."""
+        return self.reached is None and (self.stop is not None or self.kept_promise())
+
+    def kept_promise(self, running: int = 0) -> bool:
+        """Whether as many runs are done, or are among those `running`, as the launch was to do at most."""
+        return 0 < self.plan.stop_after_runs <= self.finished_here + running
 
     def remember(self, records: Iterable[AnyRecord]) -> None:
         """What the former supervisor had promised and done: a stop it had taken up, and the runs it had finished."""
@@ -115,7 +119,7 @@ class Orders:
     def stop_due(self, running: int = 0) -> bool:
         """Whether no further run is to begin beside those that are `running`."""
         self.obey()
-        return self.stop is not None or 0 < self.plan.stop_after_runs <= self.finished_here + running
+        return self.stop is not None or self.kept_promise(running)
 
     def _cancel(self, asked: control.Request) -> None:
         promised = self.plan.stop_after_runs > 0

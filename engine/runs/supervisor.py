@@ -27,6 +27,7 @@ from engine.journals.events import (
     Outcome,
     PrepareEnded,
     PrepareStarted,
+    RunsGivenUp,
     RunSkipped,
     RunStarted,
     SupervisorStarted,
@@ -71,6 +72,7 @@ class Supervisor:
         self.guard = self.oversight.guard
         self.orders = self.oversight.orders
         self.last: Verdict | None = None
+        self.verdicts: dict[RunKey, Verdict] = {}
         self.survivors: tuple[int, ...] = ()
         self.full = False
 
@@ -141,11 +143,11 @@ class Supervisor:
     def _fill(self) -> None:
         """Begin the runs that may begin now."""
         self._place()
-        while len(self.queue) and not self._held() and (slot := self.slots.free()) is not None:
+        while self._ready() and (slot := self.slots.free()) is not None:
             # What is asked for may be another order, after which nothing need wait any more.
-            if self.orders.stop_due(len(self.slots.running)) or not len(self.queue):
+            if self.orders.stop_due(len(self.slots.running)) or not self._ready():
                 return
-            key = self.queue.next()
+            key = self.queue.next(self._held())
             if self._complete(key):
                 continue
             if (reached := self.guard.unfit(self.plan.runs.index(key) + 1)) is not None:
@@ -183,28 +185,40 @@ class Supervisor:
             self._failed(key)
 
     def _failed(self, key: RunKey) -> None:
-        """It waits for another try, if it has one. What fails again and again ends the queue, unless a run beside it
-        may still show that others can train: then nothing is begun until that one has ended."""
-        again = not self.queue.gave_up(key)
-        why = f"{self.queue.in_a_row} runs failed one after the other"
+        """It waits for another try, if it has one. What fails again and again ends the queue, or its variant's part of
+        it, unless a run beside it may still show that others can train: then nothing of it is begun until that one has
+        ended."""
+        variant, again = key.variant, not self.queue.gave_up(key)
+        why = f"{self.queue.in_a_row(variant)} runs {f'of {variant} ' if variant else ''}failed one after the other"
         if self.full:
             self.orders.closed = room.FULL
         elif again:
             tries = f"try {self.queue.tried(key) + 1} of {self.plan.retries + 1}"
             self._note(f"{key.name} failed and waits behind the others for {tries}", "warn")
-        elif self._failing() and len(self.queue) and self.slots.running:
-            self._note(f"{why}: no other is started before one of those under way has finished", "bad")
-        elif self._failing() and len(self.queue):
+        elif not self._failing(variant) or not any(one.variant == variant for one in self.queue.waiting):
+            return
+        elif variant in self._held():
+            no_other = f"no other{' of it' if variant else ''} is started"
+            self._note(f"{why}: {no_other} before one of those under way has finished", "bad")
+        elif variant:
+            left = self.queue.give_up(variant)
+            self.journal.write(RunsGivenUp(runs=tuple(one.at for one in left), variant=variant, why=why), sync=True)
+        else:
             self.orders.closed = why
         if self.orders.closed:
             self._note(f"{self.orders.closed}: the rest is not started", "bad")
 
-    def _failing(self) -> bool:
-        return self.queue.failing and len(self.plan.runs) > FAILURES_IN_A_ROW
+    def _failing(self, variant: str) -> bool:
+        count = sum(key.variant == variant for key in self.plan.runs)
+        return count > FAILURES_IN_A_ROW and self.queue.failing(variant)
 
-    def _held(self) -> bool:
-        """Whether nothing is begun, for good or for as long as those under way take."""
-        return bool(self.orders.closed) or (self._failing() and bool(self.slots.running))
+    def _held(self) -> set[str]:
+        """Variants of which nothing is begun for as long as those under way take; '' where there are none."""
+        return {one.key.variant for one in self.slots.running if self._failing(one.key.variant)}
+
+    def _ready(self) -> bool:
+        """Whether a run waits that may begin."""
+        return not self.orders.closed and self.queue.ready(self._held())
 
     def _prepare(self) -> bool:
         """Volumes into the cache. Cheap when all is there: it then only checks. False: failed or stopped."""
@@ -243,6 +257,7 @@ class Supervisor:
         ended = self.oversight.closed(attempt)
         self.journal.write(ended.record(key, attempt.number), sync=True)
         self.survivors, self.last = ended.survivors, ended.verdict
+        self.verdicts[key] = ended.verdict
         self.full = ended.outcome == "failed" and ended.verdict.kind == "disk_full"
         if ended.outcome == "finished":
             self.orders.finished_here += 1
@@ -271,6 +286,8 @@ class Supervisor:
                 total=len(self.plan.runs),
                 done=done,
                 failed=self.queue.failed,
+                why=tuple(self.verdicts[key] for key in self.queue.failed if key in self.verdicts),
+                given_up=self.queue.given_up,
                 stopped=orders.stop is not None,
                 reached=orders.reached,
                 promised=self.plan.stop_after_runs,
@@ -285,6 +302,9 @@ class Supervisor:
         self, outcome: Outcome, text: str, verdict: Verdict | None, best: dict[str, Value] | None = None
     ) -> Outcome:
         self.oversight.close()  # before the last line, which may say that nothing is left running
+        if self._spared(outcome) and (command := self.plan.on_finish) is not None:
+            name = Path(command.argv[0]).name
+            self._note(f"on-finish command {name} is not run after a stop that was asked for (see --on-finish-always)")
         self.journal.write(
             ExperimentEnded(outcome=outcome, text=text, verdict=verdict, survivors=self.survivors, knobs=best),
             sync=True,
@@ -294,9 +314,7 @@ class Supervisor:
 
     def afterwards(self, outcome: Outcome, text: str) -> None:
         """Tell who wants to be told, and run the user's command, in a process that outlives this one."""
-        command = self.plan.on_finish
-        if command is not None and self.orders.by_user and not command.always:
-            command = None
+        command = None if self._spared(outcome) else self.plan.on_finish
         message = notify.message(outcome, self.plan.name, outcome, text)
         try:
             on_finish.begin(
@@ -304,6 +322,13 @@ class Supervisor:
             )
         except OSError as error:
             self._note(f"nothing could be started for after the end: {error.strerror or error}", "bad")
+
+    def _spared(self, outcome: Outcome) -> bool:
+        """Whether the user's command is not run, as this is a stop that somebody asked for. Nobody asked for a failure,
+        and a launch that was to end after as many runs as there are has finished."""
+        command, orders = self.plan.on_finish, self.orders
+        asked = orders.by_user and (orders.stop is not None or outcome == "stopped")
+        return command is not None and not command.always and asked
 
     def _note(self, text: str, level: str = "info") -> None:
         self.journal.write(Note(text=text, level=level))  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ import msgspec
 from engine.config.prepared import Split
 from engine.errors import DataError, unknown
 
+FEWER_FOLDS = "set fewer folds (folds under [runs], in a copy of the experiment's file in ./experiments)"
 QUARTILES = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 HALVES = ("smaller half", "larger half")
 SIZE, ACQUISITION = "lesion_size", "acquisition"
@@ -68,7 +69,7 @@ def make_folds(
     groups = _groups(members)
     if len(groups) < folds:
         what = "subjects" if len(groups) == len(members) else f"persons ({len(members)} volumes)"
-        raise DataError(f"{folds} folds need at least {folds} {what}, not {len(groups)}; add data, or set fewer folds")
+        raise DataError(f"{folds} folds need at least {folds} {what}, not {len(groups)}; add data, or {FEWER_FOLDS}")
     heads = [max((members[i] for i in group), key=lambda m: (m.lesion_mm3, m.id)) for group in groups]
     way, labels, warnings = _strata(heads, folds, stratify)
     key = _shuffled(seed)
@@ -96,7 +97,13 @@ def make_folds(
 def table(folds: Folds) -> dict[str, tuple[int, ...]]:
     """Stratum -> how many of it each fold holds out."""
     held_out = [Counter(folds.strata[i] for i in split.test) for split in folds.splits]
-    return {stratum: tuple(count[stratum] for count in held_out) for stratum in sorted(set(folds.strata))}
+    return {stratum: tuple(count[stratum] for count in held_out) for stratum in sorted(set(folds.strata), key=_ranked)}
+
+
+def _ranked(words: str) -> tuple[int, str]:
+    """From the smallest lesions to the largest ones."""
+    size, sizes = words.partition(" × ")[0], (*QUARTILES, *HALVES)
+    return sizes.index(size) if size in sizes else len(sizes), words
 
 
 def _groups(members: Sequence[Member]) -> list[list[int]]:

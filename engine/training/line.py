@@ -32,9 +32,16 @@ class Loads:
         self.count = 0
         self.seconds = self.squares = self.cpu = 0.0
 
+    def add(self, count: int, seconds: float, squares: float, cpu: float) -> None:
+        self.count += count
+        self.seconds += seconds
+        self.squares += squares
+        self.cpu += cpu
+
 
 class Line:
-    """The steps since the line before. `laps`: the seconds of each span, over the `timed` of them."""
+    """The steps since the line before. `laps`: the seconds of each span, over the `timed` of them; `data`: seconds of
+    waiting for data beside those of a step's own."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -54,12 +61,12 @@ class Line:
             self.terms.setdefault(name, Mean()).add(value)
 
     def of_a_step(self) -> dict[str, float]:
-        """Seconds of each span in a step whose laps were timed; at least one must have been."""
+        """Seconds of each span in a timed step; there must be one."""
         return {name: seconds / self.timed for name, seconds in self.laps.items()}
 
     def spans(self, of_a_step: dict[str, float], asynchronous: bool) -> dict[str, float]:
         """Seconds of each span in all steps, when those in one, of this line or an earlier one, are known. Where
-        the device works while the host waits for it, they fit into the time that was not spent waiting for data."""
+        the host waits for what the device does, they fit into the time that passed."""
         steps = len(self.seconds)
         there, total = sum(self.seconds) - self.data, sum(of_a_step.values()) * steps
         fits = 1.0 if asynchronous or total <= there else there / total
@@ -71,7 +78,7 @@ class Line:
         return Steps(
             epoch=self.epoch, step=self.number, steps=steps, seconds=sum(self.seconds), low=min(self.seconds),
             high=max(self.seconds), samples=self.samples,
-            spans=Spans(data=self.data, **spans),
+            spans=Spans(**spans | {"data": self.data + spans.get("data", 0.0)}),
             load_seconds=loads.seconds, loads=loads.count, load_squares=loads.squares, load_cpu=loads.cpu,
             trainer_cpu=trainer_cpu, each=tuple(round(value, 6) for value in self.seconds) if each else None,
             loss=self.loss.value, lr=self.lr,

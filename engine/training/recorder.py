@@ -4,10 +4,11 @@ quarter of a second.
 Nothing here waits for the device. The device times and losses of all steps it has passed by then are looked up
 together, when a line is due.
 
-Of quick steps only some are timed lap by lap, as many as may cost LAPS_SHARE of the training, at distances that no
-period of the training's own can fall in with; they stand for the others of their line. Every step's own seconds, its
-wait for data, its samples, its loss and terms are counted whatever its laps. What an untimed step touches here is cold
-after the work of the step, and takes some ten times as long as in a loop of its own: so it touches little.
+Of quick steps only some are timed, as many as may cost TIMED_SHARE of the training, at distances that no period of the
+training's own can fall in with. Their laps and their wait for data stand for those of the others in their line, and the
+time between the ends of two of them is shared by the steps between; samples, losses and terms are those of every step.
+What an untimed step touches here is cold after the work of the step, and takes some ten times as long as in a loop of
+its own: so it touches next to nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ MEMORY_SECONDS = 5.0
 # Steps that may await their line before the device is waited for; a CUDA queue is full long before.
 PENDING = 1000
 
-# What timing one step's laps costs beside work that empties the caches (tests/benchmarks/telemetry_steps.py), the share
-# of the training that may go there, and the least part of the steps that is timed so.
-LAPS_SECONDS = 40e-6
-LAPS_SHARE = 0.001
-LAPS_LEAST = 0.02
-# Shorter than any step: all laps of no time at all are still all laps.
+# What timing a step costs beside work that empties the caches (tests/benchmarks/telemetry_steps.py), the share of the
+# training that may go there, and the least part of the steps that is timed.
+TIMED_SECONDS = 40e-6
+TIMED_SHARE = 0.001
+TIMED_LEAST = 0.03
+# Shorter than any step: all steps of no time at all are still all steps.
 TICK = 1e-9
 # Steps along the unit interval that never come back to where one was, and fill it evenly (Weyl).
 GOLDEN = 0.6180339887498949
@@ -50,9 +51,9 @@ Laps = list[tuple[str, Any, Any]]
 # the like as the clock keeps them, laps and their marks. (A plain tuple: a class of its own costs half as much again.)
 Step = tuple[int, int, float | None, float, float, int, Any, Laps, list[Any]]
 KEPT = 6
-# A step whose laps are not timed calls this in their place: nothing that is called costs less.
+# An untimed step calls this in the place of laps: nothing that is called costs less.
 NO_LAP: Lap = len
-ALL_LAPS = math.inf
+ALL_STEPS = math.inf
 NONE: list[Any] = []
 
 
@@ -85,15 +86,15 @@ class Recorder:
     """Times steps and their laps of one attempt and writes them down. `losses` is the mean over the present epoch, `at`
     when the last step ended, by `now`.
 
-    `memory` reads the device's memory (None without one). `laps_share`: of the time, what timing laps may cost; with
-    ALL_LAPS every step's are timed. Raises NaNLoss from `step_ended` or `drain` when a loss that is looked up is not
+    `memory` reads the device's memory (None without one). `timed_share`: of the time, what timing steps may cost; with
+    ALL_STEPS every one is timed. Raises NaNLoss from `step_ended` or `drain` when a loss that is looked up is not
     finite, NaNGradients when a norm is not.
     """
 
     def __init__(
         self, write: Write, clock: Clock, memory: Callable[[], Memory | None] = lambda: None,
         now: Callable[[], float] = time.monotonic, line_seconds: float = LINE_SECONDS,
-        laps_share: float = LAPS_SHARE,
+        timed_share: float = TIMED_SHARE,
     ) -> None:
         self.clock = clock
         self.now = now
@@ -104,13 +105,16 @@ class Recorder:
         self.lap: Lap = self._lap
         self._data = 0.0
         self._samples = 0
+        # Of the steps since the last timed one: number, epoch, lr, loss, norm; and of their batches.
+        self._passed: list[tuple[int, int, float | None, Parts | None, Tensor | None]] = []
+        self._loaded: list[tuple[list[int], float, float, float, bool]] = []
         self._laps: Laps = []
         self._marks: list[Any] = []
         self._part, self._place = 1.0, 0.0
         self._write = write
         self._memory = memory
         self._line_seconds = line_seconds
-        self._laps_share = laps_share
+        self._timed_share = timed_share if line_seconds > 0 else ALL_STEPS  # a line of its own needs its own time
         self._singly = 0
         self._pending: deque[Step] = deque()
         self._line = Line()
@@ -125,19 +129,13 @@ class Recorder:
     def fetch(self, batches: Iterator[Batch], fresh: bool = True) -> Batch:
         """The next batch, waited for by the host: `data`, whatever the device does meanwhile. Not `fresh`: it had been
         there before, nobody loaded it for this step."""
-        began = self.now()
+        timed = self.lap is not NO_LAP
+        began = self.now() if timed else 0.0
         batch = next(batches)
-        self._data += self.now() - began
-        count = len(batch.indices)
-        self._samples += count
-        if fresh:
-            loads = self._loads
-            loads.count += count
-            loads.seconds += batch.load_seconds
-            loads.squares += batch.load_squares
-            loads.cpu += batch.load_cpu
-        if self.lap is not NO_LAP:
+        if timed:
+            self._data += self.now() - began
             self._marks.append(self.clock.mark())
+        self._loaded.append((batch.indices, batch.load_seconds, batch.load_squares, batch.load_cpu, fresh))
         return batch
 
     @contextmanager
@@ -145,11 +143,29 @@ class Recorder:
         """Something else that the next batch is waited for with."""
         began = self.now()
         yield
-        self._data += self.now() - began
+        self._line.data += self.now() - began
 
-    def _time_laps(self) -> None:
-        """Those of the step that begins."""
+    def _time_next(self) -> None:
+        """The step that begins is a timed one."""
         self.lap, self._laps, self._marks = self._lap, [], []
+
+    def _close(self) -> None:
+        """The steps since the last timed one, this one with its laps at their end if it was timed itself, await the
+        device; they share the time that they took together."""
+        now = self.now()
+        seconds, self.at = now - self.at, now
+        self._since_line += seconds
+        for indices, took, squares, cpu, fresh in self._loaded:
+            self._samples += len(indices)
+            if fresh:
+                self._loads.add(len(indices), took, squares, cpu)
+        each, keep = seconds / len(self._passed), self.clock.keep
+        for number, epoch, lr, loss, norm in self._passed:
+            self._pending.append((number, epoch, lr, each, 0.0, 0, keep(loss, norm), NONE, NONE))
+        number, epoch, lr, each, _, _, kept, _, _ = self._pending.pop()
+        self._pending.append((number, epoch, lr, each, self._data, self._samples, kept, self._laps, self._marks))
+        self._data, self._samples, self._passed, self._loaded = 0.0, 0, [], []
+        self.lap, self._laps, self._marks = NO_LAP, NONE, NONE
 
     def _lap(self, name: str) -> None:
         begin, end = self._marks[-1], self.clock.mark()
@@ -161,15 +177,15 @@ class Recorder:
     ) -> None:
         """Close the step, whose time runs from the end of the one before it. Its loss, its terms and the norm of its
         gradients are still on the device, and copied without waiting; None where nobody needs to look at it."""
-        now = self.now()
-        seconds, self.at = now - self.at, now
-        kept = self.clock.keep(loss, norm)
-        self._pending.append((number, epoch, lr, seconds, self._data, self._samples, kept, self._laps, self._marks))
-        self._data, self._samples, self.lap, self._laps, self._marks = 0.0, 0, NO_LAP, NONE, NONE
+        self._passed.append((number, epoch, lr, loss, norm))
         self._place = (self._place + GOLDEN) % 1.0
+        if self.lap is NO_LAP:
+            if self._place < self._part:
+                self._time_next()
+            return
+        self._close()
         if self._place < self._part:
-            self._time_laps()
-        self._since_line += seconds
+            self._time_next()
         if self._since_line >= self._line_seconds or len(self._pending) > PENDING:
             self._take_done()
             if len(self._pending) > PENDING:
@@ -184,7 +200,7 @@ class Recorder:
         spans from no step before it."""
         self._singly = count
         self._part, self._each = 1.0, {}
-        self._time_laps()
+        self._time_next()
 
     def resume(self) -> None:
         """Steps go on from here: what happened since the last one is not theirs."""
@@ -192,6 +208,10 @@ class Recorder:
 
     def drain(self) -> None:
         """Everything measured so far into the journal. Host-device sync: the steps under way are waited for."""
+        if self._passed:
+            self._close()
+            if self._place < self._part:
+                self._time_next()
         if self._pending:
             self.clock.wait()
             waited, self.at = self.now() - self.at, self.now()
@@ -218,10 +238,10 @@ class Recorder:
         while pending and clock.arrived(pending[0][KEPT]):
             line.number, line.epoch, line.lr, seconds, data, samples, kept, laps, marks = pending.popleft()
             line.seconds.append(seconds)
-            line.data += data
             line.samples += samples
-            if laps:
+            if laps is not NONE:
                 line.timed += 1
+                line.laps["data"] = line.laps.get("data", 0.0) + data
                 for name, begin, end in laps:
                     line.laps[name] = line.laps.get(name, 0.0) + clock.seconds(begin, end)
             clock.release(marks)
@@ -250,7 +270,8 @@ class Recorder:
         self._cpu, self._line, self._loads = cpu, Line(), Loads()
         self._singly -= len(line.seconds)
         mean = sum(line.seconds) / len(line.seconds)
-        self._part = max(LAPS_LEAST, self._laps_share * max(mean, TICK) / LAPS_SECONDS)
+        enough = max(TIMED_LEAST, self._timed_share * max(mean, TICK) / TIMED_SECONDS)
+        self._part = 1.0 if self._singly > 0 else enough
         if self.at >= self._memory_due:
             memory = self._memory()
             if memory is not None:

@@ -74,7 +74,9 @@ def of_request(request: Request, sheet: Sequence[Gpu]) -> Subject:
     here = machine().cores
     known = _with_paces(min(like, key=lambda one: one.cores != here), like)
     if (own := _as_foretold(plan, request, like)) is not None:
+        own = msgspec.structs.replace(own, asked=request.experiment)
         return Subject(known=own, question=_said(plan, request), others=_twins(own, like))
+    known = msgspec.structs.replace(known, asked=request.experiment)
     return Subject(known=known, question=_asked(plan, known, request), others=_twins(known, like))
 
 

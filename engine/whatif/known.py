@@ -50,7 +50,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     left of each run, the one under way first; None where nothing was begun. `epoch_left`: of its epoch; `whole_left`:
     until the last one ends, where runs go on side by side. `factors`: how wide the forecast's ranges are. `paces`:
     whose step `step` is where there are variants, and what one of the others takes. `device_key`: the device as
-    benchmark keys call it.
+    benchmark keys call it. `asked`: an experiment to be launched, which is foretold from the
+    training called `name`.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     footprint: Footprint = Footprint()
     paces: Paces = Paces()
     device_key: str = ""
+    asked: str = ""
 
     @property
     def batch(self) -> int:

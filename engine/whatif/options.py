@@ -9,42 +9,24 @@ from pathlib import Path
 import msgspec
 
 from engine.config.experiment import Experiment
-from engine.config.knob import Value, shown
-from engine.config.plan import Plan
-from engine.config.run_keys import runs_of, variants_of
+from engine.config.run_keys import RunKey, dimensions, runs_of, variants_of
 from engine.counts import plural
-from engine.diagnosis.consequences import Range
 from engine.errors import UsageError
 from engine.paths import ExperimentPaths, read_json, write_json
-from engine.runs import launch
-from engine.whatif.hardware_table import TOO_SMALL, HardwareRow, Money
+from engine.whatif import bring_about
+from engine.whatif.hardware_table import TOO_SMALL, HardwareRow
 from engine.whatif.known import Known
-from engine.whatif.remarks import below_minimum
+from engine.whatif.option import Option as Option
 from engine.whatif.what_if import Question, shape_of
 
 REDUCED = 3
-
-
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` from 1. `folds`, `restarts` and `variants`: those it trains, ("",) where the plan has none;
-    `stop_after_runs` ends it earlier, 0 does not. `timeline`: seconds until it is done, with a 90 % range."""
-
-    number: int
-    title: str
-    runs: int
-    folds: tuple[int, ...]
-    restarts: int
-    variants: tuple[str, ...] = ("",)
-    stop_after_runs: int = 0
-    timeline: Range = Range()
-    money: Money = Money()
-    gets: tuple[str, ...] = ()
-    loses: tuple[str, ...] = ()
+# One run, all of them, fewer restarts.
+MOST = 3
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """decision.json: what somebody chose, on what ground. `at`: s since 1970; seconds; `hardware` and `basis` as they
-    were shown; `command` launches it."""
+    were shown; `command` brings it about, where `then` names more of them one after the other."""
 
     number: int
     title: str
@@ -60,89 +42,111 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     by: str
     at: float
+    then: tuple[tuple[str, ...], ...] = ()
 
 
 def options(known: Known, question: Question, asked: Callable[[Question], HardwareRow]) -> tuple[Option, ...]:
-    """Of the training that `question` describes, finished runs included; those that come to the same are left out.
-    None where a step does not fit into the memory of the hardware that is decided about.
+    """Those that are offered, each with its time. None where a step does not fit into the memory of the hardware that
+    is decided about.
 
     `asked`: what a question comes to on that hardware.
     """
-    base = msgspec.structs.replace(question, rest=False)
-    shape = shape_of(known, base)
-    folds, variants = tuple(dict.fromkeys(key.fold for key in shape.runs)), variants_of(shape.runs)
-    restarts = len({key.restart for key in shape.runs})
-    fewer = max(1, round(restarts / REDUCED))
-    experiment = known.plan.experiment
-    one = Option(
-        number=0,
-        title="One run",
-        runs=1,
-        folds=folds[:1],
-        restarts=1,
-        variants=variants[:1],
-        stop_after_runs=1,
-        gets=(
-            "one trained model, its weights in final.pt",
-            f"its test figures on the subjects held out of fold {folds[0] if folds else 0}",
-        ),
-        loses=(
-            "how much runs differ: no standard deviation",
-            *((f"every variant but {variants[0]}: nothing is compared",) if len(variants) > 1 else ()),
-            *_paper(experiment, "one run cannot be compared with"),
-        ),
-    )
-    whole = len(folds) * restarts * len(variants)
-    every = Option(
-        number=0,
-        title="All runs",
-        runs=whole,
-        folds=folds,
-        restarts=restarts,
-        variants=variants,
-        gets=(
-            f"{_counted(variants, len(folds), restarts)}: mean ± std of all of them, per run and per subject",
-            *_paper(experiment, "a comparison with", like_for_like=True),
-        ),
-        loses=("nothing but time",),
-    )
-    reduced = Option(
-        number=0,
-        title="Fewer restarts",
-        runs=len(folds) * fewer * len(variants),
-        folds=folds,
-        restarts=fewer,
-        variants=variants,
-        gets=(
-            f"{_counted(variants, len(folds), fewer)}: every subject is tested on once"
-            if fewer == 1
-            else f"{_counted(variants, len(folds), fewer)}: a mean with its standard deviation",
-        ),
-        loses=(
-            f"a mean {sqrt(restarts / fewer):.1f} times less certain than of {plural(restarts, 'restart')}",
-            *(("how much restarts differ",) if fewer == 1 else ()),
-        ),
-    )
-    found: list[Option] = []
-    for option in (one, every, reduced):
-        if any(option.runs == other.runs for other in found):
-            continue
-        row = asked(
-            msgspec.structs.replace(
-                base, folds=option.folds, restarts=option.restarts, variants=option.variants
-            )
-        )
+    base, found = msgspec.structs.replace(question, rest=False), list[Option]()
+    for option in offered(known, question):
+        row = asked(msgspec.structs.replace(base, only=option.keys))
         if row.too_small:
             return ()
-        timed = msgspec.structs.replace(option, timeline=row.times.experiment, money=row.money)
-        found.append(msgspec.structs.replace(timed, number=len(found) + 1))
+        found.append(msgspec.structs.replace(option, timeline=row.times.experiment, money=row.money))
     return tuple(found)
 
 
-def _counted(variants: tuple[str, ...], folds: int, restarts: int) -> str:
-    said = f"{plural(folds, 'fold')} × {plural(restarts, 'restart')} = "
-    said = f"{plural(len(variants), 'variant')} × {said}" if any(variants) else said
-    return said + plural(len(variants) * folds * restarts, "run")
+def offered(known: Known, question: Question) -> tuple[Option, ...]:
+    """Of the training that `question` describes, finished runs included; those that come to the same are left out. With
+    no time yet: that takes a while."""
+    runs = shape_of(known, msgspec.structs.replace(question, rest=False)).runs
+    folds, variants = tuple(dict.fromkeys(key.fold for key in runs)), variants_of(runs)
+    restarts = len({key.restart for key in runs})
+    fewer = max(1, round(restarts / REDUCED))
+    reduced = _reduced(runs, fewer)
+    experiment = known.plan.experiment
+    of = plural(restarts, "restart") if _even(runs) else f"all {plural(len(runs), 'run')}"
+    found = (
+        _of(
+            "One run",
+            runs[:1],
+            1,
+            gets=(
+                "one trained model, its weights in final.pt",
+                f"its test figures on the subjects held out of fold {folds[0] if folds else 0}",
+            ),
+            loses=(
+                "how much runs differ: no standard deviation",
+                *((f"every variant but {variants[0]}: nothing is compared",) if len(variants) > 1 else ()),
+                *_paper(experiment, "one run cannot be compared with"),
+            ),
+        ),
+        _of(
+            "All runs",
+            runs,
+            gets=(
+                f"{_counted(runs)}: mean ± std of all of them, per run and per subject",
+                *_paper(experiment, "a comparison with", like_for_like=True),
+            ),
+            loses=("nothing but time",),
+        ),
+        _of(
+            "Fewer restarts",
+            reduced,
+            gets=(
+                f"{_counted(reduced)}: every subject is tested on once"
+                if fewer == 1
+                else f"{_counted(reduced)}: a mean with its standard deviation",
+            ),
+            loses=(
+                f"a mean {sqrt(len(runs) / max(1, len(reduced))):.1f} times less certain than of {of}",
+                *(("how much restarts differ",) if fewer == 1 else ()),
+            ),
+        ),
+    )
+    kept = [one for place, one in enumerate(found) if all(one.runs != other.runs for other in found[:place])]
+    return tuple(msgspec.structs.replace(one, number=number) for number, one in enumerate(kept, start=1))
+
+
+def _of(
+    title: str, runs: tuple[RunKey, ...], stop: int = 0, gets: tuple[str, ...] = (), loses: tuple[str, ...] = ()
+) -> Option:
+    return Option(
+        number=0,
+        title=title,
+        runs=len(runs),
+        folds=tuple(dict.fromkeys(key.fold for key in runs)),
+        restarts=len({key.restart for key in runs}),
+        variants=variants_of(runs),
+        keys=runs,
+        stop_after_runs=stop,
+        gets=gets,
+        loses=loses,
+    )
+
+
+def _reduced(runs: tuple[RunKey, ...], restarts: int) -> tuple[RunKey, ...]:
+    """The first so many restarts that there are of every fold and variant."""
+    there: dict[tuple[int, str], list[int]] = {}
+    for key in runs:
+        there.setdefault((key.fold, key.variant), []).append(key.restart)
+    first = {of: sorted(each)[:restarts] for of, each in there.items()}
+    return tuple(key for key in runs if key.restart in first[key.fold, key.variant])
+
+
+def _even(runs: Sequence[RunKey]) -> bool:
+    folds, restarts = {key.fold for key in runs}, {key.restart for key in runs}
+    return len(folds) * len(restarts) * len(variants_of(runs)) == len(runs)
+
+
+def _counted(runs: Sequence[RunKey]) -> str:
+    """`2 folds × 3 restarts = 6 runs`; `4 runs, some of 2 folds × 3 restarts`."""
+    many = plural(len(runs), "run")
+    return f"{dimensions(runs)} = {many}" if _even(runs) else f"{many}, {dimensions(runs)}"
 
 
 def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> tuple[str, ...]:
@@ -153,77 +157,6 @@ def _paper(experiment: Experiment, words: str, like_for_like: bool = False) -> t
     planned = len(runs_of(experiment))
     of = f", of {plural(planned, 'run')}" if like_for_like else ""
     return (f"{words} the published {target.dice:g}{std}{of}",)
-
-
-def command(known: Known, question: Question, option: Option, live: bool = False) -> tuple[str, ...]:
-    """What brings it about, as words; nothing where it is under way already. `live`: that very training goes on here,
-    so that one run of it is a stop after this one."""
-    unchanged = not question.knobs and question.epochs is None and question.steps_per_epoch is None
-    if live and unchanged and option.stop_after_runs:
-        return ("steptop", "stop", known.name, "--after-run")
-    if live and unchanged and option.runs == len(known.runs):
-        return ()
-    return ("steptop", "run", *_launch_words(known, question, option))
-
-
-def _launch_words(known: Known, question: Question, option: Option) -> list[str]:
-    plan = known.plan
-    words = [_experiment_word(plan.command, plan.experiment_name)]
-    if plan.data_dir:
-        words += ["--data", plan.data_dir]
-    knobs = known.knobs | question.knobs
-    if question.steps_per_epoch is not None:
-        knobs |= {"steps_per_epoch": question.steps_per_epoch}
-    held = _own_knobs(known, words[0])
-    settings = {name: value for name, value in knobs.items() if value != held.get(name, value)}
-    for name, value in settings.items():
-        words += ["--set", f"{name}={shown(value)}"]
-    locked = any(name in plan.experiment.locks for name in settings)
-    if locked or below_minimum(plan.experiment, question.epochs or plan.experiment.epochs):
-        words.append("--override-locks")
-    epochs = question.epochs or plan.experiment.epochs
-    if question.epochs is not None or "--epochs" in plan.command:
-        words += ["--epochs", str(epochs)]
-    if option.folds != (plan.experiment.runs.only or tuple(range(plan.experiment.runs.folds))):
-        words += ["--folds", ",".join(str(fold) for fold in option.folds)]
-    if option.restarts != plan.experiment.runs.restarts:
-        words += ["--restarts", str(option.restarts)]
-    if option.variants != variants_of(runs_of(plan.experiment)):
-        words += ["--variants", ",".join(option.variants)]
-    return words + _places(plan, question, option.runs)
-
-
-def devices_for(plan: Plan, question: Question, runs: int) -> tuple[str, ...]:
-    """The devices that so many runs are shared out to: as many as asked for, else those of the training that is known;
-    nothing where one does."""
-    if question.gpus > 1:
-        count = min(question.gpus, runs)
-        return tuple(str(number) for number in range(count)) if count > 1 else ()
-    return plan.devices
-
-
-def _places(plan: Plan, question: Question, runs: int) -> list[str]:
-    """How many go on side by side, and on what."""
-    devices = devices_for(plan, question, runs)
-    words = ["--devices", ",".join(devices)] if devices else []
-    if question.gpus < 2 and plan.slots > max(1, len(devices)):
-        words += ["--slots", str(plan.slots)]
-    return words
-
-
-def _own_knobs(known: Known, name: str) -> dict[str, Value]:
-    """What a launch without --set would run with; where it cannot be told, what this one was launched with."""
-    data = Path(known.plan.data_dir) if known.plan.data_dir else None
-    try:
-        return launch.plan_for(launch.Request(experiment=name, logs=Path(known.folder).parent, data=data)).profile.knobs
-    except UsageError:
-        return known.plan.profile.knobs
-
-
-def _experiment_word(words: Sequence[str], name: str) -> str:
-    """A file of one's own is launched by its path again."""
-    path = next((word for word in words if word.endswith(".toml") and Path(word).stem == name), "")
-    return path or name
 
 
 def choose(found: Sequence[Option], number: int) -> Option:
@@ -237,8 +170,11 @@ def choose(found: Sequence[Option], number: int) -> Option:
 
 
 def decide(
-    known: Known, question: Question, hardware: str, option: Option, by: str, at: float, live: bool = False
+    known: Known, question: Question, hardware: str, option: Option, by: str, at: float, live: bool = False,
+    here: bool = True,
 ) -> Decision:
+    """`live` and `here` as of `bring_about.commands`."""
+    found = bring_about.commands(known, question, option, live, here)
     return Decision(
         number=option.number,
         title=option.title,
@@ -251,9 +187,10 @@ def decide(
         high=option.timeline.high,
         hardware=hardware,
         basis=option.timeline.basis,
-        command=command(known, question, option, live),
+        command=found[0] if found else (),
         by=by,
         at=at,
+        then=found[1:],
     )
 
 

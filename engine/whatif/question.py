@@ -25,7 +25,7 @@ OF_AN_EPOCH = ("batch_size", "accumulate_steps", "steps_per_epoch")
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is different; None and nothing: as it was. `rest`: only the runs that are not finished, from where they are.
-    `cores`: of the machine it would run on."""
+    `cores`: of the machine it would run on. `only`: these runs, whatever the counts say."""
 
     epochs: int | None = None
     steps_per_epoch: int | None = None
@@ -36,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int = 1
     cores: int | None = None
     rest: bool = False
+    only: tuple[RunKey, ...] | None = None
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,13 +92,13 @@ def knobs_of(known: Known, question: Question) -> dict[str, Value]:
 
 def shape_of(known: Known, question: Question) -> Shape:
     """Runs, epochs and steps that the question comes to. Raises UsageError for a fold that is not there."""
-    runs = known.runs
-    if (question.folds, question.restarts, question.variants) != (None, None, None):
+    runs = known.runs if question.only is None else question.only
+    if question.only is None and (question.folds, question.restarts, question.variants) != (None, None, None):
         folds = question.folds if question.folds is not None else tuple(dict.fromkeys(key.fold for key in runs))
         restarts = question.restarts if question.restarts is not None else len({key.restart for key in runs})
         variants = question.variants if question.variants is not None else variants_of(runs)
         runs = runs_of(known.plan.experiment, folds, restarts, variants)
-    elif question.rest and known.left is not None:
+    elif question.only is None and question.rest and known.left is not None:
         runs = tuple(key for key, _ in known.left)
     if question.rest:
         done = {key.at for key in known.finished}

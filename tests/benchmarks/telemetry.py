@@ -20,7 +20,7 @@ from engine.journals.events import Record
 from engine.journals.journal import Writer
 from engine.training.clock import Clock, CudaClock, HostClock
 from engine.training.losses import Parts
-from engine.training.recorder import ALL_LAPS, Recorder
+from engine.training.recorder import ALL_STEPS, NO_LAP, Recorder
 from engine.training.samples import Batch
 
 STEPS = 5_000
@@ -35,12 +35,15 @@ Loop = Callable[[int], None]
 class Off:
     """No recorder: what the loop costs by itself."""
 
-    def lap(self, _name: str) -> None: ...
+    at = 0.0
+    lap = staticmethod(NO_LAP)
 
     def fetch(self, batches: Iterator[Batch]) -> Batch:
         return next(batches)
 
-    def step_ended(self, _number: int, _epoch: int, _lr: float | None, _loss: Parts) -> None: ...
+    def step_ended(
+        self, _number: int, _epoch: int, _lr: float | None, _loss: Parts, _norm: Tensor | None = None
+    ) -> None: ...
 
 
 def steps(recorder: Recorder | Off, parts: Parts, work: Callable[[], None], count: int) -> float:
@@ -83,7 +86,7 @@ def pairs(recorder: Recorder, parts: Parts, work: Callable[[], None], count: int
 
 
 def measure(clock: Clock, loss: Tensor, write: Callable[[Record], object]) -> dict[str, float]:
-    recorder, parts = Recorder(write, clock, laps_share=ALL_LAPS), Parts(loss, {})
+    recorder, parts = Recorder(write, clock, timed_share=ALL_STEPS), Parts(loss, {})
     on, off = pairs(recorder, parts, lambda: None, STEPS, PAIRS)
     cost = [a - b for a, b in zip(on, off, strict=True)]
     real_on, real_off = pairs(recorder, parts, spin(REAL_STEP_SECONDS), REAL_STEPS, REAL_PAIRS)

@@ -1,8 +1,7 @@
 """What the telemetry costs a training of hundreds of steps a second. `python -m tests.benchmarks.telemetry_steps [STEPS]`
 
-A step of Mimir's network, made small until it takes a few milliseconds, with all that the trainer's loop does around it
-(spans, the loss and its terms, a look for a stop and for another profile) beside the same step without, twice. All three
-turn and turn about in one process, in CPU seconds of this thread: whatever else the machine does meets them alike, and how
+A step of Mimir's network, made small until it takes a few milliseconds, as the trainer's loop has it, with the recorder
+(data, laps, the loss and its terms, lines in a journal) and, twice, with one that does nothing. All three turn and turn about in one process, in CPU seconds of this thread: whatever else the machine does meets them alike, and how
 far the two bare ones are apart says what the figure is worth. Means of differences without their outer tenths, and on top
 what writing a line every quarter of a second takes. Target: at most 0.5 %.
 """
@@ -29,6 +28,7 @@ from engine.training.recorder import Recorder
 from engine.training.requests import Requests
 from engine.training.samples import Batch
 from engine.training.stop import Stop
+from tests.benchmarks.telemetry import Off
 
 STEPS = 1500
 # Width, layers and batch of steps of some milliseconds; Mimir's own small one is 128, 3 and 32.
@@ -78,20 +78,8 @@ def learner(width: int, layers: int, size: int) -> tuple[Learner, Batch]:
     return made, example._replace(image=torch.randint(0, 20, example.image.shape, dtype=torch.uint8))
 
 
-def bare(made: Learner, batch: Batch, number: int) -> None:
-    """What trains, and nothing else."""
-    batch = made.to_device(batch)
-    with made.autocast():
-        outputs = Task.forward(made, batch)
-    with made.autocast():
-        loss = Task.losses(made, outputs, batch, number)
-    made.scaler.scale(loss.total).backward()
-    made.descend()
-    made.schedule.step()
-
-
-def recorded(made: Learner, batch: Batch, number: int, recorder: Recorder, look: Look, seen: list[int]) -> None:
-    """The same as engine.training.loop has it."""
+def trained(made: Learner, batch: Batch, number: int, recorder: Recorder | Off, look: Look, seen: list[int]) -> None:
+    """A step as engine.training.loop has it."""
     lap = recorder.lap
     if look.stop.asked or recorder.at >= look.due:
         look(recorder.at)
@@ -122,15 +110,12 @@ ORDERS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0), (1, 0, 2), (0, 2, 1))
 
 def taken(made: Learner, batch: Batch, recorder: Timed, look: Look, steps: int) -> Taken:
     """CPU seconds of a bare step, another bare one, and a recorded one, lines apart; so many times in all orders."""
-    found, seen = Taken(), list[int]()
+    found, seen, off = Taken(), list[int](), Off()
     for number in range(1, steps + 1):
         took = [0.0, 0.0, 0.0]
         for which in ORDERS[number % len(ORDERS)]:
             before, began = recorder.lines, time.thread_time()
-            if which == 2:
-                recorded(made, batch, number, recorder, look, seen)
-            else:
-                bare(made, batch, number)
+            trained(made, batch, number, recorder if which == 2 else off, look, seen)
             took[which] = time.thread_time() - began - (recorder.lines - before)
         found.append((took[0], took[1], took[2]))
     return found

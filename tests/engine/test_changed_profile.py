@@ -15,9 +15,11 @@ from engine.eta.forecast import forecast
 from engine.journals.events import ProfileChanged
 from engine.live import pace
 from engine.live.fold_profile import changed_profile
+from engine.live.fold_run import fold_run
 from engine.live.segments import Pace
-from engine.live.state import ExperimentState
+from engine.live.state import ExperimentState, RunState
 from engine.machine.cores import MOST_PER_CORE, Machine, machine
+from engine.memory.footprint import knobs_now
 from engine.phase import tested
 from engine.runs import living
 from engine.runs.control import Request
@@ -72,6 +74,53 @@ def test_what_a_change_brought_is_still_told_in_the_next_run_and_after_the_end(t
     later = msgspec.structs.replace(state, runs=runs, current=after)
     assert later.run is not None and later.run.tested == ()
     assert [(one.name, one.ratio) for one in tested.tested(later)] == [(one.name, one.ratio) for one in tested.tested(state)]
+
+
+def test_changes_in_a_later_run_do_not_hide_those_of_an_earlier_one(tmp_path: Path) -> None:
+    state = write_changed(tmp_path / "arc-meshnet26")
+    assert state.run is not None and state.current is not None
+    after = next(place for place in range(len(state.runs)) if place > state.current)
+    shift = tuple(msgspec.structs.replace(one, t=one.t + 3600) for one in state.run.tested)
+    fresh = msgspec.structs.replace(state.run, key=state.runs[after].key, tested=shift)
+    runs = tuple(fresh if place == after else run for place, run in enumerate(state.runs))
+    later = msgspec.structs.replace(state, runs=runs, current=after)
+    here = tested.tested(later)
+    found = tested.of_all_runs(later)
+    assert len(found) == 2 * len(here)
+    first, second = f"(run {state.current + 1})", f"(run {after + 1})"
+    assert [one.name for one in found] == [f"{one.name} {run}" for run in (first, second) for one in here]
+    assert [one.number for one in found] == list(range(len(found)))
+    assert found[0].ratio is None and all(one.ratio is not None for one in found[1:])
+    assert tested.of_all_runs(state) == tested.tested(state), "one run alone needs no number"
+
+
+def test_a_launch_with_another_profile_leaves_behind_what_was_changed_before_it(tmp_path: Path) -> None:
+    """Changed to two workers, stopped, and launched once more as it was at first: with one."""
+    state = write_changed(tmp_path / "arc-meshnet26")
+    run, plan = state.run, state.plan
+    assert run is not None and run.begin is not None and state.current is not None
+    assert knobs_now(state)["num_workers"] == 2
+    profile = msgspec.structs.replace(plan.profile, name="as before", knobs=plan.profile.knobs | {"num_workers": 1})
+    plan = msgspec.structs.replace(plan, profile=profile)
+
+    def with_run(run: RunState) -> ExperimentState:
+        runs = tuple(run if place == state.current else one for place, one in enumerate(state.runs))
+        return msgspec.structs.replace(state, plan=plan, runs=runs)
+
+    stopped = with_run(msgspec.structs.replace(run, phase="stopped"))
+    assert knobs_now(stopped)["num_workers"] == 1, "what it would begin with"
+    starting = with_run(msgspec.structs.replace(run, phase="running", attempt=run.begin.attempt + 1))
+    assert knobs_now(starting)["num_workers"] == 1, "the attempt before had two"
+    begin = msgspec.structs.replace(
+        run.begin, attempt=run.begin.attempt + 1, resumed_from_step=run.step, num_workers=1, knobs=profile.knobs
+    )
+    steps = [line(run.step + step, 18.0) for step in range(1, 41)]
+    again = with_run(fold_run(run, [begin, *steps]))
+    assert knobs_now(again)["num_workers"] == 1
+    assert [one.knobs["num_workers"] for one in tested.tested(again)] == [1, 2, 1]
+    one, two, last = (found.measured for found in tested.tested(again))
+    assert one is not None and two is not None and last is not None
+    assert two.steps <= 40 and 0 < last.steps <= 40, "each profile has the steps that were taken with it"
 
 
 def test_a_training_that_never_changed_has_nothing_to_compare(before: ExperimentState) -> None:

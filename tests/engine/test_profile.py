@@ -75,6 +75,29 @@ def test_a_misspelt_knob_gets_the_nearest_right_name(tmp_path: Path) -> None:
         profile.parse_settings(["prefetch=3"])
 
 
+@pytest.mark.parametrize(
+    ("setting", "way"),
+    [
+        ("optimizer.lr=1e-3", "write lr = 1e-3 below [optimizer]"),
+        ("lr=1e-3", "write lr = 1e-3 below [optimizer]"),
+        ("loss.terms.skeleton.every=8", "write every = 8 below [loss.terms.skeleton]"),
+        ("epochs=3", "give --epochs 3 at launch, or copy the file"),
+    ],
+)
+def test_a_field_of_the_experiments_file_is_no_knob_and_the_way_to_set_it_is_said(setting: str, way: str) -> None:
+    with pytest.raises(UsageError) as error:
+        profile.parse_settings([setting])
+    said = str(error.value)
+    assert "is no knob but a field of the experiment's file" in said and way in said
+    assert "./experiments/NAME.toml" in said and "engine/experiments" in said and "There are" not in said
+
+
+@pytest.mark.parametrize("setting", ["optimizer.rl=1", "nothing.at.all=1", "optimizer=1", "epochs.lr=1", ".lr=1", "lr.=1"])
+def test_what_is_no_field_either_is_an_unknown_knob(setting: str) -> None:
+    with pytest.raises(UsageError, match=r"no knob called .* There are: "):
+        profile.parse_settings([setting])
+
+
 ON_TWELVE = Machine(cores=12, scheduled=12)
 TIGHT = Machine(cores=12, scheduled=12, pids=cgroup.Limit(100, 80, "/sys/fs/cgroup/pids.max"))
 HALF = Machine(cores=2, scheduled=12, quota=cgroup.Limit(2, 0, "/sys/fs/cgroup/cpu.max"))

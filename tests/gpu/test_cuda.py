@@ -13,7 +13,7 @@ from engine.journals.events import Begin, Memory, PrecisionActive, Record, Steps
 from engine.machine.gpu import Gpus
 from engine.training.clock import CudaClock
 from engine.training.learner import Learner
-from engine.training.recorder import ALL_LAPS, Recorder
+from engine.training.recorder import ALL_STEPS, Recorder
 from engine.training.samples import Batch
 from tests.training import world
 
@@ -56,7 +56,7 @@ def test_event_times_agree_with_times_taken_between_synchronisations() -> None:
     """The truth: the same work, waited for before and after."""
     model, written = learner(26), list[Record]()
     clock = CudaClock(DEVICE)
-    recorder = Recorder(written.append, clock, line_seconds=0.0, laps_share=ALL_LAPS)
+    recorder = Recorder(written.append, clock, line_seconds=0.0, timed_share=ALL_STEPS)
     image, label = volumes(96)
     for number in range(1, 6):
         step(model, recorder, image, label, number)

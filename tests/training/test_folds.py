@@ -144,3 +144,12 @@ def test_a_persons_sessions_never_stand_on_both_sides(groups: list[int], folds: 
 def test_an_unknown_stratification_is_a_usage_error_with_the_right_name() -> None:
     with pytest.raises(UsageError, match="did you mean 'lesion_size'"):
         make_folds(arc(), 3, 42, ("lesion_sise",))
+
+
+def test_strata_are_told_from_the_smallest_lesions_to_the_largest() -> None:
+    members = [Member(id=f"{i}", lesion_mm3=float(i), acquisition="ab"[i % 2]) for i in range(64)]
+    words = list(table(make_folds(members, 2, 0)))
+    assert [word.partition(" × ")[0] for word in words[::2]] == [
+        "smallest quarter", "second quarter", "third quarter", "largest quarter"
+    ]
+    assert words[:2] == ["smallest quarter × a", "smallest quarter × b"]

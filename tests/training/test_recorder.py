@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.journals.events import Memory, Progress, Record, SpanEnded, Steps
 from engine.training.clock import HostClock, Numbers
 from engine.training.losses import Parts
-from engine.training.recorder import ALL_LAPS, LAPS_SHARE, PENDING, NaNGradients, NaNLoss, Recorder
+from engine.training.recorder import ALL_STEPS, PENDING, TIMED_SHARE, NaNGradients, NaNLoss, Recorder
 from engine.training.samples import Batch
 
 
@@ -80,12 +80,12 @@ class QueueDevice:
 class Bench:
     """A recorder over a queue device, and what it wrote."""
 
-    def __init__(self, line_seconds: float = 0.25, memory: Memory | None = None, laps_share: float = ALL_LAPS) -> None:
+    def __init__(self, line_seconds: float = 0.25, memory: Memory | None = None, timed_share: float = ALL_STEPS) -> None:
         self.written: list[Record] = []
         self.host = Host()
         self.device = QueueDevice(self.host)
         self.recorder = Recorder(
-            self.written.append, self.device, lambda: memory, self.host, line_seconds, laps_share
+            self.written.append, self.device, lambda: memory, self.host, line_seconds, timed_share
         )
 
     def step(
@@ -205,7 +205,7 @@ def test_quick_steps_share_a_line_and_slow_ones_have_their_own() -> None:
 
 def test_of_quick_steps_some_are_timed_span_by_span_and_stand_for_all() -> None:
     """Every tenth step computes an expensive term: neither always among the timed ones nor never."""
-    bench, count = Bench(laps_share=LAPS_SHARE), 4000
+    bench, count = Bench(timed_share=TIMED_SHARE), 4000
     for number in range(1, count + 1):
         bench.step(number, data=0.003, forward=0.001, backward=0.006 if number % 10 == 0 else 0.0005)
     bench.recorder.drain()
@@ -221,7 +221,7 @@ def test_of_quick_steps_some_are_timed_span_by_span_and_stand_for_all() -> None:
 
 
 def test_all_slow_steps_are_timed() -> None:
-    bench = Bench(laps_share=LAPS_SHARE)
+    bench = Bench(timed_share=TIMED_SHARE)
     for number in range(1, 51):
         bench.step(number, data=0.05, forward=0.01 * number)
     bench.recorder.drain()
@@ -230,7 +230,7 @@ def test_all_slow_steps_are_timed() -> None:
 
 
 def test_the_first_line_of_another_profile_is_told_from_its_own_steps() -> None:
-    bench = Bench(laps_share=LAPS_SHARE)
+    bench = Bench(timed_share=TIMED_SHARE)
     for number in range(1, 501):
         bench.step(number, data=0.002, forward=0.001)
     bench.recorder.drain()
@@ -304,7 +304,7 @@ def test_nothing_is_lost_or_told_twice_whatever_the_device_does(steps: list[tupl
 
 def test_on_a_cpu_the_parts_of_a_step_add_up_to_it() -> None:
     written: list[Record] = []
-    recorder = Recorder(written.append, HostClock(), line_seconds=0.0, laps_share=ALL_LAPS)
+    recorder = Recorder(written.append, HostClock(), line_seconds=0.0, timed_share=ALL_STEPS)
     a = torch.rand(200, 200)
     for number in range(1, 21):
         lap = recorder.lap

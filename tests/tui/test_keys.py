@@ -77,7 +77,8 @@ async def test_help_names_every_key_and_how_to_leave_it(
             assert any(line.strip().startswith(f"{key}  {command.title}") for line in lines), key
         assert app.screen.query_one(".dialog").border_subtitle == "↑ ↓ scroll · esc closes"
         if size[0] >= 120:
-            assert len(lines) == len(COMMANDS) + 4
+            assert len(lines) == len(COMMANDS) + 5
+        assert "steptop queue NAME --first, --last, --skip or --add" in " ".join(said.split())
         await pilot.press("j")
         await pilot.pause()
         assert app.screen.query_one(".dialog-body").scroll_y == (1 if size == (80, 24) else 0)
@@ -175,3 +176,12 @@ async def test_every_command_that_changes_nothing_runs_from_the_palette(
             await pilot.press("escape", "escape")
             await pilot.pause()
             assert app.is_running
+
+
+async def test_the_help_of_the_runs_names_the_command_for_another_order(app_over: AppOver, arc: ExperimentState) -> None:
+    async with app_over(arc).run_test(size=(120, 40)) as pilot:
+        app = await shown(pilot)
+        await pilot.press("7", "question_mark")
+        await pilot.pause()
+        said = " ".join(str(static.visual) for static in app.screen.query(Static))
+        assert "steptop queue NAME --first FOLD,RESTART" in said and "--skip (leave out)" in said

@@ -14,7 +14,8 @@ from engine.live.fold_run import fold_run
 from engine.live.state import ExperimentState, RunState, new_run
 from tests.tui.conftest import view
 from tests.tui.test_screens import AppOver, screen_text, shown
-from tui.widgets.plots import LossPlot, figure_words, step_times
+from tui.widgets.plots import LossPlot, figure_words
+from tui.widgets.steptime import step_times
 
 
 def steps(seconds: Sequence[float], first: int = 1) -> list[Steps]:

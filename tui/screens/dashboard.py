@@ -23,11 +23,12 @@ from tui.widgets.keybar import KeyBar
 from tui.widgets.machine import MachinePanel
 from tui.widgets.panel import Panel
 from tui.widgets.phaselist import PhasesPanel
-from tui.widgets.plots import FigurePlot, LossPlot, Plot, StepTimePlot, curve_names
+from tui.widgets.plots import FigurePlot, LossPlot, Plot, curve_names
 from tui.widgets.progress import ProgressPanel
 from tui.widgets.runs import RunsPanel
 from tui.widgets.sidebyside import SideBySide
 from tui.widgets.small import HEIGHT, WIDTH, Small
+from tui.widgets.steptime import StepTimePlot
 from tui.widgets.where import WherePanel
 
 

@@ -1,4 +1,4 @@
-"""Help: what the focused panel shows, and every key."""
+"""Help: what the focused panel shows, every key, and what only the shell does."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ MOVES = (
     ("h j k", "Panel in that direction", "The arrow keys too; l is the log."),
     ("1 to 9", "Panel by its number", "It stands in the frame."),
     ("mouse", "Click, double click, wheel", "Focus, enlarge, look back in the events; the keys below too."),
+)
+# What has no key.
+SHELL = (
+    ("shell", "Another order of runs", "steptop queue NAME --first, --last, --skip or --add FOLD,RESTART"),
 )
 FOOT = "↑ ↓ scroll · esc closes"
 
@@ -70,7 +74,7 @@ class HelpScreen(ModalScreen[None]):
             return table([(*key, True) for key in self._own], width)
         shown = [c for c in COMMANDS if not (c.writes and self._situation.recording)]
         entries = [(c.shown_key or c.key, c.title, c.help, c.possible(self._situation)) for c in shown]
-        entries += [(*move, True) for move in MOVES]
+        entries += [(*move, True) for move in (*MOVES, *(() if self._situation.recording else SHELL))]
         return table(entries, width)
 
 

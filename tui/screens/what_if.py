@@ -18,7 +18,8 @@ from textual.worker import get_current_worker
 
 from engine.errors import UsageError
 from engine.memory.footprint import Estimate
-from engine.whatif import estimate, hardware, options as choices, session_limits
+from engine.text import clean
+from engine.whatif import bring_about, estimate, hardware, options as choices, session_limits
 from engine.whatif.estimate import Subject
 from engine.whatif.hardware import Gpu
 from engine.whatif.options import Option
@@ -269,10 +270,14 @@ class WhatIfScreen(Covering[None]):
         if board.barred:
             self.remark(f"nothing is launched from here: {board.barred}", "warn")
             return
-        words = choices.command(board.subject.known, board.question, option, self._going(board))
-        if words[:2] != ("steptop", "run"):
-            stops = "that training goes on: s on the dashboard stops it after this run"
-            self.remark(stops if words else "it goes on as it is: nothing to start", "warn")
+        here = board.answer is not None and board.answer.hardware == board.answer.rows[0].name
+        found = bring_about.commands(board.subject.known, board.question, option, self._going(board), here)
+        if not found or found[0][:2] != ("steptop", "run"):
+            said = f"in its own folder: `{clean(bring_about.typed(found))}`"
+            if found and found[0][:2] == ("steptop", "stop"):
+                said = "that training goes on: s on the dashboard stops it after this run"
+            nothing = "it goes on as it is: nothing to start" if self._going(board) else "it is done: nothing to start"
+            self.remark(said if found else nothing, "warn")
             return
         self.post_message(self.Launch(board.subject, option, board))
 
@@ -289,7 +294,8 @@ class WhatIfScreen(Covering[None]):
             self.remark(f"nothing is recorded from here: {board.barred}", "warn")
             return
         known, hardware_name = board.subject.known, board.answer.hardware
-        decision = choices.decide(known, board.question, hardware_name, option, BY, time.time(), self._going(board))
+        here, going = hardware_name == board.answer.rows[0].name, self._going(board)
+        decision = choices.decide(known, board.question, hardware_name, option, BY, time.time(), going, here)
         try:
             path = choices.record(Path(known.folder), decision)
         except UsageError as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.config.knob import Value, shown
+from engine.config.plan import Plan
 from engine.config.profile import parse_settings
 from engine.config.run_keys import RunKey
 from engine.errors import UsageError
@@ -22,6 +25,8 @@ from tui.verbs.common import find, say
 ANSWER_SECONDS = 5.0
 # A trainer looks for a new profile between two steps, which may be half a minute apart.
 TAKEN_SECONDS = 60.0
+# Options of a launch, each with a value, that another launch may do without.
+VALUED = ("--stop-after-run", "--profile", "--set")
 
 
 def change(options: argparse.Namespace) -> int:
@@ -31,7 +36,8 @@ def change(options: argparse.Namespace) -> int:
     if options.profile is None and not options.settings:
         raise UsageError("name a --profile, or knobs with --set KNOB=VALUE")
     if not state.supervisor_alive:
-        raise UsageError(f"{folder.name} is not running (it is {state.phase}); launch it with the profile you want")
+        instead = _otherwise(state.plan, state.phase, options)
+        raise UsageError(f"{folder.name} is not running (it is {state.phase}){instead}")
     knobs = wanted(options, state.plan.profile.knobs, folder)
     asked = living.changes(state.plan, knobs)
     if not asked:
@@ -70,6 +76,36 @@ def wanted(options: argparse.Namespace, held: dict[str, Value], folder: Path) ->
     plan = Watch(folder).quick().plan
     profile, _ = choose(plan.experiment, options.profile, settings, options.logs, plan.device, True)
     return profile.knobs
+
+
+def _otherwise(plan: Plan, phase: str, options: argparse.Namespace) -> str:
+    """How what is asked for is had without a training under way."""
+    if plan.test is not None:
+        return ", and a test of profiles goes through its own"
+    if phase == "finished":
+        return "; `steptop run` with another --name trains it anew, with the profile you want"
+    return f"; `{shlex.join(relaunched(plan.command, options.profile, options.settings))}` goes on in its folder so"
+
+
+def relaunched(command: Sequence[str], profile: str | None, settings: Sequence[str]) -> list[str]:
+    """The `command` of a launch with another profile or other knobs: detached, and to its end."""
+    knobs = [f"{text.partition('=')[0]}=" for text in settings]
+    kept: list[str] = []
+    words = iter(command)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option in ("--wait", "--open"):
+            continue
+        if option in VALUED:
+            value = value if equals else next(words, "")
+            gone = option == "--stop-after-run" or (option == "--profile" and profile is not None)
+            if gone or (option == "--set" and value.startswith(tuple(knobs))):
+                continue
+            kept += [option, value]
+        else:
+            kept.append(word)
+    kept += ["--profile", profile] if profile is not None else []
+    return [*kept, *(word for text in settings for word in ("--set", text))]
 
 
 def _answer(paths: ExperimentPaths, name: str) -> control.Answer | None:

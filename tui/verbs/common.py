@@ -51,6 +51,18 @@ def find(logs: Path, name: str | None) -> Path:
     raise UsageError(f"several experiments are in {logs}; name one of: {', '.join(folder.name for folder in folders)}")
 
 
+def recording(logs: Path, word: Path) -> Path:
+    """The folder that a recording's name or path says; the path itself where that is all it can be. Raises UsageError
+    for a name that no experiment in `logs` has."""
+    for folder in (logs / word, word):
+        if (folder / "plan.json").is_file():
+            return folder.resolve()
+    names = [folder.name for folder in experiments_in(logs)] if logs.is_dir() else []
+    if names and len(word.parts) == 1 and not word.exists():
+        raise unknown("experiment", str(word), names, str(logs))
+    return word
+
+
 def left_over(state: ExperimentState) -> str:
     """What still runs of an ended or lost experiment, as far as its end does not say that already."""
     if state.survivors:

@@ -42,6 +42,9 @@ def estimated(options: argparse.Namespace) -> int:
         from tui.verbs.staging import staged
 
         return staged(options)
+    wishes = tuple(wish.parse(text) for text in options.wish)
+    if options.decide is not None and not 0 < options.decide <= choices.MOST:
+        raise UsageError(f"--decide {options.decide}: there are options 1 to {choices.MOST} at most")
     sheet = hardware.gpus(options.hardware)
     known_sessions = session_limits.sessions(options.hardware)
     subject = _subject(options, sheet)
@@ -50,6 +53,8 @@ def estimated(options: argparse.Namespace) -> int:
     _check_stated(stated, known.gpu, tuple(hardware.named(name, sheet) for name in options.gpu))
     wanted = tuple(hardware.named(name, sheet) for name in options.gpu) or sheet
     sessions = tuple(session_limits.chosen(name, known_sessions) for name in options.session) or known_sessions
+    if options.decide is not None:
+        choices.choose(choices.offered(known, question), options.decide)
     memory = estimate.step_memory(known)
 
     def asked(of: Gpu | None) -> Asked:
@@ -61,14 +66,14 @@ def estimated(options: argparse.Namespace) -> int:
     found = choices.options(known, question, asked(on.gpu))
     # A wish is of every GPU that was asked for; without one of the machine that was measured.
     places = [row for row in rows if any(row.name == gpu.name for gpu in wanted)] if options.gpu else rows[:1]
-    wished = [_wished(known, question, text, row, asked) for text in options.wish for row in places]
+    wished = [_wished(known, question, wanted, row, asked) for wanted in wishes for row in places]
     notes = (*_notes(options.gpu, on, sheet), *_unused(stated, rows), *remarks(known, question, rows[0].times))
     folder = Path(known.folder)
     decision = choices.recorded(folder)
     if options.decide is not None:
         option = choices.choose(found, options.decide)
         live = subject.live and on.here
-        decision = choices.decide(known, question, on.name, option, "the command line", time.time(), live)
+        decision = choices.decide(known, question, on.name, option, "the command line", time.time(), live, on.here)
         path = choices.record(folder, decision)
     if options.json:
         content = document(known, question, rows, found, wished, notes, decision)
@@ -76,7 +81,11 @@ def estimated(options: argparse.Namespace) -> int:
         return 0
     if options.decide is not None and decision is not None:
         say(f"decided: {option.title}, {between(option.timeline)} on {on.name}; recorded in {path}")
-        print(shlex.join(decision.command) if decision.command else "it goes on as it is: nothing to start")
+        for words in (decision.command, *decision.then) if decision.command else ():
+            print(shlex.join(words))
+        if not decision.command:
+            done = f"it is done: nothing to start, `steptop results {known.name}` shows it"
+            print("it goes on as it is: nothing to start" if live else done)
         return 0
     for line in estimate_table.report(known, question, rows, found, wished, notes, on.name):
         say(line)
@@ -86,10 +95,10 @@ def estimated(options: argparse.Namespace) -> int:
 
 
 def _wished(
-    known: Known, question: Question, text: str, row: HardwareRow, asked: Callable[[Gpu | None], Asked]
+    known: Known, question: Question, wanted: wish.Wish, row: HardwareRow, asked: Callable[[Gpu | None], Asked]
 ) -> wish.Granted:
     """Nothing but how it can be known, of a GPU that no time is claimed of."""
-    wanted, name = wish.parse(text), "" if row.here else row.name
+    name = "" if row.here else row.name
     if row.known:
         return wish.granted(known, question, wanted, lambda other: asked(row.gpu)(other).times, name)
     found = wish.granted(known, question, wanted, lambda _: row.times, name)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine.counts import plural
 from engine.eta.forecast import forecast
 from engine.journals.events import PhaseBegun, Verdict
 from engine.live.state import ENDED, ExperimentState, Sentence, all_sentences
@@ -27,20 +28,26 @@ BAR = 24
 BAD_INPUT = ("bad_data", "usage", "closed")
 
 
-def follow(folder: Path, quiet: bool = False) -> int:
+def follow(folder: Path, quiet: bool = False, since: float = 0.0) -> int:
     """Until it ends: sentences as they happen, and how far it is (a terminal's line is redrawn).
 
-    `quiet`: without a word. SIGUSR1 is for the supervisor, which stops in time: Slurm sends it to every process of a
-    job's step, and by default it would end this one, and the step with it.
+    `since`: of what was before this moment (seconds since 1970) only how much it is. `quiet`: without a word.
+
+    SIGUSR1 is for the supervisor, which stops in time: Slurm sends it to every process of a job's step, and by default
+    it would end this one, and the step with it.
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if quiet:
         with contextlib.redirect_stdout(io.StringIO()):
-            return follow(folder)
+            return follow(folder, since=since)
     watch, live = Watch(folder), sys.stdout.isatty()
     told: set[Sentence] = set()
     due = 0.0
     watch.recall()
+    before = [sentence for sentence in all_sentences(watch.poll()) if sentence.t < since]
+    told.update(before)
+    if before:
+        say(f"before: {plural(len(before), 'event')}; `steptop open {folder.name}` shows them")
     while True:
         state = watch.poll()
         fresh = [sentence for sentence in all_sentences(state) if sentence not in told]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from engine.config.plan import Plan
 from engine.config.run_keys import dimensions
+from engine.config.unscored import switched_off
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.live.state import RunState
 from engine.live.watch import Watch
 from engine.machine import logout
-from engine.paths import ExperimentPaths
+from engine.paths import ExperimentPaths, read_json
 from engine.runs import again, control, launch, verdict
 from engine.runs.expected import prospects
 from engine.runs.hints import for_experiment
+from engine.runs.joined import otherwise
 from engine.runs.placing import Finished, Running
 from engine.runs.saved import saved
 from tui import limit_options
@@ -30,7 +33,7 @@ ANSWER_SECONDS = 5.0
 def run(options: argparse.Namespace) -> int:
     """Start an experiment; `--open` and `--wait` also join one that is running already."""
     request = request_from(options)
-    joined = False
+    joined, asked = False, time.time()
     try:
         plan = launch.plan_for(request)
         place = launch.place_of(request, plan)
@@ -41,12 +44,14 @@ def run(options: argparse.Namespace) -> int:
             say(f"note: {line}")
         for line in foretold(plan, lambda: prospects(request, place.left), place.done):
             say(line)
+        _spared(plan, len(place.left.runs))
         folder = launch.start(request, plan)
     except Running as running:
+        settings = _settings(request, running.folder)
         if not (options.open or options.wait):
-            raise
+            raise UsageError(f"{running}{settings}") from None
         folder, joined = running.folder, True
-        say(f"{folder.name} is running already; following it{running.more}")
+        say(f"{folder.name} is running already; following it{running.more}{settings}")
         if request.limits.any:
             say("note: its limits stay as they are; `steptop limit` changes them")
     except Finished as finished:
@@ -61,22 +66,41 @@ def run(options: argparse.Namespace) -> int:
 
         return show(options, folder)
     if options.open or options.wait:
-        return follow(folder)
+        return follow(folder, since=asked)
     say("started, detached: closing this terminal changes nothing. `steptop` shows it, `steptop stop` ends it.")
     print(folder)
     return 0
+
+
+def _spared(plan: Plan, left: int) -> None:
+    """Say of a stop that is asked for here that the command for after the end is not run then."""
+    if plan.on_finish is not None and not plan.on_finish.always and 0 < plan.stop_after_runs < left:
+        after = plural(plan.stop_after_runs, "run")
+        also = "--on-finish-always runs it then too"
+        say(f"note: the --on-finish command is not run if it stops after {after} as asked; {also}")
+
+
+def _settings(request: launch.Request, folder: Path) -> str:
+    """How the knobs that are asked for get into the training under way there; '' if it has them."""
+    held = read_json(ExperimentPaths(folder).plan, Plan)
+    if held is None or not (request.profile or request.settings):
+        return ""
+    wanted = launch.plan_for(request, without_data=True).profile
+    return otherwise(folder.name, held, wanted, wanted.knobs if request.profile else request.settings)
 
 
 def _introduce(plan: Plan) -> None:
     several = f", {plan.slots} at a time" if plan.slots > 1 else ""
     say(
         f"{plan.name}: {plural(len(plan.runs), 'run')} ({dimensions(plan.runs)}) of "
-        f"{plural(plan.experiment.epochs, 'epoch')}{several}, profile {plan.profile.name}"
+        f"{plural(plan.experiment.epochs, 'epoch')}{several}, profile {plan.profile.said}"
     )
     if plan.profile.basis:
         say(f"profile {plan.profile.name}: {plan.profile.basis}")
     if killing := logout.warning():
         say(f"warning: {killing}")
+    if off := switched_off(plan):
+        say(f"warning: {off}")
     for knob, reason in plan.overridden.items():
         say(f"note: lock on {knob} overridden; it was: {reason}")
 
@@ -124,7 +148,7 @@ def _sentence(verb: str, text: str, onward: str, preparing: bool) -> str:
 
 
 def resume(options: argparse.Namespace) -> int:
-    folder = find(options.logs, options.experiment)
+    folder, asked = find(options.logs, options.experiment), time.time()
     typed = limit_options.wanted(options)
     if options.no_limit and typed.any:
         raise UsageError("--no-limit beside a limit: leave one of them out")
@@ -145,8 +169,10 @@ def resume(options: argparse.Namespace) -> int:
         )
         for line in foretold_again(folder, left, options.stop_after_run):
             say(line)
+        if (plan := read_json(ExperimentPaths(folder).plan, Plan)) is not None:
+            _spared(plan, len(left.runs) - left.runs_finished)
         say(f"{folder.name}: goes on, detached. `steptop` shows it.")
     if options.wait:
-        return follow(folder)
+        return follow(folder, since=asked)
     print(folder)
     return 0

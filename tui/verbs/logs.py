@@ -22,6 +22,9 @@ def logs(options: argparse.Namespace) -> int:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such log")
     lines, offset = tail(path, options.lines)
+    if not lines and not options.follow:
+        whose = "the supervisor" if options.supervisor else "the trainer"
+        say(f"{path} is empty: {whose} has printed nothing")
     for line in lines:
         say(line)
     while options.follow:

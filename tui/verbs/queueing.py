@@ -15,7 +15,7 @@ from engine.paths import ExperimentPaths, write_json
 from engine.runs import control
 from engine.runs.hints import for_experiment
 from engine.runs.placing import settled
-from engine.runs.requeue import At, Wish, requeued
+from engine.runs.requeue import At, Wish, requeued, words
 from tui.verbs.common import find, is_running, run_at, say
 
 ANSWER_SECONDS = 5.0
@@ -48,13 +48,18 @@ def _ordered(folder: Path, wish: Wish) -> str | None:
     if state.plan.test is not None:
         raise UsageError(f"{folder.name} is a test of profiles: it has no runs that wait")
     # What has failed may wait for another try or have had its last: its supervisor knows. A resume tries all of them.
-    waiting = [run.key.at for run in state.runs if not tried(run.phase)] if state.supervisor_alive else None
+    still = [run.key.at for run in state.runs if not (tried(run.phase) or run.given_up)]
+    waiting = still if state.supervisor_alive else None
     runs = requeued(state.plan, {run.key.at for run in state.runs if begun(run.phase)}, wish, waiting).runs
     if not state.supervisor_alive:
         write_json(paths.plan, msgspec.structs.replace(state.plan, runs=runs))
         phase = Watch(folder).quick().phase
-        onward = "" if phase == "finished" else f", and `steptop resume {folder.name}` goes on so"
-        return f"changed; it is {phase}{onward}"
+        if phase == "finished":
+            return "changed; it is finished"
+        if state.phase == "finished":
+            more = ", ".join(words(key.at) for key in runs if key not in state.plan.runs)
+            return f"added: {more}; `steptop resume {folder.name}` begins {'it' if len(wish.add) == 1 else 'them'}"
+        return f"changed; it is {phase}, and `steptop resume {folder.name}` goes on so"
     name = control.request(paths, "queue", by="the command line", queue=wish)
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
@@ -82,7 +87,7 @@ def lines(state: ExperimentState) -> list[str]:
     """A line for each run, in the order they are trained in."""
     width = max((len(run.key.name) for run in state.runs), default=0)
     return [
-        f"{place:>3}  {run.key.name:<{width}}  {run.phase}"
+        f"{place:>3}  {run.key.name:<{width}}  {'not started any more' if run.given_up else run.phase}"
         + (f"  {run.step / run.steps_total:.0%}" if run.phase == "running" and run.steps_total else "")
         for place, run in enumerate(state.runs, start=1)
     ]

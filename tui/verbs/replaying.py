@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -14,9 +15,11 @@ from engine.config.run_keys import RunKey
 from engine.errors import UsageError
 from engine.eta import timings
 from engine.eta.replayed import Foretold, foretold
+from engine.journals.events import ExperimentEnded
+from engine.journals.journal import read
 from engine.paths import ExperimentPaths, read_json
 from tui import format as fmt
-from tui.verbs.common import run_at, say
+from tui.verbs.common import recording, run_at, say
 
 # From here on a forecast is held against the truth in the summary.
 FROM_PERCENT = 2
@@ -24,7 +27,7 @@ FROM_PERCENT = 2
 
 def replay(options: argparse.Namespace) -> int:
     """Without a dashboard. Raises UsageError for a folder or a run of which nothing can be told."""
-    folder = options.folder.resolve()
+    folder = recording(options.logs, options.folder).resolve()
     plan = read_json(ExperimentPaths(folder).plan, Plan)
     known = timings.earlier(folder.parent, folder.name, before=plan.created) if plan is not None else None
     found = [one for one in foretold(folder, options.every, known) if one.rung != "epoch"]
@@ -44,7 +47,21 @@ def replay(options: argparse.Namespace) -> int:
     for name, (own, whole) in runs.items():
         for line in (*table(name, own), *(table(f"{name}: the experiment", whole) if whole and several else ())):
             say(line)
+    if several and not any(whole for _, whole in runs.values()):
+        say(f"{folder.name}, the experiment: {_untold(folder)}")
     return 0
+
+
+def _untold(folder: Path) -> str:
+    """Why there is no forecast of an experiment to hold against its end."""
+    ends = [event for event in read(ExperimentPaths(folder).events) if isinstance(event, ExperimentEnded)]
+    if not any(event.outcome == "finished" for event in ends):
+        return "it has not finished, so there is no truth to hold a forecast against"
+    if len(ends) > 1:
+        return (
+            f"it ended {len(ends)} times and was gone on with, so there is no one end to hold a forecast against"
+        )
+    return "nothing was foretold of it"
 
 
 def _rungs(found: Sequence[Foretold], run: str) -> tuple[list[Foretold], list[Foretold]]:

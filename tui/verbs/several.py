@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engine.config.leading import measure
-from engine.counts import plural
-from engine.live.state import ExperimentState
+from engine.counts import plural, some
+from engine.live.state import ENDED, ExperimentState
 from engine.runs.so_far import models_words
 from engine.status_contract import RunStatus, SoFarStatus, Status
 from tui import format as fmt
@@ -39,6 +41,17 @@ def so_far_lines(seen: Status, state: ExperimentState) -> list[str]:
         title = measure(state.plan.experiment).title
         lines += [f"  {title} so far: {so_far_words(one)}" for one in seen.so_far]
     return lines
+
+
+def not_started_lines(state: ExperimentState) -> list[str]:
+    """The runs that are not begun any more, as others of their variant failed, and how one is begun after all."""
+    names = [run.key.name for run in state.runs if run.given_up]
+    if not names:
+        return []
+    fold, restart, variant = next(run.key.at for run in state.runs if run.given_up)
+    queue = f"steptop queue {Path(state.folder).name} --first {variant},{fold},{restart}"
+    how = f"`{queue}` puts one back" if state.phase not in ENDED else "a resume begins them again"
+    return [f"  not started any more, as others of the variant failed: {some(names)}; {how}"]
 
 
 def so_far_words(one: SoFarStatus) -> str:

@@ -18,6 +18,7 @@ from engine.counts import plural
 from engine.errors import UsageError
 from engine.eta.forecast import Estimate, Forecast, forecast
 from engine.limit import afterwards
+from engine.live import spikes
 from engine.live.pace_words import creep_words
 from engine.live.state import ENDED, ExperimentState
 from engine.live.watch import Watch
@@ -31,7 +32,7 @@ from tui.phase_lines import test_lines
 from tui.preparation import preparing
 from tui.verbs.common import find, left_over, say
 from tui.verbs.limiting import limit_lines
-from tui.verbs.several import beside_lines, so_far_lines
+from tui.verbs.several import beside_lines, not_started_lines, so_far_lines
 
 WATCH_SECONDS = 2.0
 ORPHANED = (
@@ -89,7 +90,7 @@ def status_lines(state: ExperimentState) -> list[str]:
     """The dashboard in a dozen lines."""
     seen, expected = contract.status(state), forecast(state)
     run, machine = seen.run, seen.machine
-    lines = [f"{seen.experiment}  {seen.state}  profile {seen.profile}  {seen.device}"]
+    lines = [f"{seen.experiment}  {seen.state}  profile {state.plan.profile.said}  {seen.device}"]
     if example(state.plan.experiment):
         lines.append(f"  {seen.data}")
     if state.phase == "preparing" and state.preparing is not None:
@@ -108,9 +109,11 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  {fmt.duration(seen.step_seconds)}/step{rate}  loss {_number(run.loss if run else None)}")
         spans = "  ".join(f"{name} {fmt.duration(seconds)}" for name, seconds in seen.spans.items() if seconds)
         lines.append(f"  {spans}")
+        rare = spikes.spikes(state.run) if state.run is not None else ()
+        lines += [f"  {spikes.said(one, fmt.duration(one.seconds))}" for one in rare]
         lines.append(f"  {seen.bottleneck.headline}")
     lines += [*beside_lines(seen, state.now), *_finish_lines(state, expected)] if seen.test is None else []
-    lines += so_far_lines(seen, state)
+    lines += [*so_far_lines(seen, state), *not_started_lines(state)]
     lines += _machine_lines(machine, state.now)
     if seen.limit is not None:
         lines += limit_lines(seen.limit, state)
@@ -133,7 +136,14 @@ def status_lines(state: ExperimentState) -> list[str]:
         lines.append(f"  {left}")
     if seen.stalled_seconds:
         lines.append(f"  nothing new for {fmt.duration(seen.stalled_seconds)}: stalled?")
+    if _waits(state) and not any("steptop resume" in line for line in lines):
+        lines.append(f"  `steptop resume {Path(state.folder).name}` goes on")
     return lines
+
+
+def _waits(state: ExperimentState) -> bool:
+    """Whether it was stopped with runs left to train."""
+    return state.phase == "stopped" and state.plan.test is None and state.runs_finished < len(state.runs)
 
 
 def _stop_line(stop: contract.StopStatus, state: ExperimentState) -> str:
@@ -224,5 +234,6 @@ def experiments(options: argparse.Namespace) -> int:
     width = max((len(state.plan.name) for state in states), default=0)
     for state in states:
         done = f"{state.runs_finished} of {plural(len(state.runs), 'run')} finished"
+        done = done if state.plan.test is None else f"a test of profiles ({state.plan.test.kind})"
         say(f"  {state.plan.name:<{width}}  {state.phase:<9}  {done}")
     return 0

@@ -1,4 +1,4 @@
-"""Curves of a run: step time, loss, what held-out cases are judged by."""
+"""Curves of a run: loss, what held-out cases are judged by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.live.loss_terms import largest_first
 from engine.live.state import RunState
 from engine.runs.so_far import judged
 from engine.text import clean
-from tui.format import count, duration, loss, significant
+from tui.format import count, loss, significant
 from tui.messages import View
 from tui.plain import wrapped
 from tui.widgets.chart import Point, bounds, columns, curve
@@ -25,22 +25,6 @@ LABEL = 8
 # Lines of the terms of a loss, and the height from which a plot leaves room for them.
 TERM_LINES = 2
 PLOT_AND_TERMS = 7
-
-
-def step_times(run: RunState) -> list[Point]:
-    """(step, seconds per step) of every bucket outside the warm-up of the first and of the present attempt.
-
-    The first step is always warm-up here: one that is too little slower to hold a forecast up still bends the curve.
-    """
-    pace = run.pace
-    begins = run.begin.resumed_from_step if run.begin is not None else 0
-    warm = begins + max(1, pace.warm_steps)
-    first = next((segment.first - 1 for segment in pace.segments[:1] if segment.attempt == 0), 1) if begins else warm
-    return [
-        (b.last - b.steps / 2, b.seconds / b.steps)
-        for b in pace.buckets
-        if b.steps and (b.last - b.steps >= warm or max(1, first) <= b.last - b.steps < begins)
-    ]
 
 
 def losses(run: RunState) -> list[Point]:
@@ -93,25 +77,6 @@ class Plot(Panel):
 
     def watch_logarithmic(self) -> None:
         self.redraw()
-
-
-class StepTimePlot(Plot):
-    """How the pace went."""
-
-    TITLE = "Step time"
-    NUMBER = 5
-    HELP = (
-        "Seconds per step over the steps of this run, warm-up left out. A single stall does not set the scale: what is "
-        "beyond three medians runs along the upper edge.\n"
-        "g: logarithmic scale."
-    )
-
-    def draw(self, view: View, width: int, height: int) -> list[Line]:
-        run = view.state.run
-        self.entitle(duration(view.bottleneck.step_seconds) if view.bottleneck.step_seconds else "")
-        points = step_times(run) if run is not None else []
-        empty = "warming up" if run is not None and run.step else "no steps yet"
-        return plot_lines(points, width, height, log=self.logarithmic, robust=True, empty=empty, number=duration)
 
 
 class LossPlot(Plot):

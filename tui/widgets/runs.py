@@ -268,6 +268,8 @@ class RunsPanel(Panel):
         "over folds, and the mean difference to the first one, fold by fold, with its 95 % interval.\n"
         "one more: by how much another run would move that mean, 9 times in 10, if it is drawn as those before it were "
         "(Student's t). Every finished run is one model that can be used.\n"
+        "Another order, in a shell: steptop queue NAME --first FOLD,RESTART (next), --last, --skip (leave out), --add "
+        "(one more); steptop queue NAME shows it.\n"
         "fit, in the title: how many will be done before the limit (key u) ends it."
     )
 

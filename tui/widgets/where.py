@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.diagnosis.bottleneck import Bottleneck, Share
 from engine.journals.events import SPANS
+from engine.live.spikes import Spike, briefly, said, spikes
 from tui.format import duration, percent
 from tui.messages import View
 from tui.plain import wrapped
@@ -32,16 +33,18 @@ def where_lines(view: View, width: int, height: int) -> list[Line]:
     if height == 1:
         return text
     advice = _said(limit.advice, "label", width, 2 if height > 6 else 1)
-    loads = _loads(view)
+    loads, rare = _loads(view), _spikes(view)
     room = height - len(text) - len(advice)
     if room < 3:
         return [_one_line(limit, width), *text, *advice] if room > 0 else [*text, *advice]
     # Loading has its line, but not at the price of the last span's.
     keep = 1 if loads and room > 3 and room != len(SPANS) else 0
+    keep += len(rare) if room - keep - len(rare) > 3 else 0
     rows = _rows(limit.shares, room - keep, LIMITS.get(limit.kind))
     lines = [_share(share, limit, width) for share in rows]
     if loads and len(lines) + len(text) + len(advice) < height:
         lines.append(loads)
+    lines += rare[: max(0, height - len(lines) - len(text) - len(advice))]
     if len(lines) + len(text) + len(advice) < height:
         lines.append([])
     lines = [*lines, *text, *advice]
@@ -132,6 +135,17 @@ def _loads(view: View) -> Line:
     ]
 
 
+def _spikes(view: View) -> list[Line]:
+    """Terms of the loss that count at an interval."""
+    run = view.state.run
+    found = spikes(run) if run is not None else ()
+    return [_spike(one) for one in found]
+
+
+def _spike(one: Spike) -> Line:
+    return [(said(one, duration(one.seconds)), "label")]
+
+
 def _said(text: str, role: str, width: int, lines: int) -> list[Line]:
     return [[(line, role)] for line in wrapped(text, width, lines)]
 
@@ -146,10 +160,15 @@ class WherePanel(Panel):
         "backward, optimizer.\n"
         "On a GPU the parts are measured with CUDA events, without holding it up. loading is measured inside the "
         "workers and comes with every batch.\n"
+        "every 4th step: how much longer one takes that computes a term of the loss with every = 4 in its file.\n"
         "With room (enter): what shows the limit, what will not help, and the time beside the steps."
     )
 
     def draw(self, view: View, width: int, height: int) -> list[Line]:
         seconds = view.bottleneck.step_seconds
-        self.entitle(duration(seconds) if seconds else "")
-        return where_lines(view, width, height)
+        title, lines = duration(seconds) if seconds else "", where_lines(view, width, height)
+        rare = spikes(view.state.run) if view.state.run is not None else ()
+        if rare and _spike(rare[0]) not in lines:
+            title += f" · {briefly(rare[0], duration(rare[0].seconds))}"
+        self.entitle(title)
+        return lines

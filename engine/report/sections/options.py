@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from engine.report import numbers, sources
 from engine.report.elsewhere import Elsewhere
 from engine.report.facts import Facts
@@ -29,14 +27,14 @@ def _row(facts: Facts, seen: Elsewhere, one: Option) -> Row:
     basis = sources.modelled(one.timeline.basis)
     plan = sources.planned(facts)
     takes = numbers.span(one.timeline.low, one.timeline.high, basis, one.timeline.value)
-    command = seen.commands.get(one.number, ())
+    command = seen.commands.get(one.number, "")
     return row(
         say(numbers.count(one.number, plan), ": ", one.title),
         numbers.count(one.runs, plan),
         takes,
         _words(one.gets, plan),
         _words(one.loses, plan),
-        say(Name(clean(shlex.join(command)))) if command else say("under way already"),
+        say(Name(clean(command))) if command else say("nothing to start: it is under way, or done"),
     )
 
 

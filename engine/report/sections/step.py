@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from engine.live.spikes import ordinal, spikes
 from engine.report import numbers, sources
 from engine.report.facts import Facts
 from engine.report.model import Block, Item, Items, Missing, Name, Row, Section, Table, item, paragraph, row
+from engine.text import clean
 
 ORDER = ("data", "h2d", "forward", "loss", "backward", "optimizer", "other")
 MEANS = {
@@ -36,6 +38,7 @@ def section(facts: Facts) -> Section:
     ]
     rows.append(row("a step", "from end to end", numbers.seconds(limit.step_seconds, basis), ""))
     rows += _load(facts)
+    rows += _spikes(facts)
     blocks: list[Block] = [Table(id="step", columns=("part", "", "seconds", "share"), rows=tuple(rows))]
     if limit.kind != "unknown":
         blocks.append(paragraph(numbers.sentence(limit.headline, basis), *_sure(facts)))
@@ -64,3 +67,17 @@ def _load(facts: Facts) -> list[Row]:
         return []
     basis = sources.lately(facts)
     return [row("loading a sample", "inside a worker, beside the step", numbers.seconds(load, basis), "")]
+
+
+def _spikes(facts: Facts) -> list[Row]:
+    """What a step takes more that computes a term of the loss which counts at an interval."""
+    found = spikes(facts.run) if facts.run is not None else ()
+    return [
+        row(
+            numbers.sentence(f"every {ordinal(one.every)} step", sources.planned(facts)),
+            f"longer by, for {', '.join(clean(name) for name in one.terms)}",
+            numbers.seconds(one.seconds, sources.spikes(facts)),
+            "",
+        )
+        for one in found
+    ]

@@ -76,9 +76,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """case.json: what is in the two arrays and where they came from.
 
-    `kept`: share of the lesion inside the prepared shape; `marked`: share of the source volume that the label marks.
-    `dtype`: of the image, whose values `low` to `high` become 0 to 1. `image_at`, `label_at`: where an array is read
-    that is not here.
+    `kept`: share of the lesion inside the prepared shape; `marked`: share of the source volume that the label marks;
+    `label_values`: the least of those that a NIfTI label was stored as. `dtype`: of the image, whose values `low` to
+    `high` become 0 to 1. `image_at`, `label_at`: where an array is read that is not here.
     """
 
     format: int = FORMAT
@@ -93,6 +93,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     label_sha256: str
     kept: float = 1.0
     marked: float = 0.0
+    label_values: tuple[float, ...] = ()
     dtype: str = CONFORMED
     low: float = 0.0
     high: float = 1.0

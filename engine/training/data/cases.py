@@ -58,7 +58,8 @@ def _conformed(case: Case, folder: Path, prepare: Prepare) -> Done:
     known = [cache.known_digest(folder, file) for file in (case.image, case.label)]
     if known[0] and known[1]:
         record = cache.find(folder, cache.case_key(known[0], known[1], prepare))
-        if record is not None:
+        # A record without values is of a time when any label above 0 was taken: it is read, and judged, again.
+        if record is not None and record.label_values:
             return Done(case=case, record=record, reused=True)
     pair = read_pair(case.image, case.label)
     cache.remember(folder, case.image, pair.image_sha256)
@@ -66,7 +67,7 @@ def _conformed(case: Case, folder: Path, prepare: Prepare) -> Done:
     key = cache.case_key(pair.image_sha256, pair.label_sha256, prepare)
     record = cache.find(folder, key)
     if record is not None:
-        return Done(case=case, record=record, reused=True)
+        return Done(case=case, record=msgspec.structs.replace(record, label_values=pair.label_values), reused=True)
     try:
         conformed = conform(pair.image, pair.mask, pair.header.matrix, prepare)
     except DataError as error:
@@ -85,6 +86,7 @@ def _conformed(case: Case, folder: Path, prepare: Prepare) -> Done:
         label_sha256=pair.label_sha256,
         kept=conformed.kept,
         marked=marked / pair.mask.size,
+        label_values=pair.label_values,
     )
     return Done(case=case, record=cache.store(folder, record, conformed), reused=False)
 

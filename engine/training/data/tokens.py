@@ -26,6 +26,7 @@ from engine.errors import DataError
 from engine.paths import FOLDER_MODE, read_json, write_json
 from engine.training.data import cache
 from engine.training.data.nifti import shown
+from engine.training.folds import FEWER_FOLDS
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 PAD = len(RESIDUES)
@@ -162,7 +163,7 @@ def ordered(found: Sequences, key: str, folds: int, seed: int) -> tuple[Sequence
         empty = "" if len(hashes) < folds else f", and by its hash none of them is in fold {int(sizes.argmin())}"
         raise DataError(
             f"{folds} folds need at least {folds} sequences, each fold one of its own; there are {len(hashes)}{empty}; "
-            "add sequences, or set fewer folds"
+            f"add sequences, or {FEWER_FOLDS}"
         )
     order = np.lexsort((hashes, fold_of))
     hashes = hashes[order]

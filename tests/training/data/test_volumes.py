@@ -69,14 +69,42 @@ def test_slope_and_intercept_are_applied_to_the_image(tmp_path: Path) -> None:
 
 def test_a_mask_stored_with_a_tiny_slope_is_still_a_mask(tmp_path: Path) -> None:
     path = save(tmp_path / "m.nii.gz", blob(), slope=(0.017, 0.0))
-    assert np.array_equal(lesions(path, read_raw(path)), blob())
+    assert np.array_equal(lesions(path, read_raw(path)).mask, blob())
 
 
 def test_a_mask_of_several_values_is_a_lesion_wherever_it_is_above_0(tmp_path: Path) -> None:
     voxels = blob().astype(np.int16) * 3
-    voxels[0, 0, 0] = -1
+    voxels[6, 7, 5] = 1
     path = save(tmp_path / "m.nii", voxels)
-    assert np.array_equal(lesions(path, read_raw(path)), blob())
+    found = lesions(path, read_raw(path))
+    assert np.array_equal(found.mask, blob()) and found.values == (1.0, 3.0)
+
+
+def test_a_slope_that_leaves_whole_numbers_a_little_off_leaves_them_whole_numbers(tmp_path: Path) -> None:
+    voxels = blob().astype(np.int16) * 510
+    voxels[6, 7, 5] = 255
+    path = save(tmp_path / "m.nii", voxels, slope=(1 / 255, 0.0))
+    assert lesions(path, read_raw(path)).values == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "said"),
+    [
+        (np.random.default_rng(0).random((20, 24, 18), np.float32), r"holds .*, …, no whole numbers.*write 0 and 1"),
+        (blob() + np.float32(1e-6), r"holds 1e-06, no whole numbers.*All above 0 \(100% of the volume\)"),
+        (blob().astype(np.float32) * 0.5 + (head() > 100), r"holds 0\.5, 1\.5, no whole numbers"),
+        (blob().astype(np.int16) - (head() < 10), r"holds -1 \([\d,]+ voxels\); right are 0 for background"),
+        (np.full((20, 24, 18), 2, np.uint8), r"no background, every voxel is above 0; pass a label that is 0"),
+        (blob() + np.uint8(1), r"no background, every voxel is above 0"),
+    ],
+)
+def test_a_label_that_is_no_mask_is_refused_with_what_would_be_right(
+    tmp_path: Path, voxels: np.ndarray, said: str
+) -> None:
+    image, label = pair(tmp_path, "s")
+    save(label, voxels)
+    with pytest.raises(DataError, match=r"labels/s\.nii\.gz.*" + said):
+        read_pair(image, label)
 
 
 # ---------------------------------------------------------------- what is refused, and how it is said

@@ -20,12 +20,13 @@ from engine.config.plan import Plan
 from engine.config.prepared import draws_per_epoch, steps_per_epoch
 from engine.config.run_keys import variants_of
 from engine.config.sources import MADE, Unit, missing, source_of, trained_on
+from engine.config.unscored import switched_off
 from engine.counts import plural
 from engine.errors import UsageError
 from engine.machine.device_preview import missing_devices, quick_device
 from engine.memory.footprint import Estimate
 from engine.training import needs, requirements, tokenise
-from engine.training.data import cache
+from engine.training.data import cache, labels
 from engine.training.data.conform import check_prepare
 from engine.training.data.discover import find
 from engine.training.data.nifti import shown
@@ -110,7 +111,9 @@ def _of_volumes(report: Report, plan: Plan) -> Report:
         looked = look_at_all(found.cases, plan, report.quick)
     report = msgspec.structs.replace(
         _wrong(report, *_first([one.error for one in looked if one.error])),
-        warnings=(*warnings, *_twins(looked)),
+        warnings=(
+            *warnings, *_twins(looked), *labels.several([(one.case.id, one.label_values) for one in looked])
+        ),
         subjects=len(looked),
         acquisitions=dict(Counter(one.case.acquisition for one in looked if one.case.acquisition)),
     )
@@ -235,11 +238,15 @@ def _with_disk(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
 def _with_memory(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report:
     samples, kind = max((fold["train"] for fold in report.folds), default=0), report.device["kind"]
     kept = [one.kept for one in looked]
-    told = needs.known(plan, kind, samples, None if report.quick else _estimate(plan, kind), kept)
+    # What is wrong with data is told at once; without any the question is what the experiment needs.
+    counts = not report.quick and (report.ok or not plan.data_dir)
+    told = needs.known(plan, kind, samples, _estimate(plan, kind) if counts else None, kept)
     memory, made = needs.memory(plan, told)
     # On data of one's own the whole training is meant, and that is done on a GPU, if not here.
-    wanted = not report.quick and kind != "cuda" and plan.experiment.data.source not in MADE
-    on_gpu = _estimate(plan, "cuda") if wanted else None
+    wanted = counts and kind != "cuda" and plan.experiment.data.source not in MADE
+    # Of a device only the meaning of precision = auto is counted with; any other is the same sum on both.
+    same = plan.profile["precision"] != "auto"
+    on_gpu = (told.estimate if same else _estimate(plan, "cuda")) if wanted else None
     needed = requirements.needs(plan, told, report.disk, report.folds, on_gpu)
     batch = int(plan.profile["batch_size"])
     errors = [
@@ -251,7 +258,7 @@ def _with_memory(report: Report, plan: Plan, looked: Sequence[Looked]) -> Report
         errors += needs.refusals(made)
     return msgspec.structs.replace(
         _wrong(report, *errors), memory=memory, budget=needs.told(made), needs=needed, estimate=told.estimate,
-        warnings=(*report.warnings, *needs.warnings(plan, made)),
+        warnings=(*report.warnings, *needs.warnings(plan, made), *([off] if (off := switched_off(plan)) else ())),
     )
 
 

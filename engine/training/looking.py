@@ -22,7 +22,7 @@ from engine.training.data.volumes import digest, lesions, read_header, read_raw,
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """One case as far as it was looked at. `bytes`: what it takes in the cache, at most; `kept`: what the knob cache =
-    ram keeps of it, at most."""
+    ram keeps of it, at most; `label_values`: as engine.training.data.labels has them, of NIfTI."""
 
     case: Case
     header: Header | None = None
@@ -31,6 +31,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     kept: int = 0
     content: str = ""
+    label_values: tuple[float, ...] = ()
     error: str = ""
 
     @property
@@ -107,14 +108,15 @@ def _look(case: Case, plan: Plan, quick: bool) -> Looked:
             there = record is not None
             return Looked(
                 case=case, header=header, lesion_mm3=record.lesion_mm3 if record else None, cached=there, bytes=takes,
-                kept=kept, content=known[0] or "",
+                kept=kept, content=known[0] or "", label_values=record.label_values if record else (),
             )
-        volume, contents = (_stack if stacked else _nifti)(case, plan, header)
+        volume, contents, values = (_stack if stacked else _nifti)(case, plan, header)
     except DataError as error:
         return Looked(case=case, error=str(error))
     cached = bool(plan.cache_dir) and cache.find(folder, cache.case_key(*contents, prepare)) is not None
     return Looked(
-        case=case, header=header, lesion_mm3=volume, cached=cached, bytes=takes, kept=kept, content=contents[0]
+        case=case, header=header, lesion_mm3=volume, cached=cached, bytes=takes, kept=kept, content=contents[0],
+        label_values=values,
     )
 
 
@@ -128,18 +130,21 @@ def _nifti_header(case: Case, plan: Plan) -> Header:
     return header
 
 
-def _nifti(case: Case, _plan: Plan, header: Header) -> tuple[float, tuple[str, str]]:
-    """Both files read to their ends: how large the lesion is, mm³, and the digests of both. Raises DataError."""
+def _nifti(case: Case, _plan: Plan, header: Header) -> tuple[float, tuple[str, str], tuple[float, ...]]:
+    """Both files read to their ends: how large the lesion is, mm³, the digests of both, and the label's values. Raises
+    DataError."""
     image = read_raw(case.image)
     scaled(case.image, image)
     marks = read_raw(case.label)
-    volume = float(lesions(case.label, marks).sum(dtype="int64")) * header.voxel_mm3
-    return volume, (image.sha256, marks.sha256)
+    picked = lesions(case.label, marks)
+    volume = float(picked.mask.sum(dtype="int64")) * header.voxel_mm3
+    return volume, (image.sha256, marks.sha256), picked.values
 
 
-def _stack(case: Case, plan: Plan, _header: Header) -> tuple[float, tuple[str, str]]:
-    """The same of TIFF; not filtered, which takes long and says nothing."""
+def _stack(case: Case, plan: Plan, _header: Header) -> tuple[float, tuple[str, str], tuple[float, ...]]:
+    """The same of TIFF, whose values are held against the experiment's classes; not filtered, which takes long and says
+    nothing."""
     want = maps.wanted(plan.experiment)
     read = stacks.read(case, msgspec.structs.replace(plan.experiment.prepare, median=0), want)
     marked = float(maps.foreground(read.volume.label, want.ignore).sum(dtype="int64"))
-    return marked, (digest(case.image), digest(case.label))
+    return marked, (digest(case.image), digest(case.label)), ()

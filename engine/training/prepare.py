@@ -25,13 +25,14 @@ from engine.config.plan import Plan
 from engine.config.prepared import Prepared, Subject
 from engine.config.sources import MADE, example, missing
 from engine.config.tables import Data
+from engine.config.unscored import switched_off
 from engine.errors import DISK_FULL, DataError, UsageError
 from engine.journals.events import Note, Outcome, Progress
 from engine.journals.journal import Writer
 from engine.journals.records import ResultInfo
 from engine.paths import FOLDER_MODE, ExperimentPaths, cache_folder, phantom_folder, read_json, write_json
 from engine.training import tokenise
-from engine.training.data import cache, maps, phantom, sheets
+from engine.training.data import cache, labels, maps, phantom, sheets
 from engine.training.data.cases import Done, bytes_of, prepare_all
 from engine.training.data.conform import check_prepare
 from engine.training.data.discover import Case, Found, find
@@ -71,6 +72,8 @@ def prepare(plan: Plan, logs: Path, writer: Writer, stopped: Callable[[], bool],
     """
     began = time.monotonic()
     experiment = plan.experiment
+    if off := switched_off(plan):
+        writer.write(Note(text=off, level="warn"))
     if experiment.task != "peptides":
         check_prepare(experiment.prepare)
     folder = Path(plan.cache_dir) if plan.cache_dir else cache_folder(logs)
@@ -171,7 +174,8 @@ def _remarks(done: Sequence[Done]) -> tuple[str, ...]:
         (large, f"labels that mark more than {LARGE_SHARE:.0%} of their volume", "are they masks? Above 0 is lesion"),
         (twins, "images that are there more than once", "folds may test on what they learnt from"),
     )
-    return tuple(f"{what}: {len(names)} ({_listed(names)}); {so}" for names, what, so in kinds if names)
+    told = (f"{what}: {len(names)} ({_listed(names)}); {so}" for names, what, so in kinds if names)
+    return (*told, *labels.several([(one.case.id, one.record.label_values) for one in done]))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -152,5 +152,11 @@ def absent(experiment: Experiment) -> tuple[str, ...]:
 
 def _packages(experiment: Experiment) -> Iterator[str]:
     for what, package in packages(experiment):
-        state = "installed" if package.there else f"not installed: {package.install}"
-        yield f"{package.title} for {what}, {state}"
+        yield f"{package.title} for {what}, {_state(package)}"
+    for name, package in FIGURES.items():
+        if experiment.figures and name not in experiment.figures:
+            yield f"{package.title} if {name} is added to figures, {_state(package)}"
+
+
+def _state(package: Package) -> str:
+    return "installed" if package.there else f"not installed: {package.install}"

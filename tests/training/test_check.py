@@ -18,9 +18,12 @@ from engine.config.experiment import from_table, resolve_profile
 from engine.config.plan import Plan
 from engine.config.prepared import Prepared
 from engine.config.run_keys import runs_of
+from engine.journals.events import Note
+from engine.journals.journal import read
 from engine.paths import ExperimentPaths, read_json, write_json
+from engine.training.data import cache
 from engine.training.data.discover import MASKS
-from tests.training.data.make import blob, head, pair, save
+from tests.training.data.make import affine, blob, head, pair, save
 
 
 def plan(tmp_path: Path, volumes: Path | None, knobs: dict[str, Any] | None = None, device: str = "cpu", **tables: object) -> Plan:
@@ -28,6 +31,8 @@ def plan(tmp_path: Path, volumes: Path | None, knobs: dict[str, Any] | None = No
         "data": {"source": "pairs"}, "prepare": {"spacing_mm": 1.0, "shape": [24, 24, 24]},
         "model": {"channels": 5}, "runs": {"folds": 2, "restarts": 3, "stratify": ["lesion_size"]},
     }
+    if "knobs_of_its_own" in tables:
+        tables["knobs"] = tables.pop("knobs_of_its_own")
     experiment = from_table(table | tables, "test")
     profile, _ = resolve_profile(experiment, "test", "", {}, knobs or {})
     return Plan(
@@ -108,6 +113,57 @@ def test_every_bad_volume_is_named_not_only_the_first(tmp_path: Path, data: Path
     assert len(report["errors"]) == 4
     for name, fault in (("s1", "cut short"), ("s2", "NaN"), ("s3", "its affines"), ("s4", "20 × 24 × 12")):
         assert any(name in e and (fault in e or "affines differ" in e) for e in report["errors"]), report["errors"]
+
+
+@pytest.mark.parametrize("more", [(), ("--quick",)])
+def test_a_label_of_several_classes_is_one_foreground_and_that_is_said_once(
+    tmp_path: Path, data: Path, more: tuple[str, ...]
+) -> None:
+    """By `check` and by preparation; --quick reads no label, but knows those that were prepared before."""
+    for name, values in (("s3", 3), ("s7", 2)):
+        side = 3 + int(name[1]) % 4
+        mask = blob(side=side)
+        mask[6, 7, 5 : 5 + values] = range(1, values + 1)
+        save(data / "labels" / f"{name}.nii.gz", mask, np.array(affine((1.0, 1.0, 1.5))), "LPS")
+    old = time.time() - 60
+    for path in data.rglob("*.nii.gz"):
+        os.utime(path, (old, old))
+    wanted = plan(tmp_path, data)
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, wanted)
+    for _ in range(2):
+        subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
+    said = (
+        "the label of s3 and 1 more holds 1, 2, 3: all count as foreground; where only some should, write 0 for the others"
+    )
+    made = read_json(paths.data, Prepared)
+    assert made is not None and made.warnings.count(said) == 1
+    _, report = check(wanted, *more)
+    assert report["warnings"].count(said) == 1
+
+
+def test_a_label_prepared_before_its_values_were_looked_at_is_looked_at_again(tmp_path: Path, data: Path) -> None:
+    wanted = plan(tmp_path, data)
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, wanted)
+    command = [sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)]
+    subprocess.run(command, check=True, timeout=60)
+    bad = data / "labels" / "s2.nii.gz"
+    save(bad, np.random.default_rng(0).random((20, 24, 18), np.float32), affine((1.0, 1.0, 1.5)))
+    image = cache.digest(data / "images" / "s2.nii.gz")
+    key = cache.case_key(image, cache.digest(bad), wanted.experiment.prepare)
+    folder = tmp_path / "logs" / "_cache"
+    made = read_json(paths.data, Prepared)
+    assert made is not None
+    before = Path(made.subjects[2].folder)
+    record = read_json(before / cache.RECORD, cache.CaseRecord)
+    assert record is not None
+    before.rename(folder / key)
+    write_json(folder / key / cache.RECORD, msgspec.structs.replace(record, key=key, label_values=()))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2 and "s2.nii.gz': the label holds" in done.stderr
 
 
 def test_more_errors_than_one_can_read_are_counted(tmp_path: Path) -> None:
@@ -264,6 +320,36 @@ def test_a_steps_memory_is_told_from_the_network_before_it_exists(tmp_path: Path
     assert report["memory"]["step"] == sum(made.get(name, 0) for name in ("activations", "weights", "gradients", "optimizer"))
     # On a CPU a step is host memory.
     assert report["memory"]["ram"] > 34.8e9 and report["budget"][0].startswith(("RAM over: trainer 33", "RAM tight: trainer 33", "RAM fits: trainer 33"))
+
+
+def test_where_data_are_wrong_nothing_is_added_up_first(tmp_path: Path, data: Path) -> None:
+    """The sum of a large network's step takes long, and says nothing where its data forbid training."""
+    save(data / "labels" / "s3.nii.gz", np.zeros((20, 24, 18), np.uint8), affine((1.0, 1.0, 1.5)))
+    code, bad = check(plan(tmp_path, data))
+    assert code == 2 and "s3" in bad["errors"][0]
+    # What is known of MeshNet without torch has no weights in it; added up from the network it has.
+    assert not bad["estimate"].get("weights")
+    assert bad["model"]["parameters"] == 5682
+
+
+def test_validation_that_a_launch_switches_off_is_warned_of(tmp_path: Path, data: Path) -> None:
+    """Not where the experiment's own file has none, nor where whole volumes are scored in between."""
+    off = "nothing held out is scored before a run's end: val_every_epochs and reconstruct_every_epochs are 0"
+
+    def warned(wanted: Plan) -> list[str]:
+        return [text for text in check(wanted, "--quick")[1]["warnings"] if off in text]
+
+    none = {"val_every_epochs": 0}
+    watched = plan(tmp_path, data, none, knobs_of_its_own={"val_every_epochs": 2})
+    assert warned(watched) == [f"{off}; the experiment's own is val_every_epochs = 2"]
+    assert warned(plan(tmp_path, data, knobs_of_its_own={"val_every_epochs": 2})) == []
+    assert warned(plan(tmp_path, data, none)) == []
+    assert warned(plan(tmp_path, data, none | {"reconstruct_every_epochs": 3}, knobs_of_its_own={"val_every_epochs": 2})) == []
+    paths = ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, watched)
+    subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
+    assert [note.text for note in read(paths.prepare) if isinstance(note, Note) and off in note.text and note.level == "warn"]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff\xfe", b"[1]"])

@@ -32,6 +32,7 @@ from engine.training.prepare import prepare
 from engine.training.requirements import needs
 from tests.training.tables import PATCHES, RESIDUAL_UNET
 from tests.tui.conftest import view
+from tui.verbs import launching
 from tui.verbs.checking import check_lines
 from tui.verbs.results import result_lines
 from tui.verbs.showing import status_lines
@@ -76,6 +77,7 @@ def test_the_command_says_it_too_and_writes_nothing(tmp_path: Path) -> None:
     assert "error: vesuvius-surface trains on your data: give their folder with --data DIR" in done.stderr
     assert "Papyrus surfaces in CT scans of scrolls" in done.stdout, "its file says what it is"
     assert "GUDHI for [loss.terms.top_loss], installed" in done.stdout
+    assert "topolosses if topo_score is added to figures, " in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,6 +102,19 @@ def test_what_a_step_takes_of_a_gpu_is_worked_out_here(name: str, tmp_path: Path
     said = needed(check(planned(name, tmp_path), quick=False))
     assert "[estimated]" in said["GPU memory"]
     assert "of checkpoints in the logs folder" in said["disk"]
+
+
+def test_one_part_of_a_fold_is_one_part(tmp_path: Path) -> None:
+    fold = {"fold": 0, "train": 40, "held_out": 10, "steps_per_epoch": 4}
+    lines = check_lines(planned("mimir", tmp_path), {"folds": [fold | {"test": 1}, fold | {"test": 3}]})
+    assert [line.split(", ")[1] for line in lines if line.startswith("fold ")] == ["10 test (in 1 part)", "10 test (in 3 parts)"]
+
+
+def test_a_launch_that_switches_validation_off_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    launching._introduce(planned("vesuvius-small", tmp_path, settings={"val_every_epochs": 0}))
+    launching._introduce(planned("arc-meshnet5", tmp_path))
+    said = [line for line in capsys.readouterr().out.splitlines() if "nothing held out is scored" in line]
+    assert len(said) == 1 and said[0].startswith("warning: ") and "val_every_epochs = 4" in said[0]
 
 
 # ---------------------------------------------------------------- examples

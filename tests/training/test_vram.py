@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from engine.config import catalog
 from engine.config.experiment import from_table
@@ -17,8 +19,9 @@ from engine.errors import UsageError
 from engine.memory import vram_estimate
 from engine.memory.footprint import Estimate
 from engine.runs.launch import Request, plan_for
+from engine.training import losses, models, optim, tasks
 from engine.training.models.meshnet import MeshNet
-from engine.training.vram import estimate
+from engine.training.vram import Network, estimate
 
 SMALL = from_table({"prepare": {"shape": [24, 24, 24]}, "model": {"channels": 16}}, "x")
 
@@ -61,6 +64,39 @@ def test_half_precision_halves_activations_and_accumulation_costs_next_to_nothin
 def test_meshnet_26_at_256_needs_33_gib_in_fp32() -> None:
     made = estimate(catalog.experiment_named("arc-meshnet26"), defaults(), "cpu")
     assert 32 << 30 < made.total < 34 << 30
+
+
+@pytest.mark.parametrize(
+    ("table", "knobs"),
+    [
+        ({"prepare": {"shape": [24, 24, 24]}, "model": {"channels": 16}}, {}),
+        ({"prepare": {"shape": [24, 24, 24]}, "model": {"channels": 16}}, {"accumulate_steps": 2}),
+        # Hardly any activations: the most is held while the optimizer steps.
+        ({"prepare": {"shape": [8, 8, 8]}, "model": {"channels": 64}}, {}),
+    ],
+)
+def test_one_step_tells_what_a_second_one_holds(table: dict[str, object], knobs: dict[str, int]) -> None:
+    """Counted here in full by torch's own tracker, the second step with the optimizer's state there from the start."""
+    experiment, values = from_table(table, "x"), defaults() | knobs
+    with FakeTensorMode():
+        network, tracker = models.build(experiment.model), MemTracker()
+        criterion, optimizer = losses.build(experiment), optim.optimizer(experiment.optimizer, network, torch.device("cpu"))
+        task, made = tasks.TASKS[experiment.task], Network(network, criterion)
+        tracker.track_external(network, optimizer)
+        with tracker:
+            for _ in range(2):
+                for _ in range(int(values["accumulate_steps"])):
+                    tracker.reset_mod_stats()
+                    example = task.example(experiment, 1)
+                    task.losses(made, task.forward(made, example), example, 0).total.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        (peak,) = tracker.get_tracker_snapshot("peak").values()
+    found = {getattr(kind, "name", kind): size for kind, size in peak.items()}
+    told = estimate(experiment, values, "cpu")
+    assert told.weights == found["PARAM"] + found["BUFFER"] and told.optimizer == found["OPT"]
+    # The loss of the step before, four bytes, is in it too.
+    assert told.activations == pytest.approx(found["Total"] - told.weights - found["GRAD"] - found["OPT"], abs=8)
 
 
 def test_an_unknown_model_is_said_to_be_one() -> None:

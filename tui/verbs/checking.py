@@ -37,6 +37,8 @@ def check(options: argparse.Namespace) -> int:
     if plan.experiment.command:
         say("this experiment brings its own trainer; steptop has no volumes to check")
         return 0
+    if not options.quick and sys.stderr.isatty():
+        print("reading the data and adding up what a step takes of memory ...", file=sys.stderr)
     found, raw = launch.check(plan, quick=options.quick)
     if options.json:
         sys.stdout.write(raw.decode().strip() + "\n")
@@ -82,7 +84,7 @@ def check_lines(plan: Plan, details: dict[str, Any], about: str = "") -> list[st
     """What would be trained, from the preflight's JSON. `about`: what the experiment's file says of itself."""
     runs, epochs = plural(len(plan.runs), "run"), plural(plan.experiment.epochs, "epoch")
     several = f" ({dimensions(plan.runs)})" if plan.experiment.variants else ""
-    lines = [f"{plan.name}: {runs}{several} of {epochs}, profile {plan.profile.name}"]
+    lines = [f"{plan.name}: {runs}{several} of {epochs}, profile {plan.profile.said}"]
     lines += [f"    {line}" for line in about.splitlines()]
     if details.get("data"):
         lines.append(f"trains on: {details['data']}")
@@ -94,7 +96,7 @@ def check_lines(plan: Plan, details: dict[str, Any], about: str = "") -> list[st
         lines.append(words)
     lines += _cases(plan, details)
     for fold in details.get("folds") or []:
-        apart = f" (in {fold.get('test')} parts)" if "held_out" in fold else ""
+        apart = f" (in {plural(fold.get('test') or 0, 'part')})" if "held_out" in fold else ""
         lines.append(
             f"fold {fold.get('fold')}: {_said(fold.get('train'))} train{_patches(fold)}, "
             f"{_said(fold.get('held_out', fold.get('test')))} test{apart}, "

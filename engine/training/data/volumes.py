@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.training.data.labels import Label, foreground
 from engine.training.data.nifti import HEADER_BYTES, Header, check_grids, parse, promise, shown
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -44,6 +45,7 @@ class Pair(NamedTuple):
     header: Header
     image_sha256: str
     label_sha256: str
+    label_values: tuple[float, ...]
 
 
 def read_header(path: Path) -> Header:
@@ -91,16 +93,18 @@ def read_pair(image: Path, label: Path) -> Pair:
     """Image as float32 with its scaling applied, label as mask (above 0 is lesion), both (x, y, z) as stored.
 
     Raises DataError for a file that is damaged, an image with NaN or infinite voxels or all of one value, a label of
-    another grid than its image, or an empty label.
+    another grid than its image, or a label that is no mask (engine.training.data.labels).
     """
     picture, marks = read_raw(image), read_raw(label)
     check_grids(image, picture.header, label, marks.header)
+    picked = lesions(label, marks)
     return Pair(
         image=scaled(image, picture),
-        mask=lesions(label, marks),
+        mask=picked.mask,
         header=picture.header,
         image_sha256=picture.sha256,
         label_sha256=marks.sha256,
+        label_values=picked.values,
     )
 
 
@@ -118,18 +122,11 @@ def scaled(path: Path, raw: Raw) -> Floats:
     return values
 
 
-def lesions(path: Path, raw: Raw) -> Mask:
-    """1 where the scaled label is above 0. A threshold of one half would erase masks stored with a small slope."""
+def lesions(path: Path, raw: Raw) -> Label:
+    """Where the scaled label is above 0. Raises DataError for one that is no mask."""
     if raw.voxels.dtype.kind == "f":
         _check_finite(path, raw.voxels)
-    header = raw.header
-    plain = (header.slope, header.inter) == (1.0, 0.0)
-    mask = (raw.voxels > 0) if plain else (raw.voxels * float(header.slope) + float(header.inter) > 0)
-    if not mask.any():
-        raise DataError(
-            f"{shown(path)}: the mask is empty, no voxel is above 0; remove the subject, or pass a label of it"
-        )
-    return mask.astype(np.uint8)
+    return foreground(path, raw.voxels, raw.header.slope, raw.header.inter)
 
 
 def _check_finite(path: Path, values: NDArray[Any]) -> None:

@@ -78,7 +78,7 @@ def line_about(said: str, name: str) -> str:
 
 
 def _bad_volumes(data: Path) -> None:
-    for name in ("good-1", "good-2", "nan", "shapes", "cut", "empty", "blank", "renamed", "moved"):
+    for name in ("good-1", "good-2", "nan", "shapes", "cut", "empty", "blank", "renamed", "moved", "chances", "below"):
         pair(data, name, seed=len(name))
     image = head().astype(np.float32)
     image[3, 3, 3:6] = np.nan
@@ -88,6 +88,9 @@ def _bad_volumes(data: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-9])
     (data / "images" / "empty.nii.gz").write_bytes(b"")
     save(data / "labels" / "blank.nii.gz", np.zeros((20, 24, 18), np.uint8))
+    chances = np.random.default_rng(1).random((20, 24, 18), np.float32)
+    save(data / "labels" / "chances.nii.gz", chances)
+    save(data / "labels" / "below.nii.gz", blob().astype(np.int16) - (chances < 0.1))
     (data / "images" / "renamed.nii.gz").write_bytes(b"a text, not a volume")
     save(data / "labels" / "moved.nii.gz", blob(), affine() + np.eye(4, k=3) * 50)
 
@@ -109,6 +112,8 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("cut", "cut short, the gzip stream has no end; fetch it again"),
         ("empty", "the file is empty; copy or convert it again"),
         ("blank", "no voxel is above 0; remove the subject, or pass a label of it"),
+        ("chances", "no whole numbers: probabilities, or a mask that was interpolated?"),
+        ("below", "right are 0 for background and numbers above 0 for foreground: write 0 there"),
         ("renamed", "is not gzip, though its name ends in .gz; a NIfTI volume as .nii or .nii.gz is needed"),
         ("moved", "their affines differ; resample the label to the image's grid"),
     ],
@@ -122,7 +127,7 @@ def test_a_bad_volume_is_named_with_what_is_wrong_and_what_would_be_right(volume
 @pytest.mark.xdist_group("bad-volumes")
 def test_good_volumes_beside_bad_ones_are_no_errors(volumes: str) -> None:
     assert "good" not in volumes
-    assert len(volumes.splitlines()) == 7
+    assert len(volumes.splitlines()) == 9
 
 
 # ---------------------------------------------------------------- TIFF

@@ -27,6 +27,9 @@ from engine.runs.survivors import SURVIVORS
 from engine.runs.verdict import onward
 
 STARTING_SECONDS = 15.0
+# Between a reading of the journals and a look at the processes a supervisor may write its last line and end, or one
+# that has written its first line be about to write down who it is: nothing is lost before a second look after so long.
+SETTLE_SECONDS = 0.05
 STALLED_SECONDS = 60.0
 STALLED_STEPS = 10
 
@@ -40,6 +43,7 @@ class Watch:
         self.paths = ExperimentPaths(folder)
         size = self.paths.machine.stat().st_size if self.paths.machine.exists() else 0
         self._history = History(self.paths, Reader, max(0, size - SAMPLES_TAIL))
+        self._lost_before = False
         self._plan_stamp = 0
         self._data_stamp = 0
         self._state = new_experiment(str(folder), self._read_plan())
@@ -58,6 +62,13 @@ class Watch:
 
     def quick(self) -> ExperimentState:
         """The present state from the ends of the journals alone, however long they are; curves are partial."""
+        state = self._glanced()
+        if state.phase == "lost":
+            time.sleep(SETTLE_SECONDS)
+            state = self._glanced()
+        return state
+
+    def _glanced(self) -> ExperimentState:
         fresh = new_experiment(str(self.paths.folder), self._read_plan())
         state = glance(fresh, self.paths, lambda path, head, tail: read_ends(path, head, tail)[0])
         return self._seen(msgspec.structs.replace(state, prepared=read_json(self.paths.data, Prepared)))
@@ -66,7 +77,13 @@ class Watch:
         """Everything written since the last poll folded in."""
         self._refresh_plan()
         self._state = self._history.fold(self._state)
-        return self._seen(self._state)
+        state = self._seen(self._state)
+        if state.phase == "lost" and not self._lost_before:
+            time.sleep(SETTLE_SECONDS)
+            self._state = self._history.fold(self._state)
+            state = self._seen(self._state)
+        self._lost_before = state.phase == "lost"
+        return state
 
     def _refresh_plan(self) -> None:
         stamp = _stamp(self.paths.plan)
@@ -113,7 +130,7 @@ class Watch:
             return msgspec.structs.replace(state, phase="running")
         if info is None and now - state.plan.created < STARTING_SECONDS:
             return state
-        return self._lost(state, processes)
+        return self._gone(state, processes)
 
     def _processes(self, state: ExperimentState) -> dict[int, ProcessInfo]:
         """Of the runs under way, or else of the last one, by their places."""
@@ -129,7 +146,7 @@ class Watch:
                 stop = StopState(id=asked.id, mode=STOPS[asked.verb], phase="requested", since=asked.at)  # type: ignore[arg-type]
         return stop
 
-    def _lost(self, state: ExperimentState, processes: Mapping[int, ProcessInfo]) -> ExperimentState:
+    def _gone(self, state: ExperimentState, processes: Mapping[int, ProcessInfo]) -> ExperimentState:
         """Supervisor and trainers are gone and no last line was written; loader workers may live on for a while."""
         shown, saved, finished = state.current, False, False
         survivors = SURVIVORS.of(self.paths.folder)

@@ -105,8 +105,9 @@ class Recorder:
         self.lap: Lap = self._lap
         self._data = 0.0
         self._samples = 0
-        # Of the steps since the last timed one: number, epoch, lr, loss, norm; and of their batches.
-        self._passed: list[tuple[int, int, float | None, Parts | None, Tensor | None]] = []
+        # Of the steps since the last timed one: number, epoch, lr, loss and the like as the clock keeps them; and what
+        # their batches tell.
+        self._passed: list[tuple[int, int, float | None, Any]] = []
         self._loaded: list[tuple[list[int], float, float, float, bool]] = []
         self._laps: Laps = []
         self._marks: list[Any] = []
@@ -159,9 +160,9 @@ class Recorder:
             self._samples += len(indices)
             if fresh:
                 self._loads.add(len(indices), took, squares, cpu)
-        each, keep = seconds / len(self._passed), self.clock.keep
-        for number, epoch, lr, loss, norm in self._passed:
-            self._pending.append((number, epoch, lr, each, 0.0, 0, keep(loss, norm), NONE, NONE))
+        each = seconds / len(self._passed)
+        for number, epoch, lr, kept in self._passed:
+            self._pending.append((number, epoch, lr, each, 0.0, 0, kept, NONE, NONE))
         number, epoch, lr, each, _, _, kept, _, _ = self._pending.pop()
         self._pending.append((number, epoch, lr, each, self._data, self._samples, kept, self._laps, self._marks))
         self._data, self._samples, self._passed, self._loaded = 0.0, 0, [], []
@@ -177,7 +178,7 @@ class Recorder:
     ) -> None:
         """Close the step, whose time runs from the end of the one before it. Its loss, its terms and the norm of its
         gradients are still on the device, and copied without waiting; None where nobody needs to look at it."""
-        self._passed.append((number, epoch, lr, loss, norm))
+        self._passed.append((number, epoch, lr, self.clock.keep(loss, norm)))
         self._place = (self._place + GOLDEN) % 1.0
         if self.lap is NO_LAP:
             if self._place < self._part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,26 @@ class Typed:
         return json.loads(self("status", "--json"))  # type: ignore[no-any-return]
 
 
+def stand(
+    folder: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch, names: Sequence[str], experiment: str = EXPERIMENT,
+    **world: str,
+) -> None:
+    """In a folder with an experiment of one's own. `names` of those that will be trained there; `world`: variables
+    beside those that make its trainings short."""
+    lab.folders += [folder / "logs" / name for name in names]
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "fake.toml").write_text(experiment)
+    monkeypatch.chdir(folder)
+    short = {"FAKE_EPOCHS": "2", "FAKE_STEPS": "10", "FAKE_STEP_SECONDS": "0.01"}
+    for name, value in (short | world).items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture
 def steptop(
     tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Typed:
-    lab.folders += [tmp_path / "logs" / name for name in ("fake", "other")]
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "fake.toml").write_text(EXPERIMENT)
-    monkeypatch.chdir(tmp_path)
-    world = {"FAKE_EPOCHS": "2", "FAKE_STEPS": "10", "FAKE_STEP_SECONDS": "0.01", "TZ": "UTC"}
-    for name, value in (world | {"XDG_CONFIG_HOME": str(tmp_path / "config")}).items():
-        monkeypatch.setenv(name, value)
+    stand(tmp_path, lab, monkeypatch, ("fake", "other"), TZ="UTC", XDG_CONFIG_HOME=str(tmp_path / "config"))
     for name in ("SLURM_JOB_ID", "KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG"):
         monkeypatch.delenv(name, raising=False)
     return Typed(tmp_path, capsys)

@@ -16,8 +16,7 @@ from engine.paths import ExperimentPaths, read_json, write_json
 from engine.runs.joined import joined
 from tests.conftest import Laboratory, fake_plan
 from tests.fake_trainer import open_gate
-from tests.test_cli import EXPERIMENT
-from tests.test_cli_limits import Typed
+from tests.test_cli_limits import Typed, stand
 
 ENDED = 3
 
@@ -26,12 +25,7 @@ ENDED = 3
 def steptop(
     tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Typed:
-    lab.folders += [tmp_path / "logs" / name for name in ("fake", "other")]
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "fake.toml").write_text(EXPERIMENT)
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"FAKE_EPOCHS": "1", "FAKE_STEPS": "5", "FAKE_STEP_SECONDS": "0.01"}.items():
-        monkeypatch.setenv(name, value)
+    stand(tmp_path, lab, monkeypatch, ("fake", "other"), FAKE_EPOCHS="1", FAKE_STEPS="5")
     return Typed(tmp_path, capsys)
 
 

@@ -15,7 +15,7 @@ from engine.paths import ExperimentPaths, read_json
 from tests.conftest import Laboratory, has_ended, wait_until
 from tests.fake_trainer import open_gate
 from tests.test_cli import EXPERIMENT
-from tests.test_cli_limits import Typed
+from tests.test_cli_limits import Typed, stand
 
 ENDED = 3
 
@@ -24,12 +24,8 @@ ENDED = 3
 def steptop(
     tmp_path: Path, lab: Laboratory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Typed:
-    lab.folders += [tmp_path / "logs" / name for name in ("fake", "mine", "mine-2")]
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "fake.toml").write_text(EXPERIMENT.replace("restarts = 1", "restarts = 3"))
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"FAKE_EPOCHS": "2", "FAKE_STEPS": "10", "FAKE_STEP_SECONDS": "0.01"}.items():
-        monkeypatch.setenv(name, value)
+    experiment = EXPERIMENT.replace("restarts = 1", "restarts = 3")
+    stand(tmp_path, lab, monkeypatch, ("fake", "mine", "mine-2"), experiment)
     return Typed(tmp_path, capsys)
 
 

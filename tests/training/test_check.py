@@ -41,6 +41,17 @@ def plan(tmp_path: Path, volumes: Path | None, knobs: dict[str, Any] | None = No
     )
 
 
+def laid_out(tmp_path: Path, data: Path) -> tuple[Plan, ExperimentPaths]:
+    """A folder to prepare those data in, which were written a minute ago: files that are older than that are trusted."""
+    old = time.time() - 60
+    for path in data.rglob("*.nii.gz"):
+        os.utime(path, (old, old))
+    wanted, paths = plan(tmp_path, data), ExperimentPaths(tmp_path / "logs" / "e")
+    paths.folder.mkdir(parents=True)
+    write_json(paths.plan, wanted)
+    return wanted, paths
+
+
 def check(wanted: Plan | bytes, *more: str) -> tuple[int, dict[str, Any]]:
     """The plan goes in through stdin, the report comes out of stdout; nothing else is said."""
     text = wanted if isinstance(wanted, bytes) else msgspec.json.encode(wanted)
@@ -125,13 +136,7 @@ def test_a_label_of_several_classes_is_one_foreground_and_that_is_said_once(
         mask = blob(side=side)
         mask[6, 7, 5 : 5 + values] = range(1, values + 1)
         save(data / "labels" / f"{name}.nii.gz", mask, np.array(affine((1.0, 1.0, 1.5))), "LPS")
-    old = time.time() - 60
-    for path in data.rglob("*.nii.gz"):
-        os.utime(path, (old, old))
-    wanted = plan(tmp_path, data)
-    paths = ExperimentPaths(tmp_path / "logs" / "e")
-    paths.folder.mkdir(parents=True)
-    write_json(paths.plan, wanted)
+    wanted, paths = laid_out(tmp_path, data)
     for _ in range(2):
         subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
     said = (
@@ -190,13 +195,7 @@ def test_quick_reads_headers_only_and_imports_no_torch(tmp_path: Path, data: Pat
 
 
 def test_quick_knows_lesions_that_were_prepared_before(tmp_path: Path, data: Path) -> None:
-    old = time.time() - 60
-    for path in data.rglob("*.nii.gz"):
-        os.utime(path, (old, old))
-    wanted = plan(tmp_path, data)
-    paths = ExperimentPaths(tmp_path / "logs" / "e")
-    paths.folder.mkdir(parents=True)
-    write_json(paths.plan, wanted)
+    wanted, paths = laid_out(tmp_path, data)
     subprocess.run([sys.executable, "-P", "-m", "engine.training.prepare", str(paths.folder)], check=True, timeout=60)
     _, quick = check(wanted, "--quick")
     _, full = check(wanted)
